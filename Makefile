@@ -1,0 +1,117 @@
+# Hodei Pipelines. `make help` lists the targets. Everything that is built lies in build/ (build/san/ with SAN=1).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+VERSION := 0.1.0
+CC := gcc
+SAN ?=
+B := build$(if $(SAN),/san)
+G := build/gen
+DESTDIR ?=
+PREFIX ?= /usr/local
+
+SERVICES := api-gateway orchestrator scheduler worker-registry pipelines quota auth observability
+
+# --- flags ------------------------------------------------------------------------------------------------------------
+PKGS := libprotobuf-c libnats libpq libcjson libcurl libcrypto libssl yaml-0.1
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+INCLUDES := -Ilibhodei -I$(G) -I.
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
+        -Wno-missing-field-initializers
+HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+, := ,
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DHD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
+             $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+             $(INCLUDES) $(PKG_CFLAGS) -include libhodei/base/banned.h $(CFLAGS)
+LDFLAGS_ALL = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=address -fsanitize=undefined) $(LDFLAGS)
+LIBS_BASE := $(shell pkg-config --libs libprotobuf-c libcjson yaml-0.1 libcrypto 2>/dev/null) -lm
+LIBS_ALL := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcivetweb -lpthread -lm
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+PROTOS := $(wildcard schemas/hodei/v1/*.proto)
+GEN_C := $(PROTOS:schemas/%.proto=$(G)/%.pb-c.c)
+GEN_H := $(GEN_C:.c=.h)
+MIGRATIONS := $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/migrations/*.sql),$(G)/$(s)/migrations.h)) \
+              $(if $(wildcard libhodei/service/migrations/*.sql),$(G)/service/migrations.h)
+
+BASE_C := $(wildcard libhodei/base/*.c)
+ADAPTER_C := $(wildcard libhodei/adapter/*.c)
+SERVICE_C := $(wildcard libhodei/service/*.c)
+AGENT_C := $(filter-out agent/main.c,$(wildcard agent/*.c))
+SHIM_C := $(wildcard agent/shim/*.c)
+CLI_C := $(wildcard cli/*.c)
+objs = $(patsubst %.c,$(B)/obj/%.o,$(1))
+GEN_O := $(patsubst $(G)/%.c,$(B)/obj/gen/%.o,$(GEN_C))
+
+LIB := $(B)/libhodei.a
+BASELIB := $(B)/libhodei-base.a
+SVC_LIBS := $(foreach s,$(SERVICES),$(B)/lib$(s).a)
+SVC_BINS := $(foreach s,$(SERVICES),$(B)/hodei-$(s))
+BINS := $(SVC_BINS) $(B)/hodei-agent $(B)/hodei-shim $(B)/hodei
+
+.PHONY: all
+all: $(BINS)
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+$(G)/%.pb-c.c $(G)/%.pb-c.h &: schemas/%.proto
+	@mkdir -p $(G)
+	@protoc-c -I schemas --c_out=$(G) $<
+
+$(G)/%/migrations.h: libhodei/embed-migrations.sh
+	@mkdir -p $(@D)
+	@sh libhodei/embed-migrations.sh $(firstword $(wildcard services/$*/migrations libhodei/$*/migrations)) >$@
+$(foreach s,$(SERVICES),$(eval $(G)/$(s)/migrations.h: $(wildcard services/$(s)/migrations/*.sql)))
+$(G)/service/migrations.h: $(wildcard libhodei/service/migrations/*.sql)
+
+$(B)/obj/gen/%.o: $(G)/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	@$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -MMD -MP -c $< -o $@
+$(B)/obj/%.o: %.c | $(GEN_H) $(MIGRATIONS)
+	@mkdir -p $(@D)
+	@echo "cc $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+define ar
+@rm -f $@; ar rcs $@ $(filter %.o,$^)
+endef
+$(BASELIB): $(call objs,$(BASE_C)) $(GEN_O)
+	$(ar)
+$(LIB): $(call objs,$(BASE_C) $(ADAPTER_C) $(SERVICE_C)) $(GEN_O)
+	$(ar)
+define service_rules
+$(B)/lib$(1).a: $$(call objs,$$(filter-out services/$(1)/main.c,$$(wildcard services/$(1)/*.c)))
+	$$(ar)
+$(B)/hodei-$(1): $$(call objs,$$(wildcard services/$(1)/main.c)) $(B)/lib$(1).a $(LIB)
+	@echo "ld $$@"
+	@$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_ALL)
+endef
+$(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
+$(B)/libagent.a: $(call objs,$(AGENT_C))
+	$(ar)
+$(B)/hodei-agent: $(call objs,agent/main.c) $(B)/libagent.a $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+$(B)/hodei-shim: $(call objs,$(SHIM_C)) $(BASELIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
+$(B)/hodei: $(call objs,$(CLI_C)) $(B)/libpipelines.a $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+
+# --- unit tests: one program a file, linked with every library ------------------------------------------------------------
+UNIT_C := $(wildcard tests/unit/test_*.c)
+UNIT := $(UNIT_C:tests/unit/%.c=$(B)/unit/%)
+$(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
+	@mkdir -p $(@D)
+	@echo "cc $<"
+	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
