@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -11,8 +12,9 @@ endif
 VERSION := 0.1.0
 CC := gcc
 SAN ?=
-B := build$(if $(SAN),/san)
-G := build/gen
+BUILD ?= build
+B := $(BUILD)$(if $(SAN),/san)
+G := $(BUILD)/gen
 DESTDIR ?=
 PREFIX ?= /usr/local
 
@@ -25,8 +27,6 @@ INCLUDES := -Ilibhodei -I$(G) -I.
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
         -Wno-missing-field-initializers
 HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-, := ,
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DHD_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) \
              $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
