@@ -29,6 +29,7 @@ void hd_pb_pack(struct hd_arena *arena, const ProtobufCMessage *msg, uint8_t **r
 enum hd_status hd_json_to_pb(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc, const char *json, size_t len,
                              struct hd_err *err, ProtobufCMessage **ret) HD_MUST_USE;
 void hd_pb_to_json(const ProtobufCMessage *msg, struct hd_buf *out);
+void hd_pb_to_json_all(const ProtobufCMessage *msg, struct hd_buf *out); // with [] for lists that are empty
 // Sets one scalar field by name from text (a path or query parameter). HD_MISSING: no such field; HD_INVALID: wrong value.
 enum hd_status hd_pb_set_text(struct hd_arena *arena, ProtobufCMessage *msg, const char *field, const char *text,
                               struct hd_err *err) HD_MUST_USE;
