@@ -1,0 +1,87 @@
+#include "services/api-gateway/gateway.h"
+
+#include <strings.h>
+
+#include <openssl/sha.h>
+
+#include "base/pb.h"
+#include "hodei/v1/auth.pb-c.h"
+
+#define TOKEN_MAX 512
+#define KNOWN_TTL_MAX_MS 2000 // a token that is taken back works no longer than this
+#define UNKNOWN_TTL_MS 1000
+
+static enum hd_status unauthenticated(struct exchange *ex, const char *text) {
+    hd_err_set(&ex->err, HD_UNAUTHENTICATED, "%s", text);
+    hd_err_hint(&ex->err, "send the header Authorization: Bearer <token>");
+    return HD_UNAUTHENTICATED;
+}
+
+static enum hd_status token_hash(struct exchange *ex, uint8_t ret[TOKEN_HASH_BYTES]) {
+    const char *header = mg_get_header(ex->conn, "Authorization");
+
+    if (!header)
+        return unauthenticated(ex, "the request has no token");
+    if (strncasecmp(header, "Bearer ", 7) != 0)
+        return unauthenticated(ex, "the Authorization header is not a bearer token");
+    header += 7 + strspn(header + 7, " ");
+    size_t len = strcspn(header, " \t");
+    if (len == 0 || len > TOKEN_MAX || header[len])
+        return unauthenticated(ex, "the token is not well formed");
+    SHA256((const unsigned char *)header, len, ret);
+    return HD_OK;
+}
+
+static enum hd_status ask_auth(struct exchange *ex, uint8_t *hash, struct hd_str *ret) {
+    Hodei__V1__AuthenticateRequest request = HODEI__V1__AUTHENTICATE_REQUEST__INIT;
+    ProtobufCMessage *reply;
+    uint8_t *packed;
+
+    request.token_sha256 = (ProtobufCBinaryData){.len = TOKEN_HASH_BYTES, .data = hash};
+    enum hd_status status = bus_call(ex, "auth", "Authenticate", &request.base,
+                                     &hodei__v1__authenticate_reply__descriptor, ex->gw->request_timeout_ms, &reply);
+    int64_t now = hd_now_read().mono_ms;
+    if (status == HD_UNAUTHENTICATED) {
+        auth_cache_put(ex->gw->cache, hash, now, UNKNOWN_TTL_MS, NULL, 0);
+        return unauthenticated(ex, "the token is not known, or no longer valid");
+    }
+    HD_TRY(status);
+    const Hodei__V1__AuthenticateReply *answer = (const void *)reply;
+    if (!answer->principal)
+        return hd_err_set(&ex->err, HD_INTERNAL, "auth answered without a principal");
+    hd_pb_pack(&ex->arena, &answer->principal->base, &packed, &ret->len);
+    ret->ptr = (const char *)packed;
+    int64_t ttl = answer->ttl_ms < KNOWN_TTL_MAX_MS ? answer->ttl_ms : KNOWN_TTL_MAX_MS;
+    auth_cache_put(ex->gw->cache, hash, now, ttl, packed, ret->len);
+    return HD_OK;
+}
+
+enum hd_status exchange_authenticate(struct exchange *ex) {
+    uint8_t hash[TOKEN_HASH_BYTES];
+    struct hd_str packed = {0};
+    ProtobufCMessage *principal;
+
+    HD_TRY(token_hash(ex, hash));
+    enum auth_cached cached = auth_cache_get(ex->gw->cache, hash, hd_now_read().mono_ms, &ex->arena, &packed);
+    hd_metric_add(&gateway_metrics[cached == AUTH_CACHE_MISS ? METRIC_CACHE_MISS : METRIC_CACHE_HIT], 1);
+    if (cached == AUTH_CACHE_UNKNOWN)
+        return unauthenticated(ex, "the token is not known, or no longer valid");
+    if (cached == AUTH_CACHE_MISS)
+        HD_TRY(ask_auth(ex, hash, &packed));
+    HD_TRY(hd_pb_unpack(&ex->arena, &hodei__v1__principal__descriptor, packed.ptr, packed.len, &ex->err, &principal));
+    ex->principal = (Hodei__V1__Principal *)principal;
+    return HD_OK;
+}
+
+enum hd_status exchange_authorize(struct exchange *ex) {
+    const char *wanted = ex->match.route->permission;
+
+    if (!wanted)
+        return HD_OK;
+    for (size_t i = 0; i < ex->principal->n_permissions; i++)
+        if (hd_streq(ex->principal->permissions[i], "*") || hd_streq(ex->principal->permissions[i], wanted))
+            return HD_OK;
+    hd_err_set(&ex->err, HD_DENIED, "%.100s may not do this", ex->principal->subject);
+    hd_err_hint(&ex->err, "it needs the permission %s", wanted);
+    return HD_DENIED;
+}

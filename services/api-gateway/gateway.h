@@ -1,0 +1,91 @@
+// The API gateway: HTTP/JSON in, requests on the bus out. It owns nothing and decides nothing but who may ask.
+//
+// Threads: the runner's loop (health, signals), and civetweb's, one a connection, which do nothing but read a request, make
+// one synchronous call on the bus at a time, and write the answer. What they share is the bus (thread-safe), the token
+// cache (auth_cache.h) and atomics.
+#ifndef HD_GATEWAY_GATEWAY_H
+#define HD_GATEWAY_GATEWAY_H
+
+#include <stdatomic.h>
+
+#include <civetweb.h>
+
+#include "adapter/bus.h"
+#include "base/metrics.h"
+#include "hodei/v1/common.pb-c.h"
+#include "services/api-gateway/auth_cache.h"
+#include "services/api-gateway/routes.h"
+
+#define BODY_MAX_BYTES (2u << 20)
+#define TRACE_MAX 64
+
+struct gateway {
+    struct hd_bus *bus; // borrowed
+    struct mg_context *web;
+    struct auth_cache *cache;
+    int64_t request_timeout_ms;
+    unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
+    _Atomic unsigned waits;
+    _Atomic bool stopping;
+};
+
+// One request and its answer. Lives on civetweb's stack, which is small: everything large is in the arena.
+struct exchange {
+    struct gateway *gw;
+    struct mg_connection *conn;
+    const struct mg_request_info *info;
+    struct hd_arena arena;
+    struct hd_err err;
+    char trace[TRACE_MAX + 1];
+    const char *allow; // for 405
+    int http_status;   // of an error; 0: by the kind of err
+    struct route_match match;
+    struct query query;
+    bool text; // the answer is text/plain
+    Hodei__V1__Principal *principal;
+};
+
+enum gateway_metric {
+    METRIC_2XX,
+    METRIC_4XX,
+    METRIC_5XX,
+    METRIC_CACHE_HIT,
+    METRIC_CACHE_MISS,
+    METRIC_WAITS,
+    METRIC_WAITS_REFUSED,
+    METRIC_COUNT
+};
+extern struct hd_metric gateway_metrics[METRIC_COUNT];
+
+// http.c: the server. `address` is host:port.
+enum hd_status gateway_http_start(struct gateway *gw, const char *address, int threads, struct hd_err *err) HD_MUST_USE;
+void gateway_http_stop(struct gateway *gw); // lets what runs end; waits are ended early
+
+// exchange.c: one request from its line to the status that was sent.
+int gateway_exchange(struct gateway *gw, struct mg_connection *conn);
+
+// reply.c: what is written. Each returns the HTTP status.
+int reply_message(struct exchange *ex, const ProtobufCMessage *msg);
+int reply_problem(struct exchange *ex);
+// Begins an answer of text/plain whose length is not known yet; text goes out by mg_send_chunk.
+void reply_text_begin(struct exchange *ex);
+void problem_format(struct hd_buf *out, const struct hd_err *err, int http_status, const char *trace);
+
+// body.c: fills `ret` from the body by the route's rule.
+enum hd_status body_read(struct exchange *ex, ProtobufCMessage **ret) HD_MUST_USE;
+
+// auth.c: sets ex->principal from the bearer token, and checks the route's permission.
+enum hd_status exchange_authenticate(struct exchange *ex) HD_MUST_USE;
+enum hd_status exchange_authorize(struct exchange *ex) HD_MUST_USE;
+
+// call.c: one request on the bus. `timeout_ms` is for this call.
+enum hd_status bus_call(struct exchange *ex, const char *service, const char *rpc, const ProtobufCMessage *request,
+                        const ProtobufCMessageDescriptor *reply, int64_t timeout_ms,
+                        ProtobufCMessage **ret) HD_MUST_USE;
+// The call of the route, again and again while nothing has changed and wait_ms is not over.
+enum hd_status route_call(struct exchange *ex, ProtobufCMessage *request, ProtobufCMessage **ret) HD_MUST_USE;
+
+// log_text.c: the bytes of a log from the request's cursor to the end as text/plain.
+int reply_log_text(struct exchange *ex, ProtobufCMessage *request);
+
+#endif

@@ -1,0 +1,96 @@
+#include "services/api-gateway/gateway.h"
+
+#include "base/log.h"
+
+struct hd_metric gateway_metrics[METRIC_COUNT] = {
+    [METRIC_2XX] = {"hodei_api_gateway_requests_total", "code=\"2xx\"", "Requests answered, by class of status.",
+                    HD_COUNTER},
+    [METRIC_4XX] = {"hodei_api_gateway_requests_total", "code=\"4xx\"", "Requests answered, by class of status.",
+                    HD_COUNTER},
+    [METRIC_5XX] = {"hodei_api_gateway_requests_total", "code=\"5xx\"", "Requests answered, by class of status.",
+                    HD_COUNTER},
+    [METRIC_CACHE_HIT] = {"hodei_api_gateway_tokens_total", "cache=\"hit\"", "Tokens looked up, by where.", HD_COUNTER},
+    [METRIC_CACHE_MISS] = {"hodei_api_gateway_tokens_total", "cache=\"miss\"", "Tokens looked up, by where.",
+                           HD_COUNTER},
+    [METRIC_WAITS] = {"hodei_api_gateway_waits", NULL, "Requests that wait for news now.", HD_GAUGE},
+    [METRIC_WAITS_REFUSED] = {"hodei_api_gateway_waits_refused_total", NULL,
+                              "Requests answered without waiting, since too many wait.", HD_COUNTER},
+};
+
+static void count(int http_status) {
+    enum gateway_metric metric = http_status >= 500 ? METRIC_5XX : http_status >= 400 ? METRIC_4XX : METRIC_2XX;
+
+    hd_metric_add(&gateway_metrics[metric], 1);
+}
+
+static int on_request(struct mg_connection *conn) {
+    struct gateway *gw = mg_get_user_data(mg_get_context(conn));
+    int status = gateway_exchange(gw, conn);
+
+    count(status);
+    return status;
+}
+
+// What civetweb itself refuses (a broken request line, headers above 16 KiB) is answered in the same form.
+static int on_error(struct mg_connection *conn, int status, const char *text) {
+    HD_AUTO_BUF struct hd_buf body = {0};
+    struct hd_err err;
+
+    hd_err_set(&err, status >= 500 ? HD_INTERNAL : HD_INVALID, "the request could not be read: %s", text ? text : "");
+    problem_format(&body, &err, status, "");
+    mg_disable_connection_keep_alive(conn);
+    mg_printf(
+        conn,
+        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+        status, mg_get_response_code_text(conn, status), body.len);
+    mg_write(conn, body.data, body.len);
+    count(status);
+    return 0;
+}
+
+static int on_log(const struct mg_connection *conn, const char *text) {
+    (void)conn;
+    hd_warn("http server: %s", text);
+    return 1;
+}
+
+enum hd_status gateway_http_start(struct gateway *gw, const char *address, int threads, struct hd_err *err) {
+    char n_threads[16];
+    snprintf(n_threads, sizeof(n_threads), "%d", threads);
+    // Nagle's algorithm is off or every answer waits 40 ms; idle connections end soon, since each holds a thread.
+    const char *options[] = {"listening_ports",
+                             address,
+                             "num_threads",
+                             n_threads,
+                             "enable_keep_alive",
+                             "yes",
+                             "tcp_nodelay",
+                             "1",
+                             "keep_alive_timeout_ms",
+                             "5000",
+                             "request_timeout_ms",
+                             "15000",
+                             "decode_url",
+                             "no",
+                             NULL};
+    struct mg_callbacks callbacks = {.begin_request = on_request, .http_error = on_error, .log_message = on_log};
+
+    mg_init_library(MG_FEATURES_DEFAULT);
+    gw->web = mg_start(&callbacks, gw, options);
+    if (!gw->web) {
+        hd_err_set(err, HD_UNAVAILABLE, "the API cannot listen on %.100s", address);
+        hd_err_hint(err, "is another program there? choose another address with --http");
+        return HD_UNAVAILABLE;
+    }
+    struct mg_server_port port = {0};
+    if (mg_get_server_ports(gw->web, 1, &port) == 1)
+        hd_info("API listens on port %d", port.port);
+    return HD_OK;
+}
+
+void gateway_http_stop(struct gateway *gw) {
+    atomic_store(&gw->stopping, true);
+    if (gw->web)
+        mg_stop(gw->web);
+    gw->web = NULL;
+}

@@ -1,0 +1,63 @@
+#include "services/api-gateway/gateway.h"
+
+#include "service/service.h"
+
+static const struct hd_setting settings[] = {
+    {"http", HD_SET_TEXT, "127.0.0.1:8080", "host:port of the API"},
+    {"http-threads", HD_SET_INT, "96", "connections served at once; half of them may wait for news", .min = 4,
+     .max = 4096},
+    {"request-timeout", HD_SET_DURATION, "10s", "how long a service may take to answer", .min = 100, .max = 60000},
+};
+
+static enum hd_status init(struct hd_service *service, const struct hd_settings *values, void **ret_self,
+                           struct hd_err *err) {
+    struct gateway *gw = calloc(1, sizeof(*gw));
+    int threads = (int)hd_settings_int(values, "http-threads");
+
+    if (!gw)
+        abort();
+    gw->bus = hd_service_bus(service);
+    gw->cache = auth_cache_new();
+    gw->request_timeout_ms = hd_settings_int(values, "request-timeout");
+    gw->waits_max = (unsigned)threads / 2;
+    enum hd_status status = gateway_http_start(gw, hd_settings_text(values, "http"), threads, err);
+    if (status != HD_OK) {
+        auth_cache_free(gw->cache);
+        free(gw);
+        return status;
+    }
+    *ret_self = gw;
+    return HD_OK;
+}
+
+static void release(void *self) {
+    struct gateway *gw = self;
+
+    if (!gw)
+        return;
+    gateway_http_stop(gw);
+    auth_cache_free(gw->cache);
+    free(gw);
+}
+
+// The bus goes away after this, so the threads that use it must have ended.
+static void stopping(struct hd_ctx *cx, void *self) {
+    (void)cx;
+    gateway_http_stop(self);
+}
+
+static const struct hd_service_def def = {
+    .name = "api-gateway",
+    .about = "HTTP/JSON API: authenticates, authorizes, and passes requests to the services",
+    .settings = settings,
+    .n_settings = sizeof(settings) / sizeof(settings[0]),
+    .metrics = gateway_metrics,
+    .n_metrics = METRIC_COUNT,
+    .init = init,
+    .release = release,
+    .stopping = stopping,
+};
+
+int main(int argc, char **argv) {
+    return hd_service_main(&def, argc, argv);
+}

@@ -1,0 +1,89 @@
+#include "services/api-gateway/gateway.h"
+
+#include "base/pb.h"
+
+#define COMMON_HEADERS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+
+static void add_text_member(struct hd_buf *out, const char *key, const char *text) {
+    hd_buf_addf(out, ",\"%s\":", key);
+    hd_json_add_string(out, text, strlen(text));
+}
+
+void problem_format(struct hd_buf *out, const struct hd_err *err, int http_status, const char *trace) {
+    const struct hd_status_info *info = hd_status_info(err->status);
+
+    hd_buf_addf(out, "{\"type\":\"urn:hodei:problem:%s\"", info->name);
+    add_text_member(out, "title", info->title);
+    hd_buf_addf(out, ",\"status\":%d", http_status);
+    add_text_member(out, "detail", err->text);
+    if (err->field[0])
+        add_text_member(out, "field", err->field);
+    if (err->hint[0])
+        add_text_member(out, "hint", err->hint);
+    if (err->line)
+        hd_buf_addf(out, ",\"line\":%u", err->line);
+    if (err->column)
+        hd_buf_addf(out, ",\"column\":%u", err->column);
+    if (trace[0])
+        add_text_member(out, "request_id", trace);
+    hd_buf_adds(out, "}\n");
+}
+
+static void send_all(struct exchange *ex, int status, const char *type, const char *headers,
+                     const struct hd_buf *body) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+    bool close = atomic_load(&ex->gw->stopping);
+
+    if (close)
+        mg_disable_connection_keep_alive(ex->conn);
+    hd_buf_addf(&out, "HTTP/1.1 %d %s\r\n" COMMON_HEADERS "X-Request-Id: %s\r\n%s", status,
+                mg_get_response_code_text(ex->conn, status), ex->trace, headers);
+    if (close)
+        hd_buf_adds(&out, "Connection: close\r\n");
+    if (type)
+        hd_buf_addf(&out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body->len);
+    hd_buf_adds(&out, "\r\n");
+    if (type)
+        hd_buf_add(&out, body->data, body->len);
+    mg_write(ex->conn, out.data, out.len);
+}
+
+int reply_message(struct exchange *ex, const ProtobufCMessage *msg) {
+    HD_AUTO_BUF struct hd_buf body = {0};
+    int status = ex->match.route->success;
+
+    if (status == 204) {
+        send_all(ex, status, NULL, "", NULL);
+        return status;
+    }
+    hd_pb_to_json_all(msg, &body);
+    hd_buf_addc(&body, '\n');
+    send_all(ex, status, "application/json", "", &body);
+    return status;
+}
+
+int reply_problem(struct exchange *ex) {
+    HD_AUTO_BUF struct hd_buf body = {0}, headers = {0};
+    int status = ex->http_status ? ex->http_status : hd_status_info(ex->err.status)->http;
+
+    if (status == 401)
+        hd_buf_adds(&headers, "WWW-Authenticate: Bearer realm=\"hodei\"\r\n");
+    if (status == 405 && ex->allow)
+        hd_buf_addf(&headers, "Allow: %s\r\n", ex->allow);
+    if (status == 429 || status == 503)
+        hd_buf_adds(&headers, "Retry-After: 1\r\n");
+    if (status == 413) { // the rest of the body is not read
+        mg_disable_connection_keep_alive(ex->conn);
+        hd_buf_adds(&headers, "Connection: close\r\n");
+    }
+    problem_format(&body, &ex->err, status, ex->trace);
+    send_all(ex, status, "application/problem+json", headers.data ? headers.data : "", &body);
+    return status;
+}
+
+void reply_text_begin(struct exchange *ex) {
+    mg_printf(ex->conn,
+              "HTTP/1.1 200 OK\r\n" COMMON_HEADERS "X-Request-Id: %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+              "Transfer-Encoding: chunked\r\n\r\n",
+              ex->trace);
+}

@@ -1,0 +1,216 @@
+#include "services/api-gateway/routes.h"
+
+#include "base/buf.h"
+#include "base/pb.h"
+#include "hodei/v1/auth.pb-c.h"
+#include "hodei/v1/common.pb-c.h"
+#include "hodei/v1/log.pb-c.h"
+#include "hodei/v1/pipeline.pb-c.h"
+#include "hodei/v1/quota.pb-c.h"
+#include "hodei/v1/run.pb-c.h"
+#include "hodei/v1/worker.pb-c.h"
+
+#define MSG(name) &hodei__v1__##name##__descriptor
+
+// clang-format off
+const struct route gateway_routes[] = {
+    {"POST", "/v1/pipelines", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
+     "pipeline.write", 200, BODY_PIPELINE},
+    {"POST", "/v1/pipelines:validate", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
+     "pipeline.read", 200, BODY_PIPELINE, .dry_run = true},
+    {"GET", "/v1/pipelines", MSG(list_pipelines_request), MSG(list_pipelines_reply), "pipelines", "ListPipelines",
+     "pipeline.read", 200},
+    {"GET", "/v1/pipelines/{name}", MSG(get_pipeline_request), MSG(pipeline), "pipelines", "GetPipeline", "pipeline.read", 200},
+    {"DELETE", "/v1/pipelines/{name}", MSG(delete_pipeline_request), MSG(empty), "pipelines", "DeletePipeline",
+     "pipeline.write", 204},
+    {"POST", "/v1/runs", MSG(start_run_request), MSG(start_run_reply), "orchestrator", "StartRun", "run.start", 201, BODY_JSON},
+    {"GET", "/v1/runs", MSG(list_runs_request), MSG(list_runs_reply), "orchestrator", "ListRuns", "run.read", 200},
+    {"GET", "/v1/runs/{id}", MSG(get_run_request), MSG(run), "orchestrator", "GetRun", "run.read", 200, .waits_on = "etag"},
+    {"GET", "/v1/runs/{run}/jobs", MSG(list_jobs_request), MSG(list_jobs_reply), "orchestrator", "ListJobs", "run.read", 200},
+    {"POST", "/v1/runs/{id}:cancel", MSG(cancel_run_request), MSG(cancel_run_reply), "orchestrator", "CancelRun",
+     "run.cancel", 200},
+    {"GET", "/v1/runs/{run}/logs", MSG(read_log_request), MSG(read_log_reply), "observability", "ReadLog", "log.read", 200,
+     .waits_on = "cursor", .text = true},
+    {"GET", "/v1/workers", MSG(list_workers_request), MSG(list_workers_reply), "worker-registry", "ListWorkers",
+     "worker.read", 200},
+    {"GET", "/v1/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
+    {"PUT", "/v1/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "quota.write", 200, BODY_JSON},
+    {"GET", "/v1/stats/jobs", MSG(job_stats_request), MSG(job_stats_reply), "observability", "JobStats", "run.read", 200},
+    {"GET", "/v1/whoami", MSG(who_am_irequest), MSG(who_am_ireply), "auth", "WhoAmI", NULL, 200},
+};
+// clang-format on
+const size_t gateway_routes_len = sizeof(gateway_routes) / sizeof(gateway_routes[0]);
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// Percent-decodes into the arena; refuses broken escapes, NUL and what is not UTF-8.
+static enum hd_status decode(struct hd_arena *arena, struct hd_str raw, bool plus_is_space, struct hd_err *err,
+                             const char **ret) {
+    char *out = hd_arena_alloc(arena, raw.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < raw.len; i++) {
+        char c = raw.ptr[i];
+        if (c == '%') {
+            int hi = i + 1 < raw.len ? hex_digit(raw.ptr[i + 1]) : -1;
+            int lo = i + 2 < raw.len ? hex_digit(raw.ptr[i + 2]) : -1;
+            if (hi < 0 || lo < 0 || (hi == 0 && lo == 0))
+                return hd_err_set(err, HD_INVALID, "the address has a bad percent escape in \"%.*s\"", (int)raw.len,
+                                  raw.ptr);
+            c = (char)(hi * 16 + lo);
+            i += 2;
+        } else if (c == '+' && plus_is_space) {
+            c = ' ';
+        }
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    if (!hd_utf8_valid(out, n))
+        return hd_err_set(err, HD_INVALID, "the address is not UTF-8");
+    *ret = out;
+    return HD_OK;
+}
+
+struct raw_match {
+    struct hd_str names[ROUTE_PARAMS_MAX], values[ROUTE_PARAMS_MAX];
+    size_t n;
+};
+
+static bool pattern_match(const char *pattern, const char *path, struct raw_match *ret) {
+    ret->n = 0;
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        size_t name = strcspn(pattern, "}"), value = strcspn(path, "/:");
+        if (value == 0 || ret->n == ROUTE_PARAMS_MAX)
+            return false;
+        ret->names[ret->n] = (struct hd_str){pattern + 1, name - 1};
+        ret->values[ret->n++] = (struct hd_str){path, value};
+        pattern += name + 1;
+        path += value;
+    }
+    return *path == '\0';
+}
+
+static enum hd_status match_fill(struct hd_arena *arena, const struct route *route, const struct raw_match *raw,
+                                 struct hd_err *err, struct route_match *ret) {
+    struct route_match match = {.route = route, .n_params = raw->n};
+
+    for (size_t i = 0; i < raw->n; i++) {
+        match.params[i].field = hd_arena_strndup(arena, raw->names[i].ptr, raw->names[i].len);
+        HD_TRY(decode(arena, raw->values[i], false, err, &match.params[i].value));
+    }
+    *ret = match;
+    return HD_OK;
+}
+
+enum hd_status route_find(struct hd_arena *arena, const char *method, const char *path, struct hd_err *err,
+                          struct route_match *ret, const char **ret_allow) {
+    const char *allow = NULL;
+
+    for (size_t i = 0; i < gateway_routes_len; i++) {
+        const struct route *route = &gateway_routes[i];
+        struct raw_match raw;
+        if (!pattern_match(route->path, path, &raw))
+            continue;
+        if (hd_streq(route->method, method))
+            return match_fill(arena, route, &raw, err, ret);
+        allow = allow ? hd_arena_printf(arena, "%s, %s", allow, route->method) : route->method;
+    }
+    if (!allow) {
+        hd_err_set(err, HD_MISSING, "there is nothing at %.200s", path);
+        hd_err_hint(err, "addresses begin with /v1/, for example /v1/runs");
+        return HD_MISSING;
+    }
+    *ret_allow = allow;
+    hd_err_set(err, HD_PRECONDITION, "%.20s is not possible at %.200s", method, path);
+    hd_err_hint(err, "use %s", allow);
+    return HD_PRECONDITION;
+}
+
+enum hd_status query_parse(struct hd_arena *arena, const char *text, struct hd_err *err, struct query *ret) {
+    struct query query = {.n = 0};
+
+    for (const char *p = text ? text : ""; *p;) {
+        size_t len = strcspn(p, "&"), name = 0;
+        while (name < len && p[name] != '=')
+            name++;
+        if (len > 0) {
+            struct query_param *param = &query.params[query.n];
+            if (query.n == QUERY_PARAMS_MAX)
+                return hd_err_set(err, HD_INVALID, "more than %d query parameters", QUERY_PARAMS_MAX);
+            HD_TRY(decode(arena, (struct hd_str){p, name}, true, err, &param->name));
+            size_t skip = name < len ? name + 1 : name;
+            HD_TRY(decode(arena, (struct hd_str){p + skip, len - skip}, true, err, &param->value));
+            for (size_t i = 0; i < query.n; i++)
+                if (hd_streq(query.params[i].name, param->name)) {
+                    hd_err_set(err, HD_INVALID, "query parameter \"%.60s\" is given twice", param->name);
+                    hd_err_field(err, "%.100s", param->name);
+                    return HD_INVALID;
+                }
+            query.n++;
+        }
+        p += len + (p[len] == '&');
+    }
+    *ret = query;
+    return HD_OK;
+}
+
+const char *query_take(struct query *query, const char *name) {
+    for (size_t i = 0; i < query->n; i++)
+        if (hd_streq(query->params[i].name, name)) {
+            const char *value = query->params[i].value;
+            query->params[i] = query->params[--query->n];
+            return value;
+        }
+    return NULL;
+}
+
+static bool in_path(const struct route_match *match, const char *field) {
+    for (size_t i = 0; i < match->n_params; i++)
+        if (hd_streq(match->params[i].field, field))
+            return true;
+    return false;
+}
+
+static enum hd_status unknown_param(struct hd_arena *arena, const struct route_match *match, const char *name,
+                                    struct hd_err *err) {
+    const ProtobufCMessageDescriptor *desc = match->route->request;
+    const char *known = match->route->text ? "format" : NULL;
+
+    for (unsigned i = 0; i < desc->n_fields && match->route->body != BODY_JSON; i++)
+        if (!in_path(match, desc->fields[i].name) && !hd_streq(desc->fields[i].name, "source"))
+            known = known ? hd_arena_printf(arena, "%s, %s", known, desc->fields[i].name) : desc->fields[i].name;
+    hd_err_set(err, HD_INVALID, "unknown query parameter \"%.60s\"", name);
+    hd_err_field(err, "%.100s", name);
+    if (known)
+        hd_err_hint(err, "known here: %s", known);
+    else
+        hd_err_hint(err, "there are none here%s", match->route->body == BODY_JSON ? ": put it into the body" : "");
+    return HD_INVALID;
+}
+
+enum hd_status route_fill(struct hd_arena *arena, const struct route_match *match, const struct query *query,
+                          ProtobufCMessage *msg, struct hd_err *err) {
+    for (size_t i = 0; i < query->n; i++) {
+        const char *name = query->params[i].name;
+        if (match->route->body == BODY_JSON || in_path(match, name) || hd_streq(name, "source"))
+            return unknown_param(arena, match, name, err);
+        enum hd_status status = hd_pb_set_text(arena, msg, name, query->params[i].value, err);
+        if (status == HD_MISSING)
+            return unknown_param(arena, match, name, err);
+        HD_TRY(status);
+    }
+    for (size_t i = 0; i < match->n_params; i++)
+        HD_TRY(hd_pb_set_text(arena, msg, match->params[i].field, match->params[i].value, err));
+    return HD_OK;
+}
