@@ -1,0 +1,58 @@
+// The orchestrator: runs, jobs, attempts; admission, placement commits, results. It alone writes schema `orchestrator`.
+//
+// Reading order: machine (what may become what), ws (the rows of one transaction), advance (pure decisions over them), store (how
+// rows come and go), handlers_*.c (load → decide → orc_finish), finish (settle, save, publish the difference).
+//
+// struct orchestrator holds nothing but its store and a cache of compiled versions, which never change: so replicas need not agree
+// on anything, and a rollback has nothing to undo.
+#ifndef ORC_ORCHESTRATOR_H
+#define ORC_ORCHESTRATOR_H
+
+#include "services/orchestrator/store.h"
+#include "services/orchestrator/versions.h"
+
+struct orchestrator {
+    const struct orc_store_ops *ops;
+    void *store; // borrowed
+    struct orc_versions versions;
+    int64_t lease_ttl_ms;
+};
+
+// For hd_service_main and, with orc_new's result as `self`, for hd_service_new.
+extern const struct hd_service_def orc_def;
+struct orchestrator *orc_new(const struct orc_store_ops *ops, void *store);
+void orc_free(struct orchestrator *orc);
+
+// Calls an operation of the store: ORC_DO(cx, orc, runs_load, ws, ids, n, true).
+#define ORC_DO(cx, orc, op, ...) ((orc)->ops->op((cx), (orc)->store, __VA_ARGS__))
+
+// Handlers, by file. Each takes struct orchestrator as self.
+hd_handler orc_put_versions, orc_put_grants, orc_grants_answer, orc_ask_grants; // handlers_defs.c
+hd_handler orc_start_run;                                                      // handlers_start.c
+hd_handler orc_cancel_run;                                                     // handlers_cancel.c
+hd_handler orc_get_run, orc_list_runs, orc_list_jobs;                          // handlers_read.c
+hd_handler orc_lease_pool;                                                     // handlers_pool.c
+hd_handler orc_placed;                                                         // handlers_placed.c
+hd_handler orc_reports;                                                        // handlers_reports.c
+hd_handler orc_reconcile, orc_sessions_lost, orc_sweep;                        // handlers_workers.c
+
+enum orc_answer { ORC_ANSWER_GRANTS };
+
+enum orc_metric {
+    ORC_M_RUNS_STARTED,
+    ORC_M_RUNS_ENDED,
+    ORC_M_JOBS_OFFERED,
+    ORC_M_JOBS_PLACED,
+    ORC_M_PLACEMENTS_STALE,
+    ORC_M_JOBS_ENDED,
+    ORC_M_REPORTS,
+    ORC_M_REPORTS_STALE,
+    ORC_M_ATTEMPTS_LOST,
+    ORC_M_COUNT
+};
+extern struct hd_metric orc_metrics[ORC_M_COUNT];
+static inline void orc_count(enum orc_metric metric, int64_t n) {
+    hd_metric_add(&orc_metrics[metric], n);
+}
+
+#endif

@@ -1,0 +1,122 @@
+// The store: what the orchestrator asks of its tables. Two implementations: PostgreSQL (store_pg.c) and the simulator's
+// twin in memory (store_mem.c); tests/integration/test_orc_store.c runs one suite on both.
+//
+// All calls happen inside the transaction that the runner has opened. Loads put rows into the working set, where a row
+// that is there already is left alone. Locks are taken in this order: leases, runs (by id), tenants (by name); jobs and
+// attempts are covered by their run's lock. Whoever holds a tenant takes further runs with SKIP LOCKED only.
+// Rows of another tenant are never filtered here: the caller compares run->tenant.
+#ifndef ORC_STORE_H
+#define ORC_STORE_H
+
+#include "base/ctx.h"
+#include "service/service.h"
+#include "services/orchestrator/ws.h"
+
+struct orc_version {
+    const char *tenant, *name;
+    uint32_t version;
+    bool found, deleted;
+    const uint8_t *data; // packed CompiledPipeline
+    size_t len;
+};
+struct orc_run_key {
+    const char *tenant, *key;
+    bool found;
+    struct hd_uuid run;
+    uint64_t fingerprint;
+};
+struct orc_runs_query {
+    const char *tenant;
+    const char *pipeline;  // "": all
+    struct hd_uuid before; // zero: from the newest
+    unsigned limit;
+};
+struct orc_attempt_ref {
+    struct hd_uuid id;
+    struct orc_job_ref job;
+};
+struct orc_lease {
+    const char *pool, *holder;
+    uint64_t epoch; // asked: what the holder thinks it has; answered: what stands
+    bool granted;
+    bool fresh; // granted under a new epoch
+};
+// A job of a pool that is READY or has a live attempt.
+struct orc_pool_entry {
+    struct orc_job_ref job;
+    int state;
+    uint64_t key;
+    int64_t since_ms;   // READY: when; else when the attempt got its state
+    const char *worker; // "" while READY
+};
+
+#define ORC_CALL struct hd_ctx *cx, void *store
+struct orc_store_ops {
+    // Compiled versions. put: a known one is left alone, but a tombstone marks it.
+    enum hd_status (*versions_put)(ORC_CALL, const struct orc_version *versions, size_t n);
+    enum hd_status (*versions_newest)(ORC_CALL, struct orc_version *inout, size_t n); // by tenant and name; no data
+    enum hd_status (*versions_get)(ORC_CALL, struct orc_version *inout, size_t n);    // by version too; with data
+
+    // Loads. With `lock` for update, in id order; a run that is gone is just not there afterwards.
+    enum hd_status (*runs_load)(ORC_CALL, struct orc_ws *ws, struct hd_uuid *ids, size_t n, bool lock);
+    enum hd_status (*runs_by_key)(ORC_CALL, struct orc_run_key *inout, size_t n);
+    enum hd_status (*runs_list)(ORC_CALL, struct orc_ws *ws, const struct orc_runs_query *query); // newest first
+    // Jobs of runs that are in the working set.
+    enum hd_status (*jobs_load)(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n);
+    enum hd_status (*jobs_load_open)(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *runs, size_t n); // not ended
+    enum hd_status (*jobs_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit);
+    // The best QUEUED jobs of a tenant with their runs, locked; those that somebody else holds are left out.
+    enum hd_status (*jobs_queued)(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit);
+    enum hd_status (*attempts_find)(ORC_CALL, const struct hd_uuid *ids, size_t n, struct orc_attempt_ref **ret,
+                                    size_t *ret_n);
+    enum hd_status (*attempts_find_live)(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
+                                         size_t *ret_n);
+    enum hd_status (*attempts_load)(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *ids, size_t n); // jobs are loaded
+    // The last 20 attempts of each job from..to (to is not in it).
+    enum hd_status (*attempts_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to);
+    // Locks; makes rows of those that are missing, without a grant.
+    enum hd_status (*tenants_load)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n);
+    // Tenants with QUEUED jobs and room, or without a grant.
+    enum hd_status (*tenants_waiting)(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n);
+
+    // Writes. runs_insert: new runs, in the order of tenant and key; marks `duplicate` where the key is taken.
+    enum hd_status (*runs_insert)(ORC_CALL, struct orc_ws *ws);
+    enum hd_status (*save)(ORC_CALL, struct orc_ws *ws); // all that is dirty; raises the revision of runs
+
+    // Leases of pools, by the store's clock.
+    enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
+    enum hd_status (*leases_hold)(ORC_CALL, struct orc_lease *inout, size_t n); // by pool; they stand until the commit
+    // READY ones first, best first.
+    enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n);
+
+    // Sessions that are gone.
+    enum hd_status (*sessions_lose)(ORC_CALL, const struct hd_uuid *sessions, size_t n);
+    // They were seen alive: those lost before `seen_ms` are no longer lost.
+    enum hd_status (*sessions_revive)(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
+    enum hd_status (*sessions_lost)(ORC_CALL, struct hd_uuid *inout, size_t *inout_n); // leaves those that are lost
+    enum hd_status (*sessions_prune)(ORC_CALL, int64_t before_ms);
+    // Live attempts in lost sessions: placed while the loss was being written.
+    enum hd_status (*attempts_orphaned)(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
+};
+extern const struct orc_store_ops orc_pg_store; // its store is unused: it works on cx->db
+
+// The twin. One may be shared by several services on one clock: turns of a service are whole transactions, so nothing
+// overlaps. A crash (no commit, no rollback) is mended by the next begin, which undoes what was open.
+struct orc_mem;
+struct orc_mem *orc_mem_new(void);
+void orc_mem_free(struct orc_mem *mem);
+extern const struct orc_store_ops orc_mem_store;
+extern const struct hd_tx_ops orc_mem_tx;
+
+// For invariants and tests: a copy of everything committed so far (or being changed) as a working set, in the arena. Plans are not
+// filled. Runs, jobs, attempts in the order in which they were made.
+void orc_mem_snapshot(const struct orc_mem *mem, struct hd_arena *arena, struct orc_ws *ret);
+struct orc_mem_counts {
+    size_t runs, jobs, attempts, tenants, outbox_waiting, dead_letters;
+    int64_t rows_written; // inserts and updates since the start, for the cost budget
+};
+struct orc_mem_counts orc_mem_count(const struct orc_mem *mem);
+const char *orc_mem_dead_letter(const struct orc_mem *mem, size_t i); // its error; NULL past the end
+uint64_t orc_mem_epoch(const struct orc_mem *mem, const char *pool);  // 0: never led
+
+#endif

@@ -1,0 +1,118 @@
+// The working set: the rows that one transaction touches, as they were and as they are to be. Pure.
+//
+// A store loads rows into it, pure functions change them, orc_finish (finish.h) settles counters, saves what is dirty, and
+// says what the difference between `was` and now means: so no handler can change a row and forget to tell. Rules:
+// - Every change of a job or an attempt happens with its run loaded for update; the run is the lock of all that is in it.
+// - A row is loaded once; loading it again finds the same struct with its changes.
+// - Everything lives in the batch's arena; structs never move. Texts are never NULL.
+#ifndef ORC_WS_H
+#define ORC_WS_H
+
+#include "base/arena.h"
+#include "base/uuid.h"
+#include "hodei/v1/flow.pb-c.h"
+#include "services/orchestrator/machine.h"
+
+struct orc_run {
+    struct hd_uuid id;
+    const char *tenant, *pipeline;
+    uint32_t version;
+    int state, was; // was: as loaded; 0 of a new one
+    int64_t created_ms, started_ms, ended_ms;
+    uint32_t total, ended, succeeded, failed; // failed or timed out
+    int64_t revision;                         // rises with every change of the run or of what is in it
+    const char *key;                          // idempotency key, "" where there is none
+    uint64_t fingerprint;                     // of the request that made it
+    const uint8_t *request;                   // packed StartRunRequest where it has an env, else empty
+    size_t request_len;
+    bool locked, dirty, duplicate; // duplicate: not inserted, its key is taken
+    const Hodei__V1__CompiledPipeline *plan; // the compiled version, filled by orc_plans; jobs are its indexes
+    struct orc_run *chain;
+};
+
+struct orc_job {
+    struct orc_run *run;
+    uint32_t idx;
+    const char *pool;
+    int32_t priority;
+    int state, was;
+    uint32_t deps_left;
+    uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
+    uint32_t attempts, losses;
+    struct hd_uuid attempt; // the last one
+    int64_t queued_ms, ready_ms, started_ms, ended_ms;
+    bool dirty;
+    struct orc_job *chain;
+};
+
+struct orc_attempt {
+    struct hd_uuid id;
+    struct orc_job *job;
+    uint32_t number;
+    int state, was;
+    const char *worker;
+    struct hd_uuid session;
+    uint64_t key;
+    int64_t assigned_ms, changed_ms; // by our clock: when it got its state
+    int64_t started_ms, ended_ms;    // by the worker's
+    int32_t exit_code, signal;
+    int cause;
+    const char *message;
+    int64_t user_ms, system_ms, max_rss_bytes;
+    uint64_t log_frames;
+    bool dirty;
+    struct orc_attempt *chain;
+};
+
+struct orc_tenant {
+    const char *name;
+    int64_t limit; // jobs that may be READY or have a live attempt
+    uint64_t version;
+    int64_t used, queued;
+    bool granted; // false: limit is not known yet
+    bool dirty;
+};
+
+#define ORC_WS_TABLE(type)                                                                                             \
+    struct {                                                                                                           \
+        type **items;                                                                                                  \
+        size_t n, cap;                                                                                                 \
+        type **buckets;                                                                                                \
+        size_t n_buckets;                                                                                              \
+    }
+struct orc_ws {
+    struct hd_arena *arena;
+    ORC_WS_TABLE(struct orc_run) runs;
+    ORC_WS_TABLE(struct orc_job) jobs;
+    ORC_WS_TABLE(struct orc_attempt) attempts;
+    struct orc_tenant **tenants; // few
+    size_t n_tenants, cap_tenants;
+};
+
+// A job by its run's id, before it is loaded.
+struct orc_job_ref {
+    struct hd_uuid run;
+    uint32_t idx;
+};
+
+void orc_ws_init(struct orc_ws *ws, struct hd_arena *arena);
+struct orc_run *orc_ws_run(const struct orc_ws *ws, struct hd_uuid id); // NULL: not loaded
+struct orc_job *orc_ws_job(const struct orc_ws *ws, struct hd_uuid run, uint32_t idx);
+struct orc_attempt *orc_ws_attempt(const struct orc_ws *ws, struct hd_uuid id);
+struct orc_tenant *orc_ws_tenant(const struct orc_ws *ws, const char *name);
+
+// Each gives a zeroed struct with its key set. It must not be there yet.
+struct orc_run *orc_ws_add_run(struct orc_ws *ws, struct hd_uuid id);
+struct orc_job *orc_ws_add_job(struct orc_ws *ws, struct orc_run *run, uint32_t idx);
+struct orc_attempt *orc_ws_add_attempt(struct orc_ws *ws, struct hd_uuid id, struct orc_job *job);
+struct orc_tenant *orc_ws_add_tenant(struct orc_ws *ws, const char *name);
+
+// In the order of locks.
+int orc_uuid_order(const void *a, const void *b);
+int orc_ref_order(const void *a, const void *b);
+// Sorts and drops doubles; returns how many are left.
+size_t orc_uuids_unique(struct hd_uuid *ids, size_t n);
+size_t orc_refs_unique(struct orc_job_ref *refs, size_t n);
+size_t orc_texts_unique(const char **texts, size_t n);
+
+#endif
