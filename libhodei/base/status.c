@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 // CONFLICT is retried because whoever lost a race may win the next one. INTERNAL is a bug, and a bug repeats: it goes
 // to the dead letters at once, so that everything behind it goes on.
 static const struct hd_status_info table[HD_STATUS_COUNT] = {
@@ -39,12 +41,31 @@ static void cut_at_border(char *text, size_t len) {
         text[start - 1] = '\0';
 }
 
+// What callers quote may be cut within a character (%.80s) or be no text at all; an error must always fit into JSON.
+static void scrub(char *text) {
+    size_t left = strlen(text);
+    if (hd_utf8_valid(text, left))
+        return;
+    while (left) {
+        size_t n = 1;
+        while (n < 4 && n < left && !hd_utf8_valid(text, n))
+            n++;
+        if (!hd_utf8_valid(text, n)) {
+            *text = '?';
+            n = 1;
+        }
+        text += n;
+        left -= n;
+    }
+}
+
 static void format_text(char *dst, size_t size, const char *fmt, va_list ap) {
     int n = vsnprintf(dst, size, fmt, ap);
     if (n < 0)
         dst[0] = '\0';
     else if ((size_t)n >= size)
         cut_at_border(dst, size - 1);
+    scrub(dst);
 }
 
 enum hd_status hd_err_setv(struct hd_err *err, enum hd_status status, const char *fmt, va_list ap) {

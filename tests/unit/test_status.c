@@ -89,4 +89,12 @@ TEST(long_texts_are_cut_between_characters) {
     }
 }
 
+TEST(texts_are_always_utf8) {
+    struct hd_err err;
+    hd_err_set(&err, HD_INVALID, "a %.3s b\xFF\xC3\xA9\xE2", "xy\xC3\xA9");
+    CHECK_STR(err.text, "a xy? b?\xC3\xA9?");
+    hd_err_field(&err, "\xC9");
+    CHECK_STR(err.field, "?");
+}
+
 TEST_MAIN
