@@ -12,6 +12,7 @@
 #include "base/buf.h"
 
 #define LINE_MAX_BYTES 4096 // what a pipe takes in one piece
+#define CUT_MARK "\xE2\x80\xA6"
 #define TEXT_MAX_BYTES 3000 // of the message, before escaping
 
 static struct {
@@ -85,7 +86,7 @@ static void put_field(struct line *line, const char *key, const char *value, siz
         char piece[8];
         size_t used, n = escape(value, left, piece, &used);
         if (line->len + n + 4 > limit) { // 4: the mark of a cut and the quote
-            put(line, "\xE2\x80\xA6", 3);
+            put(line, CUT_MARK, 3);
             break;
         }
         put(line, piece, n);
@@ -93,6 +94,14 @@ static void put_field(struct line *line, const char *key, const char *value, siz
         left -= used;
     }
     put(line, "\"", 1);
+}
+
+// Ends a text that fills its room with an ellipsis, at the border of a character.
+static void mark_cut(char *text, size_t size) {
+    size_t at = size - 4;
+    while (at > 0 && ((unsigned char)text[at] & 0xC0) == 0x80)
+        at--;
+    memcpy(text + at, CUT_MARK, sizeof(CUT_MARK));
 }
 
 // Waits for room rather than lose a line, should standard error not block. Gives up only where the other end is gone.
@@ -123,6 +132,8 @@ void hd_log(enum hd_log_level level, const struct hd_log_fields *fields, const c
     va_end(ap);
     if (n < 0)
         text[0] = '\0';
+    else if ((size_t)n >= sizeof(text))
+        mark_cut(text, sizeof(text));
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
     struct tm tm;

@@ -76,6 +76,9 @@ TEST(long_line_is_cut_and_stays_whole_json) {
             cJSON *json = cJSON_ParseWithLength(at, (size_t)(end - at));
             CHECK(json != NULL);
             CHECK(json && strlen(member(json, "msg")) > 500);
+            const char *message = member(json, "msg");
+            CHECK(message && strcmp(message + strlen(message) - 3, "\xE2\x80\xA6") == 0); // shows that it is cut
+            CHECK(message && !strstr(message, "\xEF\xBF\xBD"));                           // at a border
             CHECK(hd_utf8_valid(at, (size_t)(end - at)));
             cJSON_Delete(json);
         }
