@@ -1,0 +1,94 @@
+// The fleet as others see it: lists for people and schedulers, and the difference at each change.
+#include "services/worker-registry/registry.h"
+
+// A difference of so many workers, each with all its labels, fits a message.
+#define DIFFERENCE_MAX 100
+
+enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker **ret) {
+    ProtobufCMessage *msg;
+    char session[HD_UUID_TEXT];
+
+    HD_TRY(hd_pb_unpack(cx->arena, &hodei__v1__worker__descriptor, worker->profile.data, worker->profile.len, &cx->err,
+                        &msg));
+    Hodei__V1__Worker *message = (Hodei__V1__Worker *)msg;
+    hd_uuid_format(worker->session, session);
+    message->session = hd_arena_strdup(cx->arena, session);
+    message->state = (Hodei__V1__WorkerState)worker->state;
+    message->joined_at_ms = worker->joined_at_ms;
+    message->heartbeat_at_ms = worker->heartbeat_at_ms;
+    message->running = (uint32_t)worker->running;
+    *ret = message;
+    return HD_OK;
+}
+
+static enum hd_status publish_difference(struct hd_ctx *cx, Hodei__V1__Worker **changed, size_t n) {
+    const char *subject = hd_subject_event(cx->arena, "system", "worker", "changed");
+    for (size_t first = 0; first < n; first += DIFFERENCE_MAX) {
+        Hodei__V1__Fleet fleet = HODEI__V1__FLEET__INIT;
+        int64_t version;
+        HD_TRY(store_fleet_bump(cx, &version));
+        fleet.version = (uint64_t)version;
+        fleet.previous = (uint64_t)version - 1;
+        fleet.workers = changed + first;
+        fleet.n_workers = n - first < DIFFERENCE_MAX ? n - first : DIFFERENCE_MAX;
+        hd_publish(cx, subject, &fleet.base);
+    }
+    return HD_OK;
+}
+
+enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const struct lost_list *lost) {
+    Hodei__V1__Worker **changed = HD_NEW_ARRAY(cx->arena, workers->n + 1, Hodei__V1__Worker *);
+    size_t n = 0;
+
+    HD_TRY(store_save(cx, workers));
+    if (lost->n) {
+        HD_TRY(store_lose(cx, lost));
+        hd_metric_add(&registry_metrics[REG_M_LOST], (int64_t)lost->n);
+    }
+    for (size_t i = 0; i < workers->n; i++)
+        if (workers->rows[i].changed)
+            HD_TRY(worker_message(cx, &workers->rows[i], &changed[n++]));
+    return publish_difference(cx, changed, n);
+}
+
+static enum hd_status list(struct hd_ctx *cx, const char *pool, Hodei__V1__Worker ***ret, size_t *ret_n) {
+    struct workers workers;
+    HD_TRY(store_list(cx, pool, &workers));
+    Hodei__V1__Worker **messages = HD_NEW_ARRAY(cx->arena, workers.n + 1, Hodei__V1__Worker *);
+    for (size_t i = 0; i < workers.n; i++)
+        HD_TRY(worker_message(cx, &workers.rows[i], &messages[i]));
+    *ret = messages;
+    *ret_n = workers.n;
+    return HD_OK;
+}
+
+enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)self;
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__ListWorkersRequest *request = (const Hodei__V1__ListWorkersRequest *)items[i].msg;
+        Hodei__V1__ListWorkersReply *reply = (Hodei__V1__ListWorkersReply *)items[i].reply;
+        if (*request->pool && !hd_token_valid(request->pool)) {
+            hd_item_fail(&items[i], HD_INVALID, "a pool's name is 1 to 64 of A-Z a-z 0-9 _ -");
+            hd_err_field(&items[i].err, "pool");
+            continue;
+        }
+        HD_TRY(list(cx, request->pool, &reply->workers, &reply->n_workers));
+    }
+    return HD_OK;
+}
+
+// The version is read before the list, so the list is at least as new: what came between comes again as a difference.
+enum hd_status registry_get_fleet(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)self;
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__GetFleetRequest *request = (const Hodei__V1__GetFleetRequest *)items[i].msg;
+        Hodei__V1__Fleet *reply = (Hodei__V1__Fleet *)items[i].reply;
+        int64_t version;
+        HD_TRY(store_fleet_version(cx, &version));
+        if (request->version == (uint64_t)version)
+            continue;
+        reply->version = (uint64_t)version;
+        HD_TRY(list(cx, "", &reply->workers, &reply->n_workers));
+    }
+    return HD_OK;
+}

@@ -1,0 +1,134 @@
+// The worker registry: who the workers are, and which of them are there.
+//
+// The truth is the table `workers`. Kept in memory: when each worker was last seen to be alive (struct liveness, see there
+// why), and three short lists whose loss costs one more question, so that they may change before a commit.
+#ifndef HD_REGISTRY_REGISTRY_H
+#define HD_REGISTRY_REGISTRY_H
+
+#include "hodei/v1/worker.pb-c.h"
+#include "service/service.h"
+#include "services/worker-registry/liveness.h"
+#include "services/worker-registry/machine.h"
+
+#define REGISTRY_SHA256_BYTES 32
+#define REGISTRY_STREAMS_MAX 32 // work streams made after one commit
+#define REGISTRY_LOST_MAX 500   // lost sessions told at once
+
+struct registry_stream {
+    char worker[LIVENESS_NAME];
+    struct hd_uuid session;
+};
+struct registry {
+    struct hd_service *service; // borrowed
+    struct liveness_times times;
+    int64_t forget_ms;
+    bool has_token;
+    uint8_t token_sha256[REGISTRY_SHA256_BYTES];
+    struct liveness live;
+    bool alarm; // the last sweep found too many lost at once
+    // Streams to make after the commit, and those made that the table does not know of yet.
+    struct registry_stream due[REGISTRY_STREAMS_MAX], made[REGISTRY_STREAMS_MAX];
+    size_t n_due, n_made;
+    // Rows of lost_sessions that the orchestrator was last asked to take; asked_mono_ms 0: no question is under way.
+    int64_t asked[REGISTRY_LOST_MAX];
+    size_t n_asked;
+    int64_t asked_mono_ms;
+};
+
+enum registry_metric {
+    REG_M_JOINS,
+    REG_M_JOINS_REFUSED,
+    REG_M_BEATS,
+    REG_M_BEATS_UNKNOWN,
+    REG_M_ONLINE,
+    REG_M_SUSPECT,
+    REG_M_LOST,
+    REG_M_ALARM,
+    REG_M_STREAMS,
+    REG_M_STREAMS_FAILED,
+    REG_M_ASKS_FAILED,
+    REG_M_COUNT
+};
+extern struct hd_metric registry_metrics[REG_M_COUNT];
+enum registry_answer_kind { REG_A_RECONCILE, REG_A_LOST };
+
+// registry.c
+enum hd_status registry_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                             struct hd_err *err);
+void registry_release(void *self);
+
+hd_handler registry_join;                                  // join.c: Join
+hd_handler registry_heartbeat;                             // heartbeat.c: Heartbeat
+hd_handler registry_reconciled;                            // heartbeat.c: answer
+hd_handler registry_list;                                  // fleet.c: ListWorkers
+hd_handler registry_get_fleet;                             // fleet.c: GetFleet
+hd_handler registry_sweep;                                 // sweep.c: timer, who is silent
+hd_handler registry_forget;                                // sweep.c: timer, rows of long lost workers go
+hd_handler registry_tell_lost;                             // lost.c: timer, unconfirmed losses go to the orchestrator
+hd_handler registry_lost_told;                             // lost.c: answer
+hd_handler registry_streams;                               // streams.c: timer, which work streams must be made
+void registry_after_commit(struct hd_ctx *cx, void *self); // streams.c: makes them
+
+// validate.c: pure. HD_INVALID names the field.
+enum hd_status registry_check_join(const Hodei__V1__JoinRequest *request, struct hd_err *err,
+                                   struct hd_uuid *ret_session) HD_MUST_USE;
+enum hd_status registry_check_heartbeat(const Hodei__V1__HeartbeatRequest *request, struct hd_err *err,
+                                        struct hd_uuid *ret_session) HD_MUST_USE;
+
+// One worker of a batch: its row, locked, or none yet.
+struct worker {
+    const char *name;
+    enum registry_state state; // REG_NONE: no row
+    struct hd_uuid session;
+    struct hd_uuid loaded_session; // zero: there was no row
+    const char *pool;
+    struct hd_bytes profile; // hodei.v1.Worker as it joined
+    int64_t joined_at_ms, heartbeat_at_ms, beats;
+    int32_t running;
+    bool stream_ready;
+    bool fresh;        // gave a sign of life in this batch
+    bool beat, joined; // what must be written
+    bool changed;      // the fleet changed
+};
+struct workers {
+    struct worker *rows; // by name
+    size_t n;
+};
+struct worker *workers_find(const struct workers *workers, const char *name);
+// Takes a step of the machine: the only place that writes `state`. REG_STEP, or nothing was changed. A session that is lost by it
+// is added to `lost`.
+struct lost_list {
+    const char **workers;
+    struct hd_uuid *sessions;
+    size_t n, cap; // cap bounds both: at most one a step
+};
+struct lost_list lost_list_new(struct hd_arena *arena, size_t cap);
+struct registry_step worker_step(struct worker *worker, enum registry_event event, struct registry_facts facts,
+                                 struct lost_list *lost);
+
+// fleet.c: writes what changed and the lost sessions, and publishes the difference.
+enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const struct lost_list *lost) HD_MUST_USE;
+enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker **ret) HD_MUST_USE;
+
+// store.c
+extern const struct hd_sql registry_sql[];
+extern const size_t registry_sql_len;
+// Locks the rows of these names (doubles are folded); has an entry for each.
+enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) HD_MUST_USE;
+enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) HD_MUST_USE;
+enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) HD_MUST_USE;
+enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *ret) HD_MUST_USE;
+enum hd_status store_forget(struct hd_ctx *cx, int64_t before_ms) HD_MUST_USE;
+enum hd_status store_fleet_version(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
+enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
+enum hd_status store_lose(struct hd_ctx *cx, const struct lost_list *lost) HD_MUST_USE;
+// Which of these workers have a loss that the orchestrator has not confirmed.
+enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) HD_MUST_USE;
+enum hd_status store_untold(struct hd_ctx *cx, int64_t limit, int64_t *ret_seqs, struct lost_list *ret) HD_MUST_USE;
+enum hd_status store_told(struct hd_ctx *cx, const int64_t *seqs, size_t n) HD_MUST_USE;
+enum hd_status store_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) HD_MUST_USE;
+enum hd_status store_streams_made(struct hd_ctx *cx, const struct registry_stream *made, size_t n) HD_MUST_USE;
+enum hd_status store_tokens_known(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n,
+                                  struct hd_rows *ret) HD_MUST_USE;
+
+#endif
