@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-#define SECOND 1000
+#define SECOND INT64_C(1000)
 #define HOUR (3600 * SECOND)
 #define DAY (24 * HOUR)
 #define GIB ((int64_t)1 << 30)

@@ -84,7 +84,7 @@ static bool in_pieces(const ProtobufCMessageDescriptor *desc, const ProtobufCFie
 
 static enum hd_status check_delimited(struct wire *wire, const ProtobufCMessageDescriptor *desc,
                                       const ProtobufCFieldDescriptor *field, uint64_t *seen, unsigned depth) {
-    uint64_t len;
+    uint64_t len = 0;
     HD_TRY(read_varint(wire, &len));
     const uint8_t *data = wire->p;
     HD_TRY(skip(wire, len));
@@ -100,7 +100,7 @@ static enum hd_status check_message(struct wire *wire, const ProtobufCMessageDes
         return broken(wire, "it is nested too deeply");
     uint64_t seen = 0;
     while (wire->p < wire->end) {
-        uint64_t tag, ignored;
+        uint64_t tag = 0, ignored;
         HD_TRY(read_varint(wire, &tag));
         if (tag >> 3 == 0 || tag >> 3 > MAX_FIELD_NUMBER)
             return broken(wire, "a field number is out of range");
