@@ -27,7 +27,7 @@ struct hd_settings_table {
 };
 // Parses argv by the rows of all tables. `usage` is the first line of --help. HD_OK, or HD_INVALID with what to mend.
 // *ret_done is set when --help or --print-settings has printed to standard output and the program should end with 0.
-// Words that are no flags are left in argv after argv[0] and counted in *argc.
+// Words that are no flags (a single dash is none: -o) are left in argv after argv[0] and counted in *argc.
 enum hd_status hd_settings_parse(const char *usage, const struct hd_settings_table *tables, size_t n_tables, int *argc,
                                  char **argv, struct hd_err *err, struct hd_settings **ret, bool *ret_done) HD_MUST_USE;
 void hd_settings_free(struct hd_settings *settings);
