@@ -115,6 +115,16 @@ int orc_ref_order(const void *a, const void *b) {
     return order ? order : (x->idx > y->idx) - (x->idx < y->idx);
 }
 
+int orc_admission_order(const void *a, const void *b) {
+    const struct orc_job *x = *(const struct orc_job *const *)a, *y = *(const struct orc_job *const *)b;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    if (x->queued_ms != y->queued_ms)
+        return x->queued_ms < y->queued_ms ? -1 : 1;
+    int order = hd_uuid_cmp(x->run->id, y->run->id);
+    return order ? order : (x->idx > y->idx) - (x->idx < y->idx);
+}
+
 static int text_order(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }

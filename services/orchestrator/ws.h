@@ -110,6 +110,8 @@ struct orc_tenant *orc_ws_add_tenant(struct orc_ws *ws, const char *name);
 // In the order of locks.
 int orc_uuid_order(const void *a, const void *b);
 int orc_ref_order(const void *a, const void *b);
+// Of pointers to jobs: who is admitted first.
+int orc_admission_order(const void *a, const void *b);
 // Sorts and drops doubles; returns how many are left.
 size_t orc_uuids_unique(struct hd_uuid *ids, size_t n);
 size_t orc_refs_unique(struct orc_job_ref *refs, size_t n);

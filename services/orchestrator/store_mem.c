@@ -1,0 +1,568 @@
+// The twin's loads and saves. Plain scans where PostgreSQL has an index: it is for tests and the simulator.
+#include "services/orchestrator/mem.h"
+
+#define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+
+// --- rows into a working set ----------------------------------------------------------------------------------------------
+#define COPY_ROW(to, from)                                                                                             \
+    do {                                                                                                               \
+        __typeof__((to)->chain) chain_ = (to)->chain;                                                                  \
+        *(to) = *(from);                                                                                               \
+        (to)->chain = chain_;                                                                                          \
+        (to)->was = (to)->state;                                                                                       \
+        (to)->dirty = false;                                                                                           \
+    } while (0)
+
+static struct orc_run *run_out(struct orc_ws *ws, const struct orc_run *from, bool lock) {
+    struct orc_run *run = orc_ws_run(ws, from->id);
+    if (!run) {
+        run = orc_ws_add_run(ws, from->id);
+        COPY_ROW(run, from);
+        run->locked = false;
+    }
+    run->locked |= lock;
+    return run;
+}
+
+static struct orc_job *job_out(struct orc_ws *ws, const struct orc_job *from) {
+    struct orc_job *job = orc_ws_job(ws, from->run->id, from->idx);
+    struct orc_run *run = orc_ws_run(ws, from->run->id);
+    if (job || !run)
+        return job;
+    job = orc_ws_add_job(ws, run, from->idx);
+    COPY_ROW(job, from);
+    job->run = run;
+    job->was_key = job->key;
+    return job;
+}
+
+static void attempt_out(struct orc_ws *ws, const struct orc_attempt *from) {
+    struct orc_job *job = orc_ws_job(ws, from->job->run->id, from->job->idx);
+    if (!job || orc_ws_attempt(ws, from->id))
+        return;
+    struct orc_attempt *attempt = orc_ws_add_attempt(ws, from->id, job);
+    COPY_ROW(attempt, from);
+    attempt->job = job;
+}
+
+static struct orc_mem *mem_of(void *store) {
+    return store;
+}
+
+// --- versions -----------------------------------------------------------------------------------------------------------------
+static struct mem_version *version_find(struct orc_mem *mem, const struct orc_version *v, bool newest) {
+    struct mem_version *best = NULL;
+    for (size_t i = 0; i < mem->versions.n; i++) {
+        struct mem_version *row = mem->versions.items[i];
+        if (strcmp(row->v.tenant, v->tenant) != 0 || strcmp(row->v.name, v->name) != 0)
+            continue;
+        if (newest ? !best || row->v.version > best->v.version : row->v.version == v->version)
+            best = row;
+    }
+    return best;
+}
+
+static enum hd_status versions_put(ORC_CALL, const struct orc_version *versions, size_t n) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        struct mem_version *row = version_find(mem, &versions[i], false);
+        if (row) {
+            mem_touch(mem, row, sizeof *row);
+            row->v.deleted |= versions[i].deleted;
+            continue;
+        }
+        row = HD_NEW(&mem->arena, struct mem_version);
+        row->v = versions[i];
+        row->v.tenant = mem_text(mem, versions[i].tenant);
+        row->v.name = mem_text(mem, versions[i].name);
+        row->v.data = hd_arena_memdup(&mem->arena, versions[i].data, versions[i].len);
+        row->v.found = true;
+        mem_push(mem, &mem->versions, row);
+    }
+    return HD_OK;
+}
+
+static enum hd_status versions_read(struct orc_mem *mem, struct orc_version *inout, size_t n, bool newest) {
+    for (size_t i = 0; i < n; i++) {
+        const struct mem_version *row = version_find(mem, &inout[i], newest);
+        if (row)
+            inout[i] = row->v;
+    }
+    return HD_OK;
+}
+static enum hd_status versions_newest(ORC_CALL, struct orc_version *inout, size_t n) {
+    (void)cx;
+    return versions_read(store, inout, n, true);
+}
+static enum hd_status versions_get(ORC_CALL, struct orc_version *inout, size_t n) {
+    (void)cx;
+    return versions_read(store, inout, n, false);
+}
+
+// --- runs and jobs --------------------------------------------------------------------------------------------------------------
+static enum hd_status runs_load(ORC_CALL, struct orc_ws *ws, struct hd_uuid *ids, size_t n, bool lock) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_run *run = orc_ws_run(&mem_of(store)->all, ids[i]);
+        if (run)
+            run_out(ws, run, lock);
+    }
+    return HD_OK;
+}
+
+static const struct orc_run *run_by_key(const struct orc_mem *mem, const char *tenant, const char *key) {
+    for (size_t i = mem->all.runs.n; i-- > 0;)
+        if (strcmp(mem->all.runs.items[i]->key, key) == 0 && strcmp(mem->all.runs.items[i]->tenant, tenant) == 0)
+            return mem->all.runs.items[i];
+    return NULL;
+}
+
+static enum hd_status runs_by_key(ORC_CALL, struct orc_run_key *inout, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_run *run = run_by_key(store, inout[i].tenant, inout[i].key);
+        inout[i].found = run != NULL;
+        if (run) {
+            inout[i].run = run->id;
+            inout[i].fingerprint = run->fingerprint;
+        }
+    }
+    return HD_OK;
+}
+
+static int newest_first(const void *a, const void *b) {
+    return hd_uuid_cmp((*(const struct orc_run *const *)b)->id, (*(const struct orc_run *const *)a)->id);
+}
+
+static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_runs_query *query) {
+    const struct orc_mem *mem = store;
+    const struct orc_run **found = HD_NEW_ARRAY(cx->arena, mem->all.runs.n + 1, const struct orc_run *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.runs.n; i++) {
+        const struct orc_run *run = mem->all.runs.items[i];
+        if (strcmp(run->tenant, query->tenant) == 0 && (!*query->pipeline || strcmp(run->pipeline, query->pipeline) == 0) &&
+            (hd_uuid_zero(query->before) || hd_uuid_cmp(run->id, query->before) < 0))
+            found[n++] = run;
+    }
+    qsort(found, n, sizeof found[0], newest_first);
+    for (size_t i = 0; i < n && i < query->limit; i++)
+        run_out(ws, found[i], false);
+    return HD_OK;
+}
+
+static enum hd_status jobs_load(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_job *job = orc_ws_job(&mem_of(store)->all, refs[i].run, refs[i].idx);
+        if (job)
+            job_out(ws, job);
+    }
+    return HD_OK;
+}
+
+static enum hd_status jobs_load_open(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *runs, size_t n) {
+    const struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < mem->all.jobs.n; i++)
+        for (size_t k = 0; k < n; k++)
+            if (hd_uuid_eq(mem->all.jobs.items[i]->run->id, runs[k]) && !orc_job_ended(mem->all.jobs.items[i]->state))
+                job_out(ws, mem->all.jobs.items[i]);
+    return HD_OK;
+}
+
+static enum hd_status jobs_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit) {
+    const struct orc_run *row = orc_ws_run(&mem_of(store)->all, run);
+    (void)cx;
+    for (uint32_t i = from; row && i < row->total && i - from < limit; i++)
+        job_out(ws, orc_ws_job(&mem_of(store)->all, run, i));
+    return HD_OK;
+}
+
+static enum hd_status jobs_queued(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit) {
+    const struct orc_mem *mem = store;
+    const struct orc_job **found = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, const struct orc_job *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.jobs.n; i++)
+        if (mem->all.jobs.items[i]->state == JOB(QUEUED) && strcmp(mem->all.jobs.items[i]->run->tenant, tenant) == 0)
+            found[n++] = mem->all.jobs.items[i];
+    qsort(found, n, sizeof found[0], orc_admission_order);
+    for (size_t i = 0; i < n && i < limit; i++) {
+        run_out(ws, found[i]->run, true);
+        job_out(ws, found[i]);
+    }
+    return HD_OK;
+}
+
+// --- attempts -----------------------------------------------------------------------------------------------------------------
+static struct orc_attempt_ref ref_of(const struct orc_attempt *attempt) {
+    return (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};
+}
+
+static enum hd_status attempts_find(ORC_CALL, const struct hd_uuid *ids, size_t n, struct orc_attempt_ref **ret,
+                                    size_t *ret_n) {
+    struct orc_attempt_ref *found = HD_NEW_ARRAY(cx->arena, n, struct orc_attempt_ref);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt *attempt = orc_ws_attempt(&mem_of(store)->all, ids[i]);
+        if (attempt)
+            found[kept++] = ref_of(attempt);
+    }
+    *ret = found;
+    *ret_n = kept;
+    return HD_OK;
+}
+
+static bool among(const struct hd_uuid *ids, size_t n, struct hd_uuid id) {
+    for (size_t i = 0; i < n; i++)
+        if (hd_uuid_eq(ids[i], id))
+            return true;
+    return false;
+}
+
+static enum hd_status attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
+                                         size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    struct orc_attempt_ref *found = NULL;
+    size_t kept = 0, cap = 0;
+    for (size_t i = 0; i < mem->all.attempts.n; i++) {
+        const struct orc_attempt *attempt = mem->all.attempts.items[i];
+        if (orc_attempt_ended(attempt->state) || !among(sessions, n, attempt->session))
+            continue;
+        HD_GROW(cx->arena, found, kept, cap);
+        found[kept++] = ref_of(attempt);
+    }
+    *ret = found;
+    *ret_n = kept;
+    return HD_OK;
+}
+
+static enum hd_status attempts_load(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *ids, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt *attempt = orc_ws_attempt(&mem_of(store)->all, ids[i]);
+        if (attempt)
+            attempt_out(ws, attempt);
+    }
+    return HD_OK;
+}
+
+static enum hd_status attempts_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to) {
+    const struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < mem->all.attempts.n; i++) {
+        const struct orc_attempt *attempt = mem->all.attempts.items[i];
+        const struct orc_job *job = attempt->job;
+        if (hd_uuid_eq(job->run->id, run) && job->idx >= from && job->idx < to && attempt->number + 20 > job->attempts)
+            attempt_out(ws, attempt);
+    }
+    return HD_OK;
+}
+
+// --- tenants --------------------------------------------------------------------------------------------------------------------
+static enum hd_status tenants_load(ORC_CALL, struct orc_ws *ws, const char **names, size_t n) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        struct orc_tenant *row = orc_ws_tenant(&mem->all, names[i]);
+        if (!row) {
+            row = orc_ws_add_tenant(&mem->all, names[i]);
+            mem_undo_push(mem, MEM_POP_TENANT, NULL);
+        }
+        if (!orc_ws_tenant(ws, names[i]))
+            *orc_ws_add_tenant(ws, names[i]) = *row;
+    }
+    return HD_OK;
+}
+
+static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    const char **names = HD_NEW_ARRAY(cx->arena, mem->all.n_tenants + 1, const char *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.n_tenants && n < limit; i++) {
+        const struct orc_tenant *row = mem->all.tenants[i];
+        if (row->queued > 0 && (!row->granted || row->used < row->limit))
+            names[n++] = row->name;
+    }
+    *ret = names;
+    *ret_n = n;
+    return HD_OK;
+}
+
+// --- writes -----------------------------------------------------------------------------------------------------------------------
+static enum hd_status runs_insert(ORC_CALL, struct orc_ws *ws) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < ws->runs.n; i++) {
+        struct orc_run *run = ws->runs.items[i];
+        if (run->was != 0 || run->duplicate)
+            continue;
+        run->duplicate = *run->key && run_by_key(mem, run->tenant, run->key);
+        if (run->duplicate)
+            continue;
+        run->locked = true;
+        run->dirty = false;
+        struct orc_run *row = orc_ws_add_run(&mem->all, run->id);
+        mem_undo_push(mem, MEM_POP_RUN, NULL);
+        COPY_ROW(row, run);
+        row->plan = NULL;
+        row->tenant = mem_text(mem, run->tenant);
+        row->pipeline = mem_text(mem, run->pipeline);
+        row->key = mem_text(mem, run->key);
+        row->request = hd_arena_memdup(&mem->arena, run->request, run->request_len);
+        mem->rows_written++;
+    }
+    return HD_OK;
+}
+
+static void save_run(struct orc_mem *mem, struct orc_run *run) {
+    struct orc_run *row = orc_ws_run(&mem->all, run->id);
+    run->revision++;
+    MEM_TOUCH_ROW(mem, row);
+    row->state = run->state;
+    row->started_ms = run->started_ms;
+    row->ended_ms = run->ended_ms;
+    row->ended = run->ended;
+    row->succeeded = run->succeeded;
+    row->failed = run->failed;
+    row->revision = run->revision;
+    mem->rows_written++;
+}
+
+static void save_job(struct orc_mem *mem, const struct orc_job *job) {
+    struct orc_job *row = orc_ws_job(&mem->all, job->run->id, job->idx);
+    if (row) {
+        MEM_TOUCH_ROW(mem, row);
+    } else {
+        row = orc_ws_add_job(&mem->all, orc_ws_run(&mem->all, job->run->id), job->idx);
+        mem_undo_push(mem, MEM_POP_JOB, NULL);
+    }
+    struct orc_run *run = row->run;
+    COPY_ROW(row, job);
+    row->run = run;
+    row->pool = mem_text(mem, job->pool);
+    mem->rows_written++;
+}
+
+static void save_attempt(struct orc_mem *mem, const struct orc_attempt *attempt) {
+    struct orc_attempt *row = orc_ws_attempt(&mem->all, attempt->id);
+    if (row) {
+        MEM_TOUCH_ROW(mem, row);
+    } else {
+        row = orc_ws_add_attempt(&mem->all, attempt->id, orc_ws_job(&mem->all, attempt->job->run->id, attempt->job->idx));
+        mem_undo_push(mem, MEM_POP_ATTEMPT, NULL);
+    }
+    struct orc_job *job = row->job;
+    COPY_ROW(row, attempt);
+    row->job = job;
+    row->worker = mem_text(mem, attempt->worker);
+    row->message = mem_text(mem, attempt->message);
+    mem->rows_written++;
+}
+
+static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < ws->runs.n; i++)
+        if (ws->runs.items[i]->dirty && !ws->runs.items[i]->duplicate && ws->runs.items[i]->was != 0)
+            save_run(mem, ws->runs.items[i]);
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (ws->jobs.items[i]->dirty && !ws->jobs.items[i]->run->duplicate)
+            save_job(mem, ws->jobs.items[i]);
+    for (size_t i = 0; i < ws->attempts.n; i++)
+        if (ws->attempts.items[i]->dirty)
+            save_attempt(mem, ws->attempts.items[i]);
+    for (size_t i = 0; i < ws->n_tenants; i++) {
+        struct orc_tenant *row = orc_ws_tenant(&mem->all, ws->tenants[i]->name);
+        if (!ws->tenants[i]->dirty)
+            continue;
+        mem_touch(mem, row, sizeof *row);
+        const char *name = row->name;
+        *row = *ws->tenants[i];
+        row->name = name;
+        row->dirty = false;
+        mem->rows_written++;
+    }
+    return HD_OK;
+}
+
+// --- leases and sessions --------------------------------------------------------------------------------------------------------
+static struct mem_lease *lease_find(const struct orc_mem *mem, const char *pool) {
+    for (size_t i = 0; i < mem->leases.n; i++)
+        if (strcmp(((struct mem_lease *)mem->leases.items[i])->pool, pool) == 0)
+            return mem->leases.items[i];
+    return NULL;
+}
+
+static enum hd_status lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release) {
+    struct orc_mem *mem = store;
+    struct mem_lease *row = lease_find(mem, inout->pool);
+    if (!row) {
+        row = HD_NEW(&mem->arena, struct mem_lease);
+        *row = (struct mem_lease){mem_text(mem, inout->pool), "", 0, INT64_MIN};
+        mem_push(mem, &mem->leases, row);
+    }
+    bool same = strcmp(row->holder, inout->holder) == 0;
+    bool keeps = same && row->epoch == inout->epoch && row->epoch != 0;
+    bool over = row->expires_mono_ms <= cx->now.mono_ms;
+    inout->granted = !release && (same || over);
+    if (inout->granted || (release && keeps)) {
+        mem_touch(mem, row, sizeof *row);
+        row->holder = mem_text(mem, inout->holder);
+        row->epoch += inout->granted && !keeps;
+        row->expires_mono_ms = release ? INT64_MIN : cx->now.mono_ms + ttl_ms;
+    }
+    inout->fresh = inout->granted && !keeps;
+    inout->epoch = row->epoch;
+    return HD_OK;
+}
+
+static enum hd_status leases_hold(ORC_CALL, struct orc_lease *inout, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct mem_lease *row = lease_find(store, inout[i].pool);
+        inout[i].epoch = row ? row->epoch : 0;
+        inout[i].holder = row ? row->holder : "";
+    }
+    return HD_OK;
+}
+
+static int entry_order(const void *a, const void *b) {
+    const struct orc_job *x = *(const struct orc_job *const *)a, *y = *(const struct orc_job *const *)b;
+    if ((x->state == JOB(READY)) != (y->state == JOB(READY)))
+        return x->state == JOB(READY) ? -1 : 1;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms);
+}
+
+static enum hd_status pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    const struct orc_job **jobs = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, const struct orc_job *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.jobs.n; i++)
+        if (orc_job_counted(mem->all.jobs.items[i]->state) && strcmp(mem->all.jobs.items[i]->pool, pool) == 0)
+            jobs[n++] = mem->all.jobs.items[i];
+    qsort(jobs, n, sizeof jobs[0], entry_order);
+    n = n < limit ? n : limit;
+    struct orc_pool_entry *entries = HD_NEW_ARRAY(cx->arena, n, struct orc_pool_entry);
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt *attempt = orc_job_live(jobs[i]->state) ? orc_ws_attempt(&mem->all, jobs[i]->attempt) : NULL;
+        entries[i] = (struct orc_pool_entry){.job = {jobs[i]->run->id, jobs[i]->idx},
+                                             .state = jobs[i]->state,
+                                             .key = jobs[i]->key,
+                                             .since_ms = attempt ? attempt->changed_ms : jobs[i]->ready_ms,
+                                             .worker = attempt ? attempt->worker : ""};
+    }
+    *ret = entries;
+    *ret_n = n;
+    return HD_OK;
+}
+
+static struct mem_lost *lost_find(const struct orc_mem *mem, struct hd_uuid session) {
+    for (size_t i = 0; i < mem->lost.n; i++) {
+        struct mem_lost *row = mem->lost.items[i];
+        if (!row->gone && hd_uuid_eq(row->session, session))
+            return row;
+    }
+    return NULL;
+}
+
+static void lost_drop(struct orc_mem *mem, struct mem_lost *row) {
+    mem_touch(mem, row, sizeof *row);
+    row->gone = true;
+}
+
+static enum hd_status sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n) {
+    struct orc_mem *mem = store;
+    for (size_t i = 0; i < n; i++) {
+        if (lost_find(mem, sessions[i]))
+            continue;
+        struct mem_lost *row = HD_NEW(&mem->arena, struct mem_lost);
+        *row = (struct mem_lost){.session = sessions[i], .at_ms = cx->now.wall_ms};
+        mem_push(mem, &mem->lost, row);
+    }
+    return HD_OK;
+}
+
+static enum hd_status sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        struct mem_lost *row = lost_find(store, sessions[i]);
+        if (row && row->at_ms < seen_ms[i])
+            lost_drop(store, row);
+    }
+    return HD_OK;
+}
+
+static enum hd_status sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n) {
+    size_t kept = 0;
+    (void)cx;
+    for (size_t i = 0; i < *inout_n; i++)
+        if (lost_find(store, inout[i]))
+            inout[kept++] = inout[i];
+    *inout_n = kept;
+    return HD_OK;
+}
+
+static enum hd_status sessions_prune(ORC_CALL, int64_t before_ms) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < mem->lost.n; i++)
+        if (!((struct mem_lost *)mem->lost.items[i])->gone && ((struct mem_lost *)mem->lost.items[i])->at_ms < before_ms)
+            lost_drop(mem, mem->lost.items[i]);
+    return HD_OK;
+}
+
+static enum hd_status attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n) {
+    struct orc_mem *mem = store;
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, mem->lost.n, struct hd_uuid);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->lost.n; i++)
+        if (!((struct mem_lost *)mem->lost.items[i])->gone)
+            sessions[n++] = ((struct mem_lost *)mem->lost.items[i])->session;
+    HD_TRY(attempts_find_live(cx, store, sessions, n, ret, ret_n));
+    *ret_n = *ret_n < limit ? *ret_n : limit;
+    return HD_OK;
+}
+
+const struct orc_store_ops orc_mem_store = {
+    .versions_put = versions_put,
+    .versions_newest = versions_newest,
+    .versions_get = versions_get,
+    .runs_load = runs_load,
+    .runs_by_key = runs_by_key,
+    .runs_list = runs_list,
+    .jobs_load = jobs_load,
+    .jobs_load_open = jobs_load_open,
+    .jobs_page = jobs_page,
+    .jobs_queued = jobs_queued,
+    .attempts_find = attempts_find,
+    .attempts_find_live = attempts_find_live,
+    .attempts_load = attempts_load,
+    .attempts_page = attempts_page,
+    .tenants_load = tenants_load,
+    .tenants_waiting = tenants_waiting,
+    .runs_insert = runs_insert,
+    .save = save,
+    .lease_take = lease_take,
+    .leases_hold = leases_hold,
+    .pool_entries = pool_entries,
+    .sessions_lose = sessions_lose,
+    .sessions_revive = sessions_revive,
+    .sessions_lost = sessions_lost,
+    .sessions_prune = sessions_prune,
+    .attempts_orphaned = attempts_orphaned,
+};
+
+void orc_mem_snapshot(const struct orc_mem *mem, struct hd_arena *arena, struct orc_ws *ret) {
+    orc_ws_init(ret, arena);
+    for (size_t i = 0; i < mem->all.runs.n; i++)
+        run_out(ret, mem->all.runs.items[i], false);
+    for (size_t i = 0; i < mem->all.jobs.n; i++)
+        job_out(ret, mem->all.jobs.items[i]);
+    for (size_t i = 0; i < mem->all.attempts.n; i++)
+        attempt_out(ret, mem->all.attempts.items[i]);
+    for (size_t i = 0; i < mem->all.n_tenants; i++)
+        *orc_ws_add_tenant(ret, mem->all.tenants[i]->name) = *mem->all.tenants[i];
+}
