@@ -1,0 +1,146 @@
+// The command line program `hodei`: everything a user does, over the HTTP API only; and `hodei dev`.
+//
+// One command table (commands.c) drives parsing, help and dispatch. A command returns the exit code; an error is put into
+// cli->err once and printed by main. Replies are read with cJSON by name and unknown members are ignored, so that an older
+// client works with a newer server. Single-threaded; what a command allocates from cli->arena lives until the end.
+#ifndef HD_CLI_CLI_H
+#define HD_CLI_CLI_H
+
+#include <stdbool.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+#define CLI_OPTIONS_MAX 256 // occurrences on one command line
+
+struct cli_option {
+    const char *name;  // "version"
+    const char *value; // name of its value for the help; NULL: a switch
+    const char *help;
+    char letter; // short form; 0: none
+};
+struct cli;
+struct cli_command {
+    const char *name; // "pipeline apply"
+    const char *args; // "FILE|-", for the help
+    const char *about;
+    const char *examples; // lines
+    const struct cli_option *options;
+    size_t n_options;
+    int min_args, max_args;
+    int (*run)(struct cli *cli);
+};
+extern const struct cli_command cli_commands[];
+extern const size_t cli_commands_len;
+extern const struct cli_option cli_global_options[];
+extern const size_t cli_global_options_len;
+
+struct cli {
+    struct hd_arena arena;
+    struct hd_err err;
+    const struct cli_command *command;
+    struct {
+        const char *name, *value;
+    } given[CLI_OPTIONS_MAX];
+    size_t n_given;
+    char **args;
+    int n_args;
+    bool json;   // -o json
+    bool colour; // standard output is a terminal and NO_COLOR is not set
+    const char *server;
+    const char *token;
+    void *curl;
+    int64_t answer_ms; // how long an answer may take; 0: 30 s
+};
+
+// args.c
+enum hd_status cli_parse(struct cli *cli, int argc, char **argv, bool *ret_help) HD_MUST_USE;
+void cli_help(const struct cli_command *command,
+              const char *prefix);                               // of one command, or of all that begin with prefix
+const char *cli_option(const struct cli *cli, const char *name); // last value given, "" of a switch, NULL
+enum hd_status cli_option_int(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t fallback,
+                              int64_t *ret) HD_MUST_USE;
+int cli_failed(const struct cli *cli); // the exit code of cli->err
+
+// config.c: server and token from flags, environment and the settings file, in this order.
+enum hd_status cli_connect(struct cli *cli) HD_MUST_USE;
+enum hd_status cli_token_read(struct cli *cli, const char *path) HD_MUST_USE;
+
+// http.c
+struct cli_request {
+    const char *method, *path; // path with query, escaped
+    const char *body;          // NULL: none
+    const char *type;          // of the body
+    const char *key;           // Idempotency-Key; NULL: none
+    int64_t wait_ms;           // how long the server may take beyond its own time
+};
+// `*ret` is the reply (cJSON_Delete it), or NULL where there is no body.
+enum hd_status cli_call(struct cli *cli, const struct cli_request *request, cJSON **ret) HD_MUST_USE;
+const char *cli_escape(struct cli *cli, const char *text); // for a path or query, in the arena
+void cli_curl_setup(struct cli *cli, void *easy, const struct cli_request *request, struct hd_buf *body,
+                    void **headers);
+// Reads the answer of a finished transfer: a curl code and the body.
+enum hd_status cli_answer(struct cli *cli, void *easy, int curl_code, const struct hd_buf *body,
+                          cJSON **ret) HD_MUST_USE;
+#define CLI_GET(p) (&(struct cli_request){.method = "GET", .path = (p)})
+// Every page of a list: `name` is the repeated field, `path` has no page_token. The result has all items in that field.
+enum hd_status cli_list(struct cli *cli, const char *path, const char *name, cJSON **ret) HD_MUST_USE;
+
+// json.c: members by exact name; what is missing or of another type is "", 0 or an empty list.
+const char *j_text(const cJSON *object, const char *name);
+int64_t j_int(const cJSON *object, const char *name);
+const cJSON *j_get(const cJSON *object, const char *name);
+
+// output.c
+void cli_print_json(const cJSON *value);
+const char *cli_time(struct cli *cli, int64_t wall_ms);           // local time, "-" for 0
+const char *cli_duration(struct cli *cli, int64_t ms);            // "850ms", "1.2s", "2m03s"; "-" below 0
+const char *cli_colour(const struct cli *cli, const char *state); // escape sequence or ""
+#define CLI_RESET(cli) ((cli)->colour ? "\033[0m" : "")
+// A table whose columns are as wide as their widest cell. Headings: "NAME|VERSION>|…"; '>' aligns to the right.
+struct table {
+    const char *headings[12];
+    bool right[12];
+    size_t columns;
+    const char **cells;
+    size_t n, cap;
+    struct hd_arena *arena;
+};
+void table_init(struct table *table, struct hd_arena *arena, const char *headings);
+void table_cell(struct table *table, const char *text);
+void table_format(const struct table *table, const struct cli *cli, struct hd_buf *out);
+void table_print(const struct table *table, const struct cli *cli);
+
+// run.c
+void run_print(struct cli *cli, const cJSON *run, struct hd_buf *out); // the summary table of a run
+bool run_state_ended(const char *state);
+
+// follow.c: follows a run until its end; 0 only when it succeeded (with only logs: when they are whole).
+struct follow {
+    const char *run, *job; // job NULL: all
+    bool states, logs;
+    bool once; // only the log that is there now
+};
+int follow_run(struct cli *cli, const struct follow *what);
+
+// The commands.
+int cmd_pipeline_apply(struct cli *cli);
+int cmd_pipeline_list(struct cli *cli);
+int cmd_pipeline_get(struct cli *cli);
+int cmd_pipeline_delete(struct cli *cli);
+int cmd_run_start(struct cli *cli);
+int cmd_run_list(struct cli *cli);
+int cmd_run_get(struct cli *cli);
+int cmd_run_watch(struct cli *cli);
+int cmd_run_cancel(struct cli *cli);
+int cmd_logs(struct cli *cli);
+int cmd_worker_list(struct cli *cli);
+int cmd_quota_get(struct cli *cli);
+int cmd_quota_set(struct cli *cli);
+int cmd_whoami(struct cli *cli);
+int cmd_version(struct cli *cli);
+int cmd_dev(struct cli *cli);
+
+#endif

@@ -1,0 +1,79 @@
+#include "cli/cli.h"
+
+#define N(table) (sizeof(table) / sizeof((table)[0]))
+#define OPTIONS(table) .options = (table), .n_options = N(table)
+
+const struct cli_option cli_global_options[] = {
+    {"output", "text|json", "json prints the answer of the API", 'o'},
+    {"server", "URL", "address of the platform (HODEI_SERVER; default http://127.0.0.1:8080)"},
+    {"token-file", "FILE", "file with the token (HODEI_TOKEN holds the token itself)"},
+    {"help", NULL, "this text", 'h'},
+};
+const size_t cli_global_options_len = N(cli_global_options);
+
+static const struct cli_option apply_options[] = {
+    {"dry-run", NULL, "say what is wrong with it, and change nothing"},
+};
+static const struct cli_option get_options[] = {
+    {"version", "N", "an older version; default: the newest"},
+};
+static const struct cli_option start_options[] = {
+    {"version", "N", "an older version; default: the newest"},
+    {"env", "NAME=VALUE", "variable for every job; may be given again", 'e'},
+    {"watch", NULL, "follow it; the exit status is 0 only if it succeeds", 'w'},
+    {"logs", NULL, "with --watch: show the log too"},
+    {"idempotency-key", "KEY", "the same key gives the same run, however often it is sent"},
+};
+static const struct cli_option watch_options[] = {
+    {"logs", NULL, "show the log too"},
+};
+static const struct cli_option run_list_options[] = {
+    {"pipeline", "NAME", "only its runs"},
+    {"limit", "N", "how many, newest first; default 50"},
+};
+static const struct cli_option logs_options[] = {
+    {"follow", NULL, "go on until the run has ended and its log is whole", 'f'},
+    {"job", "NAME", "only that job, without its name before each line"},
+};
+static const struct cli_option worker_options[] = {
+    {"pool", "NAME", "only that pool"},
+};
+static const struct cli_option dev_options[] = {
+    {"data", "DIR", "where everything is kept (default ~/.local/share/hodei; as root /var/lib/hodei)"},
+    {"port", "N", "of the API; default 8080, or the next free one"},
+    {"agents", "N", "workers to start, 0..32; default 1"},
+    {"slots", "N", "jobs at once on each of them; default: its own choice"},
+};
+
+const struct cli_command cli_commands[] = {
+    {"dev", "", "run the whole platform on this machine, in the foreground",
+     "hodei dev\nhodei dev --data /tmp/hodei --port 9000 --agents 3", OPTIONS(dev_options), 0, 0, cmd_dev},
+    {"pipeline apply", "FILE|-", "make a pipeline, or a new version of it",
+     "hodei pipeline apply hodei.yml\nhodei pipeline apply --dry-run - <hodei.yml", OPTIONS(apply_options), 1, 1,
+     cmd_pipeline_apply},
+    {"pipeline list", "", "list pipelines", "hodei pipeline list\nhodei pipeline list -o json", NULL, 0, 0, 0,
+     cmd_pipeline_list},
+    {"pipeline get", "NAME", "print the YAML of a pipeline",
+     "hodei pipeline get build >build.yml\nhodei pipeline get build --version 2", OPTIONS(get_options), 1, 1,
+     cmd_pipeline_get},
+    {"pipeline delete", "NAME", "delete a pipeline; its runs stay", "hodei pipeline delete build", NULL, 0, 1, 1,
+     cmd_pipeline_delete},
+    {"run start", "PIPELINE", "start a run and print its id",
+     "hodei run start build\nhodei run start build --env TARGET=debug --watch", OPTIONS(start_options), 1, 1,
+     cmd_run_start},
+    {"run list", "", "list runs, newest first", "hodei run list --pipeline build", OPTIONS(run_list_options), 0, 0,
+     cmd_run_list},
+    {"run get", "ID", "show a run and its jobs", "hodei run get 019a…", NULL, 0, 1, 1, cmd_run_get},
+    {"run watch", "ID", "follow a run; exit status 0 only if it succeeds", "hodei run watch 019a… --logs",
+     OPTIONS(watch_options), 1, 1, cmd_run_watch},
+    {"run cancel", "ID", "stop a run", "hodei run cancel 019a…", NULL, 0, 1, 1, cmd_run_cancel},
+    {"logs", "RUN", "print the log of a run", "hodei logs 019a…\nhodei logs -f 019a… --job test", OPTIONS(logs_options),
+     1, 1, cmd_logs},
+    {"worker list", "", "list workers", "hodei worker list --pool default", OPTIONS(worker_options), 0, 0,
+     cmd_worker_list},
+    {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},
+    {"quota set", "N", "set how many jobs may run at once", "hodei quota set 50", NULL, 0, 1, 1, cmd_quota_set},
+    {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
+    {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
+};
+const size_t cli_commands_len = N(cli_commands);

@@ -1,0 +1,96 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+#define FILE_MAX (64u << 10)
+
+static enum hd_status read_small(struct cli *cli, const char *path, char **ret) {
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return hd_err_set(&cli->err, HD_INVALID, "%s: %s", path, strerror(errno));
+    char *text = hd_arena_alloc(&cli->arena, FILE_MAX + 1);
+    size_t n = fread(text, 1, FILE_MAX, file);
+    fclose(file);
+    while (n && strchr(" \t\r\n", text[n - 1]))
+        n--;
+    text[n] = '\0';
+    *ret = text;
+    return HD_OK;
+}
+
+// "key: value" lines; '#' begins a comment. Keys: server, token, token-file.
+static enum hd_status read_config(struct cli *cli, const char **server, const char **token, const char **token_file) {
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    char *text, *save = NULL;
+    const char *path = xdg && xdg[0] ? hd_arena_printf(&cli->arena, "%s/hodei/config", xdg)
+                                     : hd_arena_printf(&cli->arena, "%s/.config/hodei/config", home ? home : "");
+
+    if (read_small(cli, path, &text) != HD_OK) {
+        hd_err_clear(&cli->err);
+        return HD_OK; // it need not be there
+    }
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        line += strspn(line, " \t");
+        if (*line == '#' || !*line)
+            continue;
+        char *colon = strchr(line, ':');
+        if (!colon)
+            return hd_err_set(&cli->err, HD_INVALID, "%s: a line is not \"key: value\": %.60s", path, line);
+        *colon++ = '\0';
+        colon += strspn(colon, " \t");
+        const char **to = hd_streq(line, "server")       ? server
+                          : hd_streq(line, "token")      ? token
+                          : hd_streq(line, "token-file") ? token_file
+                                                         : NULL;
+        if (!to)
+            return hd_err_set(&cli->err, HD_INVALID, "%s: unknown key \"%.40s\" (server, token, token-file)", path,
+                              line);
+        *to = colon;
+    }
+    return HD_OK;
+}
+
+enum hd_status cli_token_read(struct cli *cli, const char *path) {
+    char *text;
+
+    HD_TRY(read_small(cli, path, &text));
+    cli->token = text;
+    return HD_OK;
+}
+
+static bool set(const char *text) {
+    return text && text[0];
+}
+
+enum hd_status cli_connect(struct cli *cli) {
+    const char *server = NULL, *token = NULL, *token_file = NULL;
+
+    HD_TRY(read_config(cli, &server, &token, &token_file));
+    if (set(getenv("HODEI_SERVER")))
+        server = getenv("HODEI_SERVER");
+    if (set(getenv("HODEI_TOKEN_FILE")))
+        token_file = getenv("HODEI_TOKEN_FILE"), token = NULL;
+    if (set(getenv("HODEI_TOKEN")))
+        token = getenv("HODEI_TOKEN");
+    if (cli_option(cli, "server"))
+        server = cli_option(cli, "server");
+    if (cli_option(cli, "token-file"))
+        token_file = cli_option(cli, "token-file"), token = NULL;
+    if (!set(token) && set(token_file)) {
+        HD_TRY(cli_token_read(cli, token_file));
+        token = cli->token;
+    }
+    if (!set(token)) {
+        hd_err_set(&cli->err, HD_UNAUTHENTICATED, "there is no token");
+        hd_err_hint(&cli->err, "run the export line that `hodei dev` prints, or set HODEI_TOKEN or --token-file");
+        return HD_UNAUTHENTICATED;
+    }
+    char *copy = hd_arena_strdup(&cli->arena, set(server) ? server : "http://127.0.0.1:8080");
+    for (size_t n = strlen(copy); n && copy[n - 1] == '/';)
+        copy[--n] = '\0';
+    cli->server = strstr(copy, "://") ? copy : hd_arena_printf(&cli->arena, "http://%s", copy);
+    cli->token = token;
+    return HD_OK;
+}

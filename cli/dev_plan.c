@@ -1,0 +1,203 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "cli/dev.h"
+
+static const char *const services[] = {"auth",      "quota",           "pipelines",     "orchestrator",
+                                       "scheduler", "worker-registry", "observability", "api-gateway"};
+#define N_SERVICES (sizeof(services) / sizeof(services[0]))
+
+// The words up to NULL, in the arena.
+static const char *const *words(struct dev *dev, ...) {
+    const char **list = NULL, *word;
+    size_t n = 0, cap = 0;
+    va_list ap;
+
+    va_start(ap, dev);
+    do {
+        word = va_arg(ap, const char *);
+        HD_GROW(&dev->cli->arena, list, n, cap);
+        list[n++] = word;
+    } while (word);
+    va_end(ap);
+    return list;
+}
+
+static const char *const *joined(struct dev *dev, const char *const *a, const char *const *b) {
+    const char **list = NULL;
+    size_t n = 0, cap = 0;
+
+    for (const char *const *from = a; from; from = from == a ? b : NULL) {
+        for (size_t i = 0; from[i]; i++) {
+            HD_GROW(&dev->cli->arena, list, n, cap);
+            list[n++] = from[i];
+        }
+        if (from == b)
+            break;
+    }
+    HD_GROW(&dev->cli->arena, list, n, cap);
+    list[n] = NULL;
+    return list;
+}
+
+// PostgreSQL refuses to run as root.
+static const char *const *as_pg_user(struct dev *dev, const char *const *argv) {
+    if (!dev->pg_user)
+        return argv;
+    return joined(dev,
+                  words(dev, dev->setpriv_bin, hd_arena_printf(&dev->cli->arena, "--reuid=%u", dev->pg_uid),
+                        hd_arena_printf(&dev->cli->arena, "--regid=%u", dev->pg_gid), "--clear-groups", "--", NULL),
+                  argv);
+}
+
+// A cluster is made under another name, so that one which is half made is never used.
+const char *const *dev_initdb_argv(struct dev *dev) {
+    return as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/initdb", dev->pg_bin), "-D",
+                                 dev_path(dev, "pg.new"), "-U", "hodei", "-A", "trust", "-E", "UTF8", "--locale=C",
+                                 "--no-instructions", NULL));
+}
+
+static struct dev_proc *add(struct dev *dev, enum dev_phase phase, const char *name) {
+    struct dev_proc *proc = &dev->procs[dev->n_procs++];
+
+    *proc = (struct dev_proc){.name = name, .phase = phase};
+    return proc;
+}
+
+static void plan_postgres(struct dev *dev) {
+    struct dev_proc *proc = add(dev, DEV_POSTGRES, "postgres");
+    const char *sockets = hd_arena_printf(&dev->cli->arena, "unix_socket_directories=%s", dev->socket_dir);
+
+    proc->argv = as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
+                                       dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
+                                       "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c",
+                                       "max_connections=60", "-c", "jit=off", "-c", "max_wal_size=512MB", "-c",
+                                       "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL));
+    proc->env = words(dev, NULL);
+}
+
+const char *dev_conninfo(struct dev *dev) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+
+    hd_buf_adds(&out, "host='");
+    for (const char *p = dev->socket_dir; *p; p++) {
+        if (*p == '\'' || *p == '\\')
+            hd_buf_addc(&out, '\\');
+        hd_buf_addc(&out, *p);
+    }
+    hd_buf_adds(&out, "' user=hodei dbname=postgres");
+    return hd_arena_strdup(&dev->cli->arena, out.data);
+}
+
+static enum hd_status read_secret(struct dev *dev, const char *name, char ret[128]) {
+    FILE *file = fopen(dev_path(dev, name), "re");
+
+    if (!file || !fgets(ret, 128, file)) {
+        if (file)
+            fclose(file);
+        return hd_err_set(&dev->cli->err, HD_INVALID, "%s/%s cannot be read", dev->data, name);
+    }
+    fclose(file);
+    ret[strcspn(ret, "\n")] = '\0';
+    return HD_OK;
+}
+
+// A path in a quoted string of the nats-server's settings.
+static const char *quoted(struct dev *dev, const char *path) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+
+    hd_buf_addc(&out, '"');
+    for (; *path; path++) {
+        if (*path == '"' || *path == '\\')
+            hd_buf_addc(&out, '\\');
+        hd_buf_addc(&out, *path);
+    }
+    hd_buf_addc(&out, '"');
+    return hd_arena_strdup(&dev->cli->arena, out.data);
+}
+
+// Sizes are accounts and not reservations of memory: every work stream may hold 64 MiB, and there may be many.
+static enum hd_status write_nats_conf(struct dev *dev) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+    char services_password[128], agent_password[128];
+
+    HD_TRY(read_secret(dev, "secrets/nats-services", services_password));
+    HD_TRY(read_secret(dev, "secrets/nats-agent", agent_password));
+    hd_buf_addf(&out,
+                "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev\nmax_payload: 4MB\nports_file_dir: %s\n"
+                "jetstream { store_dir: %s, max_mem: 1TB, max_file: 1TB }\n",
+                dev->nats_port, quoted(dev, dev_path(dev, "nats")), quoted(dev, dev_path(dev, "nats/js")));
+    hd_buf_addf(&out, "authorization { users: [\n  { user: services, password: \"%s\" }\n", services_password);
+    hd_buf_addf(&out,
+                "  { user: agent, password: \"%s\", permissions: {\n"
+                "    publish: [\"hodei.rpc.worker-registry.Join\", \"hodei.rpc.worker-registry.Heartbeat\", "
+                "\"hodei.report.>\",\n"
+                "      \"hodei.log.>\", \"$JS.API.CONSUMER.MSG.NEXT.>\", \"$JS.ACK.>\"]\n"
+                "    subscribe: [\"_INBOX.agent.>\", \"hodei.ack.>\"] } }\n] }\n",
+                agent_password);
+    return dev_write(dev, dev_path(dev, "nats/nats.conf"), 0600, &out);
+}
+
+static const char *env_path(struct dev *dev, const char *name, const char *what) {
+    return hd_arena_printf(&dev->cli->arena, "%s=%s/%s", name, dev->data, what);
+}
+
+static const char *const *env_bus(struct dev *dev, const struct dev_proc *proc, const char *user) {
+    struct hd_arena *arena = &dev->cli->arena;
+
+    return words(dev, hd_arena_printf(arena, "HODEI_NATS=nats://127.0.0.1:%d", dev->nats_port),
+                 hd_arena_printf(arena, "HODEI_NATS_USER=%s", user),
+                 hd_arena_printf(arena, "HODEI_NATS_PASSWORD_FILE=%s/secrets/nats-%s", dev->data, user),
+                 hd_arena_printf(arena, "HODEI_LISTEN=127.0.0.1:%d", proc->port), NULL);
+}
+
+static void settle_service(struct dev *dev, struct dev_proc *proc) {
+    struct hd_arena *arena = &dev->cli->arena;
+    const char *const *own = words(dev, hd_arena_printf(arena, "HODEI_POSTGRES=%s", dev_conninfo(dev)), NULL);
+
+    if (hd_streq(proc->name, "api-gateway"))
+        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", dev->http_port), NULL);
+    else if (hd_streq(proc->name, "auth"))
+        own = joined(dev, own, words(dev, env_path(dev, "HODEI_ADMIN_TOKEN_FILE", "secrets/admin-token"), NULL));
+    else if (hd_streq(proc->name, "worker-registry")) // a handful of workers: all of them may be lost at once
+        own = joined(dev, own,
+                     words(dev, env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"),
+                           "HODEI_LOST_PERCENT_MAX=100", NULL));
+    proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-%s", dev->bin, proc->name), NULL);
+    proc->env = joined(dev, env_bus(dev, proc, "services"), own);
+}
+
+static void settle_agent(struct dev *dev, struct dev_proc *proc) {
+    struct hd_arena *arena = &dev->cli->arena;
+    const char *const *own =
+        words(dev, hd_arena_printf(arena, "HODEI_NAME=%s", proc->name),
+              hd_arena_printf(arena, "HODEI_STATE=%s/%s", dev->data, proc->name),
+              env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"), "HODEI_STOP_JOBS=true", NULL);
+
+    if (dev->slots)
+        own = joined(dev, own, words(dev, hd_arena_printf(arena, "HODEI_SLOTS=%lld", (long long)dev->slots), NULL));
+    proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-agent", dev->bin), NULL);
+    proc->env = joined(dev, env_bus(dev, proc, "agent"), own);
+}
+
+enum hd_status dev_plan(struct dev *dev) {
+    plan_postgres(dev);
+    struct dev_proc *nats = add(dev, DEV_NATS, "nats");
+    nats->argv = words(dev, dev->nats_bin, "-c", dev_path(dev, "nats/nats.conf"), NULL);
+    nats->env = words(dev, NULL);
+    for (size_t i = 0; i < N_SERVICES; i++)
+        add(dev, DEV_SERVICE, services[i]);
+    for (int64_t i = 1; i <= dev->agents; i++)
+        add(dev, DEV_AGENT, hd_arena_printf(&dev->cli->arena, "agent-%lld", (long long)i));
+    HD_TRY(dev_ports(dev));
+    for (size_t i = 0; i < dev->n_procs; i++) {
+        if (dev->procs[i].phase == DEV_SERVICE)
+            settle_service(dev, &dev->procs[i]);
+        if (dev->procs[i].phase == DEV_AGENT)
+            settle_agent(dev, &dev->procs[i]);
+        if (dev->procs[i].phase == DEV_POSTGRES)
+            dev->procs[i].port = 0;
+    }
+    return write_nats_conf(dev);
+}

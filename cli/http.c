@@ -1,0 +1,152 @@
+#include <curl/curl.h>
+
+#include "base/uuid.h"
+#include "cli/cli.h"
+
+#define ANSWER_MAX (256u << 20)
+
+static size_t on_data(char *data, size_t size, size_t n, void *to) {
+    struct hd_buf *body = to;
+
+    if (body->len + size * n > ANSWER_MAX)
+        return 0;
+    hd_buf_add(body, data, size * n);
+    return size * n;
+}
+
+const char *cli_escape(struct cli *cli, const char *text) {
+    char *escaped = curl_easy_escape(NULL, text, 0);
+    const char *copy = hd_arena_strdup(&cli->arena, escaped);
+
+    curl_free(escaped);
+    return copy;
+}
+
+static void add_header(struct curl_slist **list, const char *name, const char *value) {
+    HD_AUTO_BUF struct hd_buf line = {0};
+
+    hd_buf_addf(&line, "%s: %s", name, value);
+    *list = curl_slist_append(*list, line.data);
+}
+
+void cli_curl_setup(struct cli *cli, void *easy, const struct cli_request *request, struct hd_buf *body,
+                    void **headers) {
+    HD_AUTO_BUF struct hd_buf url = {0}, bearer = {0};
+    struct curl_slist *list = NULL;
+
+    hd_buf_addf(&url, "%s%s", cli->server, request->path);
+    hd_buf_addf(&bearer, "Bearer %s", cli->token);
+    add_header(&list, "Authorization", bearer.data);
+    list = curl_slist_append(list, "Expect:");
+    if (request->type)
+        add_header(&list, "Content-Type", request->type);
+    if (request->key)
+        add_header(&list, "Idempotency-Key", request->key);
+    curl_easy_reset(easy);
+    curl_easy_setopt(easy, CURLOPT_URL, url.data);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "hodei/" HD_VERSION);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(request->wait_ms + (cli->answer_ms ? cli->answer_ms : 30000)));
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, body);
+    if (request->body) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->body));
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    }
+    hd_buf_clear(body);
+    *headers = list;
+}
+
+static enum hd_status status_of(const cJSON *problem, long http) {
+    const char *type = j_text(problem, "type"), *prefix = "urn:hodei:problem:";
+    enum hd_status by_http = HD_INTERNAL;
+
+    for (int i = HD_STATUS_COUNT - 1; i > HD_OK; i--) {
+        const struct hd_status_info *info = hd_status_info((enum hd_status)i);
+        if (hd_starts_with(type, prefix) && hd_streq(type + strlen(prefix), info->name))
+            return (enum hd_status)i;
+        if (info->http == http)
+            by_http = (enum hd_status)i;
+    }
+    return by_http;
+}
+
+static enum hd_status problem_take(struct cli *cli, const struct hd_buf *body, long http) {
+    cJSON *problem = cJSON_ParseWithLength(body->data ? body->data : "", body->len);
+    enum hd_status status = status_of(problem, http);
+    const char *detail = j_text(problem, "detail");
+
+    if (detail[0])
+        hd_err_set(&cli->err, status, "%s", detail);
+    else
+        hd_err_set(&cli->err, status, "%s answered with status %ld", cli->server, http);
+    hd_err_field(&cli->err, "%s", j_text(problem, "field"));
+    hd_err_hint(&cli->err, "%s", j_text(problem, "hint"));
+    hd_err_at(&cli->err, (unsigned)j_int(problem, "line"), (unsigned)j_int(problem, "column"));
+    cJSON_Delete(problem);
+    return status;
+}
+
+enum hd_status cli_answer(struct cli *cli, void *easy, int curl_code, const struct hd_buf *body, cJSON **ret) {
+    long http = 0;
+
+    if (curl_code == CURLE_OPERATION_TIMEDOUT)
+        return hd_err_set(&cli->err, HD_TIMEOUT, "%s did not answer in time", cli->server);
+    if (curl_code != CURLE_OK) {
+        hd_err_set(&cli->err, HD_UNAVAILABLE, "%s: %s", cli->server, curl_easy_strerror((CURLcode)curl_code));
+        hd_err_hint(&cli->err, "is the platform running there? `hodei dev` starts one here");
+        return HD_UNAVAILABLE;
+    }
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &http);
+    if (http < 200 || http > 299)
+        return problem_take(cli, body, http);
+    *ret = NULL;
+    if (body->len == 0)
+        return HD_OK;
+    *ret = cJSON_ParseWithLength(body->data, body->len);
+    if (!*ret)
+        return hd_err_set(&cli->err, HD_INTERNAL, "%s did not answer in JSON: is it a Hodei server?", cli->server);
+    return HD_OK;
+}
+
+enum hd_status cli_call(struct cli *cli, const struct cli_request *request, cJSON **ret) {
+    HD_AUTO_BUF struct hd_buf body = {0};
+    void *headers;
+
+    if (!cli->server)
+        HD_TRY(cli_connect(cli));
+    if (!cli->curl)
+        cli->curl = curl_easy_init();
+    cli_curl_setup(cli, cli->curl, request, &body, &headers);
+    CURLcode code = curl_easy_perform(cli->curl);
+    curl_slist_free_all(headers);
+    return cli_answer(cli, cli->curl, code, &body, ret);
+}
+
+enum hd_status cli_list(struct cli *cli, const char *path, const char *name, cJSON **ret) {
+    cJSON *all = cJSON_CreateObject(), *items = cJSON_AddArrayToObject(all, name), *page = NULL;
+    const char *token = "";
+
+    do {
+        const char *full = token[0] ? hd_arena_printf(&cli->arena, "%s%cpage_token=%s", path,
+                                                      strchr(path, '?') ? '&' : '?', cli_escape(cli, token))
+                                    : path;
+        enum hd_status status = cli_call(cli, CLI_GET(full), &page);
+        if (status != HD_OK) {
+            cJSON_Delete(all);
+            return status;
+        }
+        cJSON *list = cJSON_DetachItemFromObjectCaseSensitive(page, name);
+        for (cJSON *item = list ? list->child : NULL; item; item = list->child)
+            cJSON_AddItemToArray(items, cJSON_DetachItemViaPointer(list, item));
+        cJSON_Delete(list);
+        token = hd_arena_strdup(&cli->arena, j_text(page, "next_page_token"));
+        cJSON_Delete(page);
+    } while (token[0]);
+    *ret = all;
+    return HD_OK;
+}
