@@ -299,7 +299,7 @@ static void stop_all(struct dev *dev) {
     stop_phase(dev, DEV_NATS, SIGTERM, STOP_BASE_MS, SIGKILL);
     stop_phase(dev, DEV_POSTGRES, SIGINT, STOP_BASE_MS, SIGQUIT);
     stop_strays(dev);
-    if (!hd_starts_with(dev->socket_dir, dev->data))
+    if (dev->socket_dir && !hd_starts_with(dev->socket_dir, dev->data))
         rmdir(dev->socket_dir);
     unlink(dev_path(dev, "dev.json"));
     if (!dev->failed)

@@ -1,6 +1,6 @@
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/dev.h"
 
@@ -181,6 +181,14 @@ static void settle_agent(struct dev *dev, struct dev_proc *proc) {
     proc->env = joined(dev, env_bus(dev, proc, "agent"), own);
 }
 
+static enum hd_status check_program(struct dev *dev, const char *path) {
+    if (access(path, X_OK) == 0)
+        return HD_OK;
+    hd_err_set(&dev->cli->err, HD_PRECONDITION, "%s is not there, or not a program", path);
+    hd_err_hint(&dev->cli->err, "the programs of the platform stand together in one folder: `make` builds all of them");
+    return HD_PRECONDITION;
+}
+
 enum hd_status dev_plan(struct dev *dev) {
     plan_postgres(dev);
     struct dev_proc *nats = add(dev, DEV_NATS, "nats");
@@ -198,6 +206,7 @@ enum hd_status dev_plan(struct dev *dev) {
             settle_agent(dev, &dev->procs[i]);
         if (dev->procs[i].phase == DEV_POSTGRES)
             dev->procs[i].port = 0;
+        HD_TRY(check_program(dev, dev->procs[i].argv[0]));
     }
     return write_nats_conf(dev);
 }
