@@ -156,7 +156,10 @@ static enum orc_job_event job_event_of(enum orc_attempt_event event) {
 
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,
                         struct orc_chance *chance) {
-    const struct orc_rule *rule = orc_machine_next(&orc_attempt_machine, attempt->state, news->event, 0);
+    enum orc_attempt_event event = news->event;
+    if (event == ORC_ATTEMPT_REFUSE && attempt->state == ATT(RUNNING))
+        event = ORC_ATTEMPT_LOSE; // an agent that refuses what it has started no longer knows it
+    const struct orc_rule *rule = orc_machine_next(&orc_attempt_machine, attempt->state, event, 0);
     if (!rule)
         return false;
     struct orc_job *job = attempt->job;
@@ -166,15 +169,15 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
     if (!orc_attempt_ended(attempt->state) || !hd_uuid_eq(job->attempt, attempt->id))
         return true;
     unsigned facts = 0;
-    if (news->event == ORC_ATTEMPT_LOSE) {
+    if (event == ORC_ATTEMPT_LOSE) {
         const Hodei__V1__CompiledJob *spec = job->run->plan->jobs[job->idx];
         if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses < ORC_MAX_LOSSES)
             facts |= ORC_MAY_TRY_AGAIN;
         job->losses++;
-    } else if (news->event == ORC_ATTEMPT_REFUSE && job->attempts < ORC_MAX_ATTEMPTS) {
+    } else if (event == ORC_ATTEMPT_REFUSE && job->attempts < ORC_MAX_ATTEMPTS) {
         facts |= ORC_MAY_TRY_AGAIN;
     }
-    if (orc_job_change(job, job_event_of(news->event), facts, chance) && orc_job_ended(job->state))
+    if (orc_job_change(job, job_event_of(event), facts, chance) && orc_job_ended(job->state))
         job_wake(ws, job, chance);
     return true;
 }

@@ -27,7 +27,7 @@ void orc_free(struct orchestrator *orc);
 #define ORC_DO(cx, orc, op, ...) ((orc)->ops->op((cx), (orc)->store, __VA_ARGS__))
 
 // Handlers, by file. Each takes struct orchestrator as self.
-hd_handler orc_put_versions, orc_put_grants, orc_grants_answer, orc_ask_grants; // handlers_defs.c
+hd_handler orc_put_versions, orc_put_grants, orc_grants_answer; // handlers_defs.c
 hd_handler orc_start_run;                                                      // handlers_start.c
 hd_handler orc_cancel_run;                                                     // handlers_cancel.c
 hd_handler orc_get_run, orc_list_runs, orc_list_jobs;                          // handlers_read.c
@@ -50,6 +50,11 @@ enum orc_metric {
     ORC_M_ATTEMPTS_LOST,
     ORC_M_COUNT
 };
+// The tenant of a request, or NULL after failing the item.
+const char *orc_item_tenant(struct hd_item *item);
+// An id out of a request, or false after failing the item, naming the field.
+bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret);
+
 extern struct hd_metric orc_metrics[ORC_M_COUNT];
 static inline void orc_count(enum orc_metric metric, int64_t n) {
     hd_metric_add(&orc_metrics[metric], n);

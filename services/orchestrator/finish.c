@@ -1,0 +1,77 @@
+#include "services/orchestrator/finish.h"
+
+#include "adapter/bus.h"
+#include "hodei/v1/quota.pb-c.h"
+
+#define ADMIT_AT_ONCE 2000 // from the table, for one tenant in one batch; the sweep goes on
+#define ASK_TIMEOUT_MS 2000
+
+struct orc_chance orc_chance(struct hd_ctx *cx) {
+    return (struct orc_chance){.now_ms = cx->now.wall_ms, .rng = cx->rng};
+}
+
+// Locks the tenants whose counters change, in name order.
+static enum hd_status load_tenants(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    const char **names = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++) {
+        const struct orc_job *job = ws->jobs.items[i];
+        if (!orc_tenant_touched(job) || (n && strcmp(names[n - 1], job->run->tenant) == 0))
+            continue;
+        HD_GROW(cx->arena, names, n, cap);
+        names[n++] = job->run->tenant;
+    }
+    n = orc_texts_unique(names, n);
+    return n ? ORC_DO(cx, orc, tenants_load, ws, names, n) : HD_OK;
+}
+
+// Quota is asked again by a timer; asking here saves its wait.
+static void ask_grant(struct hd_ctx *cx, const char *tenant) {
+    Hodei__V1__GetGrantsRequest request = HODEI__V1__GET_GRANTS_REQUEST__INIT;
+    char *names[] = {(char *)tenant};
+    request.tenants = names;
+    request.n_tenants = 1;
+    hd_ask(cx, "quota", "GetGrants", &request.base, ORC_ANSWER_GRANTS, ASK_TIMEOUT_MS);
+}
+
+static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+    struct orc_chance chance = orc_chance(cx);
+    int64_t here = 0, queued_before = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++) {
+        const struct orc_job *job = ws->jobs.items[i];
+        if (strcmp(job->run->tenant, tenant->name) != 0)
+            continue;
+        here += job->state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED;
+        queued_before += job->was == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED;
+    }
+    if (tenant->queued > 0 && !tenant->granted)
+        ask_grant(cx, tenant->name);
+    int64_t room = tenant->granted ? tenant->limit - tenant->used : 0;
+    if (room > 0 && tenant->queued > here) { // others wait in the table, perhaps better ones
+        // What was QUEUED and is in the working set comes again and must not take the place of the rest.
+        int64_t wanted = (room < ADMIT_AT_ONCE ? room : ADMIT_AT_ONCE) + queued_before;
+        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)wanted));
+        HD_TRY(orc_plans(cx, orc, ws));
+    }
+    orc_tenant_admit(ws, tenant, &chance);
+    return HD_OK;
+}
+
+enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_out *out) {
+    for (size_t i = 0; i < ws->runs.n; i++)
+        if (ws->runs.items[i]->locked && ws->runs.items[i]->was != 0)
+            orc_run_settle(ws->runs.items[i], cx->now.wall_ms);
+    HD_TRY(load_tenants(cx, orc, ws));
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        orc_tenant_count(ws, ws->tenants[i]);
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        HD_TRY(admit(cx, orc, ws, ws->tenants[i]));
+    for (size_t i = 0; i < ws->jobs.n; i++) // what is in a run is part of its content
+        if (ws->jobs.items[i]->dirty)
+            ws->jobs.items[i]->run->dirty = true;
+    HD_TRY(ORC_DO(cx, orc, save, ws));
+    orc_out_diff(cx, ws, out);
+    orc_out_flush(cx, out);
+    orc_events(cx, ws);
+    return HD_OK;
+}

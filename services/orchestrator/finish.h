@@ -1,0 +1,57 @@
+// How every handler that changes something ends: what it decided is settled, saved, and told.
+//
+// The handler adds to struct orc_out only what no difference of rows can show; everything else (offers, withdrawn offers, accepted
+// and freed places, assignments, cancels, events) follows from `was` and now of each row in the working set.
+#ifndef ORC_FINISH_H
+#define ORC_FINISH_H
+
+#include "services/orchestrator/advance.h"
+#include "services/orchestrator/orchestrator.h"
+
+struct orc_feed; // messages being filled
+struct orc_work;
+struct orc_out {
+    struct orc_feed *feeds; // by pool
+    struct orc_work *works; // by worker
+};
+
+// Settles runs and tenant counters, admits, saves, publishes.
+enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_out *out) HD_MUST_USE;
+
+struct orc_chance orc_chance(struct hd_ctx *cx);
+
+// --- publish.c: fills messages of at most 500 items, sends those that are full -----------------------------------------------
+void orc_out_diff(struct hd_ctx *cx, const struct orc_ws *ws, struct orc_out *out);
+void orc_out_flush(struct hd_ctx *cx, struct orc_out *out);
+
+// Pool feeds.
+void orc_out_reset(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t epoch); // first of its pool
+void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, const struct orc_job *job);
+void orc_out_result(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool accepted);
+void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, const char *worker);
+void orc_out_freed(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool refused);
+void orc_out_withdrawn(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key);
+// Work streams.
+void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, const struct orc_attempt *attempt);
+void orc_out_cancel(struct orc_out *out, struct hd_ctx *cx, const char *worker, const char *attempt, bool forget);
+
+char *orc_id_text(struct hd_arena *arena, struct hd_uuid id);
+
+// --- events.c: facts for whoever cares, one message a tenant -------------------------------------------------------------------
+void orc_events(struct hd_ctx *cx, const struct orc_ws *ws);
+
+// --- change.c: the way of news about attempts, from reports, heartbeats and lost sessions -------------------------------------------
+struct orc_news_item {
+    struct hd_uuid attempt;
+    struct hd_uuid session; // it must be of this one; zero: any
+    const char *worker;     // "": any
+    struct orc_attempt_news news;
+};
+// Loads the runs, jobs, direct dependents and attempts that the references name, locked.
+enum hd_status orc_load_attempts(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                 const struct orc_attempt_ref *refs, size_t n) HD_MUST_USE;
+// Applies news in the given order, and what follows from it in the graphs. ret_final[i]: nothing more is wanted of that attempt.
+enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct orc_news_item *items,
+                              size_t n, bool *ret_final) HD_MUST_USE;
+
+#endif

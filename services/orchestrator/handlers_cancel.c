@@ -1,0 +1,85 @@
+// CancelRun: what has not been placed ends at once; what has is stopped by its worker.
+#include "services/orchestrator/finish.h"
+
+const char *orc_item_tenant(struct hd_item *item) {
+    const char *tenant = item->principal ? item->principal->tenant : "";
+    if (hd_token_valid(tenant))
+        return tenant;
+    hd_item_fail(item, HD_DENIED, "the request names no tenant");
+    return NULL;
+}
+
+bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret) {
+    if (hd_uuid_parse(text, ret) == HD_OK)
+        return true;
+    hd_item_fail(item, HD_INVALID, "%s is not the id of a run", field);
+    hd_err_field(&item->err, "%s", field);
+    return false;
+}
+
+struct cancel {
+    struct hd_uuid id;
+    const char *tenant; // NULL: the item has failed
+};
+
+// Loads all that is open in the runs, and the attempts that must be told.
+static enum hd_status load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids, size_t n) {
+    HD_TRY(orc_plans(cx, orc, ws));
+    HD_TRY(ORC_DO(cx, orc, jobs_load_open, ws, ids, n));
+    struct hd_uuid *attempts = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct hd_uuid);
+    size_t n_attempts = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (orc_job_live(ws->jobs.items[i]->state))
+            attempts[n_attempts++] = ws->jobs.items[i]->attempt;
+    return n_attempts ? ORC_DO(cx, orc, attempts_load, ws, attempts, n_attempts) : HD_OK;
+}
+
+static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct cancel *cancels,
+                                 struct hd_item *items, size_t n) {
+    struct orc_chance chance = orc_chance(cx);
+    struct hd_uuid *open = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    size_t n_open = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!cancels[i].tenant)
+            continue;
+        const struct orc_run *run = orc_ws_run(ws, cancels[i].id);
+        if (!run || strcmp(run->tenant, cancels[i].tenant) != 0) {
+            hd_item_fail(&items[i], HD_MISSING, "there is no run %s", orc_id_text(cx->arena, cancels[i].id));
+            hd_err_field(&items[i].err, "id");
+        } else if (run->state == HODEI__V1__RUN_STATE__RUN_STATE_RUNNING) {
+            open[n_open++] = run->id;
+        }
+    }
+    n_open = orc_uuids_unique(open, n_open);
+    if (n_open == 0)
+        return HD_OK;
+    HD_TRY(load_open(cx, orc, ws, open, n_open));
+    for (size_t i = 0; i < n_open; i++)
+        orc_run_cancel(ws, orc_ws_run(ws, open[i]), &chance);
+    struct orc_out out = {0};
+    return orc_finish(cx, orc, ws, &out);
+}
+
+enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct cancel *cancels = HD_NEW_ARRAY(cx->arena, n, struct cancel);
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    size_t n_ids = 0;
+    struct orc_ws ws;
+    orc_ws_init(&ws, cx->arena);
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++) {
+        const char *tenant = orc_item_tenant(&items[i]);
+        if (tenant && orc_item_id(&items[i], "id", ((const Hodei__V1__CancelRunRequest *)items[i].msg)->id, &cancels[i].id)) {
+            cancels[i].tenant = tenant;
+            ids[n_ids++] = cancels[i].id;
+        }
+    }
+    if (n_ids)
+        HD_TRY(ORC_DO(cx, orc, runs_load, &ws, ids, orc_uuids_unique(ids, n_ids), true));
+    HD_TRY(cancel_all(cx, orc, &ws, cancels, items, n));
+    for (size_t i = 0; i < n; i++)
+        if (items[i].err.status == HD_OK)
+            ((Hodei__V1__CancelRunReply *)items[i].reply)->state = (Hodei__V1__RunState)orc_ws_run(&ws, cancels[i].id)->state;
+    return HD_OK;
+}

@@ -1,0 +1,100 @@
+// Definitions and limits that flow down: compiled versions from pipelines, grants from quota.
+#include "base/names.h"
+#include "hodei/v1/pipeline.pb-c.h"
+#include "hodei/v1/quota.pb-c.h"
+#include "services/orchestrator/finish.h"
+
+#define MAX_CONCURRENT_JOBS 1000000
+
+enum hd_status orc_put_versions(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct orc_version *versions = NULL;
+    size_t n_versions = 0, cap = 0;
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__PutVersionsRequest *request = (const Hodei__V1__PutVersionsRequest *)items[i].msg;
+        size_t before = n_versions;
+        for (size_t k = 0; k < request->n_versions; k++) {
+            const Hodei__V1__CompiledPipeline *plan = request->versions[k];
+            if (orc_plan_check(cx->arena, plan, &items[i].err) != HD_OK) {
+                n_versions = before;
+                break;
+            }
+            struct orc_version version = {
+                .tenant = plan->tenant, .name = plan->name, .version = plan->version, .deleted = plan->deleted};
+            uint8_t *data;
+            hd_pb_pack(cx->arena, &plan->base, &data, &version.len);
+            version.data = data;
+            HD_GROW(cx->arena, versions, n_versions, cap);
+            versions[n_versions++] = version;
+        }
+    }
+    return n_versions ? ORC_DO(cx, orc, versions_put, versions, n_versions) : HD_OK;
+}
+
+static const char *grant_wrong(const Hodei__V1__Grant *grant) {
+    if (!hd_token_valid(grant->tenant))
+        return "tenant";
+    if (grant->version == 0)
+        return "version";
+    return grant->concurrent_jobs < 0 || grant->concurrent_jobs > MAX_CONCURRENT_JOBS ? "concurrent_jobs" : NULL;
+}
+
+// A grant that comes late, after its successor, has no effect.
+static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, Hodei__V1__Grant *const *grants, size_t n) {
+    struct orc_ws ws;
+    struct orc_out out = {0};
+    const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    orc_ws_init(&ws, cx->arena);
+    for (size_t i = 0; i < n; i++)
+        names[i] = grants[i]->tenant;
+    HD_TRY(ORC_DO(cx, orc, tenants_load, &ws, names, orc_texts_unique(names, n)));
+    for (size_t i = 0; i < n; i++) {
+        struct orc_tenant *tenant = orc_ws_tenant(&ws, grants[i]->tenant);
+        if (tenant->granted && tenant->version >= grants[i]->version)
+            continue;
+        tenant->granted = true;
+        tenant->version = grants[i]->version;
+        tenant->limit = grants[i]->concurrent_jobs;
+        tenant->dirty = true;
+    }
+    return orc_finish(cx, orc, &ws, &out);
+}
+
+enum hd_status orc_put_grants(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    Hodei__V1__Grant **grants = NULL;
+    size_t n_grants = 0, cap = 0;
+    orc_versions_trim(&((struct orchestrator *)self)->versions);
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__PutGrantsRequest *request = (const Hodei__V1__PutGrantsRequest *)items[i].msg;
+        size_t before = n_grants;
+        for (size_t k = 0; k < request->n_grants; k++) {
+            const char *wrong = grant_wrong(request->grants[k]);
+            if (wrong) {
+                hd_item_fail(&items[i], HD_INVALID, "grant of tenant %s: %s is not valid", request->grants[k]->tenant, wrong);
+                hd_err_field(&items[i].err, "grants[%zu].%s", k, wrong);
+                n_grants = before;
+                break;
+            }
+            HD_GROW(cx->arena, grants, n_grants, cap);
+            grants[n_grants++] = request->grants[k];
+        }
+    }
+    return n_grants ? take_grants(cx, self, grants, n_grants) : HD_OK;
+}
+
+// Quota's answer to a question of orc_finish; a failed one is asked again by the sweep.
+enum hd_status orc_grants_answer(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    Hodei__V1__Grant **grants = NULL;
+    size_t n_grants = 0, cap = 0;
+    orc_versions_trim(&((struct orchestrator *)self)->versions);
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__GetGrantsReply *reply = (const Hodei__V1__GetGrantsReply *)items[i].msg;
+        for (size_t k = 0; reply && k < reply->n_grants; k++) {
+            if (grant_wrong(reply->grants[k]))
+                continue;
+            HD_GROW(cx->arena, grants, n_grants, cap);
+            grants[n_grants++] = reply->grants[k];
+        }
+    }
+    return n_grants ? take_grants(cx, self, grants, n_grants) : HD_OK;
+}

@@ -1,0 +1,208 @@
+// StartRun: one transaction makes the run and its jobs and admits what the grant allows.
+#include "base/names.h"
+#include "services/orchestrator/finish.h"
+
+#define MAX_KEY_BYTES 128
+#define MAX_ENV 256
+#define MAX_ENV_NAME_BYTES 128
+#define MAX_ENV_BYTES (128u << 10) // all of it: it goes out with every assignment
+
+struct start {
+    struct hd_item *item;
+    const Hodei__V1__StartRunRequest *request;
+    const char *tenant, *key;
+    const uint8_t *packed;
+    size_t packed_len;
+    uint64_t fingerprint;
+    uint32_t version; // what is started
+    struct orc_run *run;
+    bool done;
+};
+
+static bool env_name_valid(const char *name) {
+    if (strlen(name) > MAX_ENV_NAME_BYTES || strspn(name, "0123456789") > 0)
+        return false;
+    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789");
+    return len > 0 && name[len] == '\0';
+}
+
+static void env_check(struct start *start) {
+    const Hodei__V1__StartRunRequest *request = start->request;
+    size_t bytes = 0;
+    if (request->n_env > MAX_ENV) {
+        hd_item_fail(start->item, HD_INVALID, "%zu variables are too many, %d are allowed", request->n_env, MAX_ENV);
+        hd_err_field(&start->item->err, "env");
+        return;
+    }
+    for (size_t i = 0; i < request->n_env; i++) {
+        const char *name = request->env[i]->name, *wrong = NULL;
+        bytes += strlen(name) + strlen(request->env[i]->value);
+        if (!env_name_valid(name))
+            wrong = "is not a name of a variable: [A-Za-z_][A-Za-z0-9_]*, at most 128 bytes";
+        else if (bytes > MAX_ENV_BYTES)
+            wrong = "goes over 128 KiB with what stands before it";
+        for (size_t k = 0; k < i && !wrong; k++)
+            wrong = strcmp(name, request->env[k]->name) == 0 ? "stands there twice" : NULL;
+        if (wrong) {
+            hd_item_fail(start->item, HD_INVALID, "variable \"%.60s\" %s", name, wrong);
+            hd_err_field(&start->item->err, "env[%zu].name", i);
+            return;
+        }
+    }
+}
+
+static void check(struct hd_ctx *cx, struct hd_item *item, struct start *start) {
+    *start = (struct start){.item = item,
+                            .request = (const Hodei__V1__StartRunRequest *)item->msg,
+                            .key = item->idempotency_key ? item->idempotency_key : ""};
+    start->tenant = orc_item_tenant(item);
+    if (!start->tenant)
+        return;
+    if (!hd_name_valid(start->request->pipeline)) {
+        hd_item_fail(item, HD_INVALID, "pipeline is not a name: [A-Za-z0-9._-], 1 to 128 bytes");
+        hd_err_field(&item->err, "pipeline");
+        return;
+    }
+    if (strlen(start->key) > MAX_KEY_BYTES) {
+        hd_item_fail(item, HD_INVALID, "the idempotency key has more than %d bytes", MAX_KEY_BYTES);
+        hd_err_field(&item->err, "idempotency_key");
+        return;
+    }
+    env_check(start);
+    uint8_t *packed;
+    hd_pb_pack(cx->arena, item->msg, &packed, &start->packed_len);
+    start->packed = packed;
+    start->fingerprint = hd_hash(packed, start->packed_len, 0);
+}
+
+// Answers the repeats of runs that are there. Those without a key, or with a new one, are left.
+static enum hd_status answer_known(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
+    struct orc_run_key *keys = HD_NEW_ARRAY(cx->arena, n, struct orc_run_key);
+    struct start **of = HD_NEW_ARRAY(cx->arena, n, struct start *);
+    size_t n_keys = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (starts[i].item->err.status != HD_OK || starts[i].done || !*starts[i].key)
+            continue;
+        of[n_keys] = &starts[i];
+        keys[n_keys++] = (struct orc_run_key){.tenant = starts[i].tenant, .key = starts[i].key};
+    }
+    if (n_keys == 0)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, runs_by_key, keys, n_keys));
+    for (size_t i = 0; i < n_keys; i++) {
+        if (!keys[i].found)
+            continue;
+        of[i]->done = true;
+        if (keys[i].fingerprint != of[i]->fingerprint) {
+            hd_item_fail(of[i]->item, HD_CONFLICT, "this idempotency key was used for another request");
+            hd_err_field(&of[i]->item->err, "idempotency_key");
+            hd_err_hint(&of[i]->item->err, "repeat the request as it was, or take a new key");
+            continue;
+        }
+        Hodei__V1__StartRunReply *reply = (Hodei__V1__StartRunReply *)of[i]->item->reply;
+        reply->id = orc_id_text(cx->arena, keys[i].run);
+        reply->existing = true;
+    }
+    return HD_OK;
+}
+
+static void pipeline_missing(struct start *start, const char *why) {
+    hd_item_fail(start->item, HD_MISSING, "pipeline %s %s", start->request->pipeline, why);
+    hd_err_field(&start->item->err, "pipeline");
+}
+
+// Which version each starts; fails those that have none.
+static enum hd_status resolve(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
+    struct orc_version *newest = HD_NEW_ARRAY(cx->arena, n, struct orc_version);
+    struct start **of = HD_NEW_ARRAY(cx->arena, n, struct start *);
+    size_t open = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (starts[i].item->err.status != HD_OK || starts[i].done)
+            continue;
+        of[open] = &starts[i];
+        newest[open++] = (struct orc_version){.tenant = starts[i].tenant, .name = starts[i].request->pipeline};
+    }
+    if (open == 0)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, versions_newest, newest, open));
+    for (size_t i = 0; i < open; i++) {
+        uint32_t asked = of[i]->request->version;
+        of[i]->version = asked ? asked : newest[i].version;
+        if (!newest[i].found) {
+            pipeline_missing(of[i], "is not known");
+        } else if (newest[i].deleted) {
+            pipeline_missing(of[i], "has been deleted");
+        } else if (asked && asked != newest[i].version) {
+            struct orc_version one = {.tenant = of[i]->tenant, .name = of[i]->request->pipeline, .version = asked};
+            HD_TRY(ORC_DO(cx, orc, versions_get, &one, 1));
+            if (!one.found) {
+                hd_item_fail(of[i]->item, HD_MISSING, "pipeline %s has no version %u; the newest is %u",
+                             of[i]->request->pipeline, asked, newest[i].version);
+                hd_err_field(&of[i]->item->err, "version");
+            }
+        }
+    }
+    return HD_OK;
+}
+
+static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const struct start *start) {
+    struct orc_run *run = orc_ws_add_run(ws, hd_new_id(cx));
+    run->tenant = start->tenant;
+    run->pipeline = start->request->pipeline;
+    run->version = start->version;
+    run->state = orc_run_machine.first;
+    run->created_ms = cx->now.wall_ms;
+    run->revision = 1;
+    run->key = start->key;
+    run->fingerprint = start->fingerprint;
+    if (start->request->n_env) {
+        run->request = start->packed;
+        run->request_len = start->packed_len;
+    }
+    return run;
+}
+
+static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
+    struct orc_chance chance = orc_chance(cx);
+    struct orc_out out = {0};
+    struct orc_ws ws;
+    orc_ws_init(&ws, cx->arena);
+    for (size_t i = 0; i < n; i++)
+        if (starts[i].item->err.status == HD_OK && !starts[i].done)
+            starts[i].run = make_run(cx, &ws, &starts[i]);
+    if (ws.runs.n == 0)
+        return HD_OK;
+    HD_TRY(orc_plans(cx, orc, &ws));
+    for (size_t i = 0; i < ws.runs.n; i++)
+        ws.runs.items[i]->total = (uint32_t)ws.runs.items[i]->plan->n_jobs;
+    HD_TRY(ORC_DO(cx, orc, runs_insert, &ws));
+    bool raced = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!starts[i].run)
+            continue;
+        if (starts[i].run->duplicate) {
+            raced = true;
+            continue;
+        }
+        orc_run_expand(&ws, starts[i].run, &chance);
+        ((Hodei__V1__StartRunReply *)starts[i].item->reply)->id = orc_id_text(cx->arena, starts[i].run->id);
+        starts[i].done = true;
+    }
+    HD_TRY(orc_finish(cx, orc, &ws, &out));
+    return raced ? answer_known(cx, orc, starts, n) : HD_OK;
+}
+
+enum hd_status orc_start_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct start *starts = HD_NEW_ARRAY(cx->arena, n, struct start);
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++)
+        check(cx, &items[i], &starts[i]);
+    HD_TRY(answer_known(cx, orc, starts, n));
+    HD_TRY(resolve(cx, orc, starts, n));
+    HD_TRY(start_all(cx, orc, starts, n));
+    for (size_t i = 0; i < n; i++) // a key was taken when we inserted, and is gone now: nothing was written for this item
+        if (!starts[i].done && starts[i].item->err.status == HD_OK)
+            hd_item_fail(starts[i].item, HD_UNAVAILABLE, "another request with this idempotency key is being handled");
+    return HD_OK;
+}
