@@ -1,0 +1,42 @@
+// Pushes versioned rows to the service that keeps a copy of them, until it has confirmed them.
+//
+// The rows say in a column of theirs whether they are confirmed. A timer (kicked after a change) loads those that are not and
+// asks; the answer confirms exactly what was asked, which is why only one question is under way at a time. No answer, an
+// error, a crash: the rows are still unconfirmed, and the timer asks again.
+#ifndef HD_SERVICE_PUSH_H
+#define HD_SERVICE_PUSH_H
+
+#include "service/service.h"
+
+struct hd_push_keys { // of the rows in a request
+    size_t n;
+    const char **tenants;
+    const char **names; // NULL: the tenant and the version are the whole key
+    int64_t *versions;
+};
+struct hd_push_def {
+    const char *service, *method; // whom to ask
+    int answer;                   // index into the service's answers
+    const char *timer;            // name of the timer that runs hd_push_due
+    int64_t timeout_ms;
+    // Loads what is not confirmed, as much as one request may hold; n = 0 where all is. Memory is the batch's arena.
+    enum hd_status (*load)(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request);
+    enum hd_status (*confirm)(struct hd_ctx *cx, const struct hd_push_keys *keys);
+    struct hd_metric *confirmed, *failed; // rows confirmed, questions that failed
+};
+struct hd_push {
+    const struct hd_push_def *def;
+    struct hd_service *service; // borrowed
+    struct hd_arena arena;      // of `asked`
+    struct hd_push_keys asked;
+    int64_t given_up_mono_ms; // 0: nothing is asked
+};
+
+void hd_push_init(struct hd_push *push, const struct hd_push_def *def, struct hd_service *service);
+void hd_push_release(struct hd_push *push);
+// The bodies of the timer's and the answer's handler.
+enum hd_status hd_push_due(struct hd_ctx *cx, struct hd_push *push) HD_MUST_USE;
+enum hd_status hd_push_answered(struct hd_ctx *cx, struct hd_push *push, const struct hd_item *items,
+                                size_t n) HD_MUST_USE;
+
+#endif

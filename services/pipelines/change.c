@@ -1,0 +1,197 @@
+#include <openssl/sha.h>
+
+#include "base/names.h"
+#include "services/pipelines/compile.h"
+#include "services/pipelines/pipelines.h"
+
+#define CONFIRM_WAIT_MS 2000
+
+struct wanted { // what one request asks for
+    struct hd_item *item;
+    const char *tenant, *name, *source, *digest;
+    Hodei__V1__CompiledPipeline *compiled; // its version is set when it is known
+    bool dry_run;
+    struct pip_version version; // what the request made or found
+    bool changed;
+};
+
+static const char *sha256_hex(struct hd_arena *arena, const char *text) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char hash[SHA256_DIGEST_LENGTH];
+    char *hex = hd_arena_alloc(arena, 2 * sizeof(hash) + 1);
+
+    SHA256((const unsigned char *)text, strlen(text), hash);
+    for (size_t i = 0; i < sizeof(hash); i++) {
+        hex[2 * i] = digits[hash[i] >> 4];
+        hex[2 * i + 1] = digits[hash[i] & 15];
+    }
+    return hex;
+}
+
+// By tenant and name, which is the order of locks, then in the order they came.
+static int wanted_cmp(const void *a, const void *b) {
+    const struct wanted *x = a, *y = b;
+    int cmp = strcmp(x->tenant, y->tenant);
+    if (!cmp)
+        cmp = strcmp(x->name, y->name);
+    return cmp ? cmp : (x->item > y->item) - (x->item < y->item);
+}
+
+static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32_t version) {
+    struct pip_change change = {.tenant = want->tenant,
+                                .name = want->name,
+                                .version = version,
+                                .jobs = (uint32_t)want->compiled->n_jobs,
+                                .deleted = want->compiled->deleted,
+                                .source = want->source,
+                                .digest = want->digest,
+                                .made_by = want->item->principal->subject,
+                                .trace = want->item->trace ? want->item->trace : ""};
+    uint8_t *packed;
+
+    want->compiled->tenant = hd_arena_strdup(cx->arena, want->tenant);
+    want->compiled->version = version;
+    hd_pb_pack(cx->arena, &want->compiled->base, &packed, &change.compiled.len);
+    change.compiled.data = packed;
+    HD_TRY(pip_store_add(cx, &change));
+    return pip_store_newest(cx, want->tenant, want->name, &want->version);
+}
+
+// A request that was parked finds what it made, even where another has been faster since; it must not make it again.
+static enum hd_status find_made(struct hd_ctx *cx, struct wanted *want) {
+    if (!want->item->wait_until_mono_ms)
+        return HD_OK;
+    HD_TRY(pip_store_made(cx, want->tenant, want->name, want->digest, want->item->trace ? want->item->trace : "",
+                          &want->version));
+    want->changed = want->version.found;
+    return HD_OK;
+}
+
+static bool is_newest(const struct wanted *want, const struct pip_version *newest) {
+    return newest->found && !newest->deleted && strcmp(newest->digest, want->digest) == 0;
+}
+
+static enum hd_status apply_one(struct hd_ctx *cx, struct wanted *want) {
+    HD_TRY(find_made(cx, want));
+    if (want->changed)
+        return HD_OK;
+    HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
+    if (want->dry_run || is_newest(want, &want->version)) {
+        want->changed = !is_newest(want, &want->version);
+        return HD_OK;
+    }
+    HD_TRY(pip_store_lock(cx, want->tenant, want->name));
+    HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
+    if (is_newest(want, &want->version))
+        return HD_OK;
+    HD_TRY(add_version(cx, want, want->version.version + 1));
+    want->changed = true;
+    hd_metric_add(&pip_metrics[PIP_M_APPLIED], 1);
+    return HD_OK;
+}
+
+static enum hd_status delete_one(struct hd_ctx *cx, struct wanted *want) {
+    HD_TRY(find_made(cx, want));
+    if (want->changed)
+        return HD_OK;
+    HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
+    if (want->version.found && !want->version.deleted) {
+        HD_TRY(pip_store_lock(cx, want->tenant, want->name));
+        HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
+    }
+    if (!want->version.found || want->version.deleted) {
+        hd_item_fail(want->item, HD_MISSING, "there is no pipeline \"%s\"", want->name);
+        hd_err_field(&want->item->err, "name");
+        return HD_OK;
+    }
+    HD_TRY(add_version(cx, want, want->version.version + 1));
+    want->changed = true;
+    hd_metric_add(&pip_metrics[PIP_M_DELETED], 1);
+    return HD_OK;
+}
+
+// True while the answer has to wait for the orchestrator, so that a run started next finds the version.
+static bool waits(struct hd_ctx *cx, struct pipelines *self, struct wanted *want) {
+    if (want->version.confirmed)
+        return false;
+    if (!want->item->wait_until_mono_ms)
+        hd_service_kick(self->service, PIP_PUSH_TIMER);
+    return hd_item_park(cx, want->item, CONFIRM_WAIT_MS);
+}
+
+static void fill_apply_reply(struct hd_ctx *cx, const struct wanted *want) {
+    Hodei__V1__ApplyPipelineReply *reply = (Hodei__V1__ApplyPipelineReply *)want->item->reply;
+    Hodei__V1__Pipeline *pipeline = (Hodei__V1__Pipeline *)hd_pb_new(cx->arena, &hodei__v1__pipeline__descriptor);
+
+    pipeline->name = hd_arena_strdup(cx->arena, want->name);
+    pipeline->version = want->version.deleted && want->dry_run ? 0 : want->version.version;
+    pipeline->jobs = (uint32_t)want->compiled->n_jobs;
+    pipeline->digest = hd_arena_strdup(cx->arena, want->digest);
+    pipeline->created_at_ms = want->version.created_at_ms;
+    pipeline->updated_at_ms = want->version.updated_at_ms;
+    reply->pipeline = pipeline;
+    reply->changed = want->changed;
+}
+
+// False, with the item failed, where the definition is wrong.
+static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *ret) {
+    const Hodei__V1__ApplyPipelineRequest *request = (const Hodei__V1__ApplyPipelineRequest *)item->msg;
+    struct wanted want = {.item = item, .source = request->source, .dry_run = request->dry_run};
+
+    if (!pip_tenant_given(item))
+        return false;
+    if (pip_compile(cx->arena, request->source, strlen(request->source), &item->err, &want.compiled) != HD_OK) {
+        hd_metric_add(&pip_metrics[PIP_M_REFUSED], 1);
+        return false;
+    }
+    want.tenant = item->principal->tenant;
+    want.name = want.compiled->name;
+    want.digest = sha256_hex(cx->arena, request->source);
+    *ret = want;
+    return true;
+}
+
+enum hd_status pip_apply(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct wanted *wanted = HD_NEW_ARRAY(cx->arena, n, struct wanted);
+    size_t n_wanted = 0;
+
+    for (size_t i = 0; i < n; i++)
+        n_wanted += compile_one(cx, &items[i], &wanted[n_wanted]);
+    if (n_wanted)
+        qsort(wanted, n_wanted, sizeof(*wanted), wanted_cmp);
+    for (size_t i = 0; i < n_wanted; i++) {
+        struct wanted *want = &wanted[i];
+        HD_TRY(apply_one(cx, want));
+        if (!want->dry_run && waits(cx, self, want))
+            continue;
+        if (!want->changed)
+            hd_metric_add(&pip_metrics[PIP_M_UNCHANGED], 1);
+        fill_apply_reply(cx, want);
+    }
+    return HD_OK;
+}
+
+enum hd_status pip_delete(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct wanted *wanted = HD_NEW_ARRAY(cx->arena, n, struct wanted);
+    size_t n_wanted = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__DeletePipelineRequest *request = (const Hodei__V1__DeletePipelineRequest *)items[i].msg;
+        if (!pip_tenant_given(&items[i]))
+            continue;
+        struct wanted *want = &wanted[n_wanted++];
+        *want = (struct wanted){
+            .item = &items[i], .tenant = items[i].principal->tenant, .name = request->name, .source = "", .digest = ""};
+        want->compiled = (Hodei__V1__CompiledPipeline *)hd_pb_new(cx->arena, &hodei__v1__compiled_pipeline__descriptor);
+        want->compiled->name = request->name;
+        want->compiled->deleted = true;
+    }
+    if (n_wanted)
+        qsort(wanted, n_wanted, sizeof(*wanted), wanted_cmp);
+    for (size_t i = 0; i < n_wanted; i++) {
+        HD_TRY(delete_one(cx, &wanted[i]));
+        if (wanted[i].changed)
+            waits(cx, self, &wanted[i]);
+    }
+    return HD_OK;
+}

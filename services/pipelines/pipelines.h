@@ -1,0 +1,84 @@
+// The pipelines service: definitions, their versions, and the copy of each compiled version that the orchestrator has.
+//
+// Versions count from 1 for each tenant and name, without gaps; a deletion is a version of its own (the tombstone), and an
+// apply after it goes on counting. Lock order: rows of `pipelines` by tenant and name.
+#ifndef HD_PIPELINES_PIPELINES_H
+#define HD_PIPELINES_PIPELINES_H
+
+#include "hodei/v1/pipeline.pb-c.h"
+#include "service/push.h"
+
+#define PIP_PUSH_TIMER "push"
+enum pip_answer { PIP_A_PUSHED };
+
+struct pipelines {
+    struct hd_service *service; // borrowed
+    struct hd_push push;
+};
+
+enum hd_status pip_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                        struct hd_err *err);
+void pip_release(void *self);
+
+// change.c
+hd_handler pip_apply;  // ApplyPipeline
+hd_handler pip_delete; // DeletePipeline
+
+// read.c
+hd_handler pip_get;  // GetPipeline
+hd_handler pip_list; // ListPipelines
+// False, with the item failed, where the request stands for no tenant.
+bool pip_tenant_given(struct hd_item *item);
+
+// push.c
+hd_handler pip_push_due;      // timer: what the orchestrator has not confirmed is said again
+hd_handler pip_push_answered; // answer of orchestrator.PutVersions
+
+enum pip_metric {
+    PIP_M_APPLIED,
+    PIP_M_UNCHANGED,
+    PIP_M_REFUSED,
+    PIP_M_DELETED,
+    PIP_M_PUSHED,
+    PIP_M_PUSH_FAILED,
+    PIP_METRIC_COUNT
+};
+extern struct hd_metric pip_metrics[PIP_METRIC_COUNT];
+
+// store.c
+struct pip_version {
+    const char *name, *digest;
+    const char *source; // from pip_store_get only
+    uint32_t version, jobs;
+    bool found, deleted, confirmed;
+    int64_t created_at_ms; // of the pipeline
+    int64_t updated_at_ms; // of the version
+};
+struct pip_change { // a version to add
+    const char *tenant, *name;
+    uint32_t version, jobs;
+    bool deleted;
+    const char *source, *digest, *made_by, *trace;
+    struct hd_bytes compiled;
+};
+extern const struct hd_sql pip_sql[];
+extern const size_t pip_sql_len;
+// Version 0 is the newest. `found` tells.
+enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
+                             struct pip_version *ret) HD_MUST_USE;
+enum hd_status pip_store_newest(struct hd_ctx *cx, const char *tenant, const char *name,
+                                struct pip_version *ret) HD_MUST_USE;
+// The version that a request made not long ago: with its trace and digest ("": a tombstone).
+enum hd_status pip_store_made(struct hd_ctx *cx, const char *tenant, const char *name, const char *digest,
+                              const char *trace, struct pip_version *ret) HD_MUST_USE;
+// Makes the pipeline's row if needed and locks it.
+enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char *name) HD_MUST_USE;
+enum hd_status pip_store_add(struct hd_ctx *cx, const struct pip_change *change) HD_MUST_USE;
+enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char *after, uint32_t limit,
+                              struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
+// Compiled versions that are not confirmed, at most `limit` and `max_bytes` (but one at least).
+enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, int32_t limit, int64_t max_bytes, struct hd_push_keys *ret_keys,
+                                     struct hd_bytes **ret_compiled) HD_MUST_USE;
+enum hd_status pip_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) HD_MUST_USE;
+
+#endif

@@ -1,0 +1,197 @@
+#include "base/map.h"
+#include "base/names.h"
+#include "services/quota/quota.h"
+
+#define PUSH_TIMEOUT_MS 2000
+#define PUSH_MAX 1000
+
+struct hd_metric quota_metrics[QUOTA_METRIC_COUNT] = {
+    [QUOTA_M_SET] = {"hodei_quota_set_total", NULL, "limits set by users", HD_COUNTER},
+    [QUOTA_M_PUSHED] = {"hodei_quota_pushed_total", NULL, "grants that the orchestrator has confirmed", HD_COUNTER},
+    [QUOTA_M_PUSH_FAILED] = {"hodei_quota_push_failed_total", NULL, "requests to the orchestrator that failed",
+                             HD_COUNTER},
+};
+
+static bool tenant_given(struct hd_item *item) {
+    if (hd_token_valid(item->principal->tenant))
+        return true;
+    hd_item_fail(item, HD_DENIED, "the request stands for no tenant");
+    return false;
+}
+
+// What the tenant has, or the default that it would get, as version 0.
+static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct hd_item *item) {
+    const char *const tenants[] = {item->principal->tenant};
+    Hodei__V1__Quota *reply = (Hodei__V1__Quota *)item->reply;
+    struct quota_limit *limits;
+    size_t n;
+
+    HD_TRY(quota_store_get(cx, tenants, 1, &limits, &n));
+    reply->tenant = hd_arena_strdup(cx->arena, tenants[0]);
+    reply->concurrent_jobs = n ? limits[0].concurrent_jobs : self->default_jobs;
+    reply->version = n ? limits[0].version : 0;
+    reply->enforced = n && limits[0].confirmed;
+    return HD_OK;
+}
+
+enum hd_status quota_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (tenant_given(&items[i]))
+            HD_TRY(fill(cx, self, &items[i]));
+    }
+    return HD_OK;
+}
+
+static bool limit_valid(struct hd_item *item) {
+    int64_t jobs = ((const Hodei__V1__SetQuotaRequest *)item->msg)->concurrent_jobs;
+    if (!tenant_given(item))
+        return false;
+    if (jobs >= 0 && jobs <= QUOTA_JOBS_MAX)
+        return true;
+    hd_item_fail(item, HD_INVALID, "concurrent_jobs must be from 0 to %d", QUOTA_JOBS_MAX);
+    hd_err_field(&item->err, "concurrent_jobs");
+    return false;
+}
+
+// By tenant, which is the order of locks, then in the order they came.
+static int item_cmp(const void *a, const void *b) {
+    const struct hd_item *x = *(struct hd_item *const *)a, *y = *(struct hd_item *const *)b;
+    int cmp = strcmp(x->principal->tenant, y->principal->tenant);
+    return cmp ? cmp : (x > y) - (x < y);
+}
+
+enum hd_status quota_set(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct hd_item **valid = HD_NEW_ARRAY(cx->arena, n, struct hd_item *);
+    struct quota *quota = self;
+    size_t n_valid = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (limit_valid(&items[i]))
+            valid[n_valid++] = &items[i];
+    }
+    if (n_valid == 0)
+        return HD_OK;
+    qsort(valid, n_valid, sizeof(struct hd_item *), item_cmp);
+    for (size_t i = 0; i < n_valid; i++) {
+        const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)valid[i]->msg;
+        HD_TRY(quota_store_set(cx, valid[i]->principal->tenant, request->concurrent_jobs));
+        HD_TRY(fill(cx, quota, valid[i]));
+    }
+    hd_metric_add(&quota_metrics[QUOTA_M_SET], (int64_t)n_valid);
+    hd_service_kick(quota->service, QUOTA_PUSH_TIMER);
+    return HD_OK;
+}
+
+static Hodei__V1__Grant **grants_of(struct hd_arena *arena, const struct quota_limit *limits, size_t n) {
+    Hodei__V1__Grant **grants = HD_NEW_ARRAY(arena, n, Hodei__V1__Grant *);
+    for (size_t i = 0; i < n; i++) {
+        grants[i] = (Hodei__V1__Grant *)hd_pb_new(arena, &hodei__v1__grant__descriptor);
+        grants[i]->tenant = hd_arena_strdup(arena, limits[i].tenant);
+        grants[i]->version = limits[i].version;
+        grants[i]->concurrent_jobs = limits[i].concurrent_jobs;
+    }
+    return grants;
+}
+
+// Only the orchestrator asks this, for no tenant in particular.
+static bool grants_request_valid(struct hd_item *item) {
+    const Hodei__V1__GetGrantsRequest *request = (const Hodei__V1__GetGrantsRequest *)item->msg;
+
+    if (*item->principal->tenant || *item->principal->subject) {
+        hd_item_fail(item, HD_DENIED, "grants are given to services only");
+        return false;
+    }
+    if (request->n_tenants > QUOTA_TENANTS_MAX) {
+        hd_item_fail(item, HD_INVALID, "%zu tenants, more than %d", request->n_tenants, QUOTA_TENANTS_MAX);
+        hd_err_field(&item->err, "tenants");
+        return false;
+    }
+    for (size_t i = 0; i < request->n_tenants; i++) {
+        if (!hd_token_valid(request->tenants[i])) {
+            hd_item_fail(item, HD_INVALID, "\"%.100s\" is not the name of a tenant", request->tenants[i]);
+            hd_err_field(&item->err, "tenants[%zu]", i);
+            return false;
+        }
+    }
+    return true;
+}
+
+enum hd_status quota_get_grants(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    const struct quota *quota = self;
+
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__GetGrantsRequest *request = (const Hodei__V1__GetGrantsRequest *)items[i].msg;
+        Hodei__V1__GetGrantsReply *reply = (Hodei__V1__GetGrantsReply *)items[i].reply;
+        const char *const *tenants = (const char *const *)request->tenants;
+        struct quota_limit *limits;
+
+        if (!grants_request_valid(&items[i]))
+            continue;
+        HD_TRY(quota_store_make(cx, tenants, request->n_tenants, quota->default_jobs));
+        HD_TRY(quota_store_get(cx, tenants, request->n_tenants, &limits, &reply->n_grants));
+        reply->grants = grants_of(cx->arena, limits, reply->n_grants);
+    }
+    return HD_OK;
+}
+
+// --- pushing to the orchestrator --------------------------------------------------------------------------------------
+
+static enum hd_status load(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
+    Hodei__V1__PutGrantsRequest *request =
+        (Hodei__V1__PutGrantsRequest *)hd_pb_new(cx->arena, &hodei__v1__put_grants_request__descriptor);
+    struct quota_limit *limits;
+    size_t n;
+
+    HD_TRY(quota_store_unconfirmed(cx, PUSH_MAX, &limits, &n));
+    struct hd_push_keys keys = {
+        .n = n, .tenants = HD_NEW_ARRAY(cx->arena, n, const char *), .versions = HD_NEW_ARRAY(cx->arena, n, int64_t)};
+    for (size_t i = 0; i < n; i++) {
+        keys.tenants[i] = limits[i].tenant;
+        keys.versions[i] = (int64_t)limits[i].version;
+    }
+    request->grants = grants_of(cx->arena, limits, n);
+    request->n_grants = n;
+    *ret_keys = keys;
+    *ret_request = &request->base;
+    return HD_OK;
+}
+
+static const struct hd_push_def push_def = {
+    .service = "orchestrator",
+    .method = "PutGrants",
+    .answer = QUOTA_A_PUSHED,
+    .timer = QUOTA_PUSH_TIMER,
+    .timeout_ms = PUSH_TIMEOUT_MS,
+    .load = load,
+    .confirm = quota_store_confirm,
+    .confirmed = &quota_metrics[QUOTA_M_PUSHED],
+    .failed = &quota_metrics[QUOTA_M_PUSH_FAILED],
+};
+
+enum hd_status quota_push_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)items;
+    (void)n;
+    return hd_push_due(cx, &((struct quota *)self)->push);
+}
+
+enum hd_status quota_push_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    return hd_push_answered(cx, &((struct quota *)self)->push, items, n);
+}
+
+enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                          struct hd_err *err) {
+    struct quota *self = hd_calloc(1, sizeof(*self));
+
+    (void)err;
+    self->service = service;
+    self->default_jobs = hd_settings_int(settings, "default-concurrent-jobs");
+    hd_push_init(&self->push, &push_def, service);
+    *ret_self = self;
+    return HD_OK;
+}
+
+void quota_release(void *self) {
+    if (self)
+        hd_push_release(&((struct quota *)self)->push);
+    free(self);
+}
