@@ -331,6 +331,7 @@ int cmd_dev(struct cli *cli) {
 
     cli->answer_ms = 2000;
     if (begin(&dev) != HD_OK) {
+        dev.failed = true;
         if (dev.n_procs)
             stop_all(&dev);
         return cli_failed(cli);
