@@ -1,26 +1,18 @@
-// Lost sessions are told to the orchestrator until it has answered. One question at a time, so that its answer is known to
-// stand for the rows in `asked`.
+// Lost sessions are told to the orchestrator until it has answered.
 #include "hodei/v1/flow.pb-c.h"
 #include "services/worker-registry/registry.h"
 
+#define TOLD_AT_ONCE 500
 #define ASK_TIMEOUT_MS 5000
-// A question that was dropped with its transaction is never answered; after that long another one is asked.
-#define ASK_GIVEN_UP_MS (ASK_TIMEOUT_MS + 1000)
 
-enum hd_status registry_tell_lost(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    struct registry *registry = self;
-    int64_t *seqs = HD_NEW_ARRAY(cx->arena, REGISTRY_LOST_MAX, int64_t);
-    Hodei__V1__SessionsLostRequest request = HODEI__V1__SESSIONS_LOST_REQUEST__INIT;
+static enum hd_status load(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
+    int64_t *seqs = HD_NEW_ARRAY(cx->arena, TOLD_AT_ONCE, int64_t);
+    Hodei__V1__SessionsLostRequest *request =
+        (Hodei__V1__SessionsLostRequest *)hd_pb_new(cx->arena, &hodei__v1__sessions_lost_request__descriptor);
     struct lost_list lost;
-    (void)items;
-    (void)n;
 
-    if (registry->asked_mono_ms && cx->now.mono_ms - registry->asked_mono_ms < ASK_GIVEN_UP_MS)
-        return HD_OK;
-    HD_TRY(store_untold(cx, REGISTRY_LOST_MAX, seqs, &lost));
-    if (lost.n == 0)
-        return HD_OK;
-    request.sessions = HD_NEW_ARRAY(cx->arena, lost.n, Hodei__V1__LostSession *);
+    HD_TRY(store_untold(cx, TOLD_AT_ONCE, seqs, &lost));
+    request->sessions = HD_NEW_ARRAY(cx->arena, lost.n + 1, Hodei__V1__LostSession *);
     for (size_t i = 0; i < lost.n; i++) {
         Hodei__V1__LostSession *session =
             (Hodei__V1__LostSession *)hd_pb_new(cx->arena, &hodei__v1__lost_session__descriptor);
@@ -28,29 +20,36 @@ enum hd_status registry_tell_lost(struct hd_ctx *cx, void *self, struct hd_item 
         hd_uuid_format(lost.sessions[i], text);
         session->worker = hd_arena_strdup(cx->arena, lost.workers[i]);
         session->session = hd_arena_strdup(cx->arena, text);
-        request.sessions[request.n_sessions++] = session;
+        request->sessions[request->n_sessions++] = session;
     }
-    hd_ask(cx, "orchestrator", "SessionsLost", &request.base, REG_A_LOST, ASK_TIMEOUT_MS);
-    memcpy(registry->asked, seqs, lost.n * sizeof(*seqs));
-    registry->n_asked = lost.n;
-    registry->asked_mono_ms = cx->now.mono_ms;
+    // The sequence number alone is the key: it is new at each loss.
+    *ret_keys = (struct hd_push_keys){.n = lost.n, .tenants = lost.workers, .versions = seqs};
+    *ret_request = &request->base;
     return HD_OK;
 }
 
-enum hd_status registry_lost_told(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    struct registry *registry = self;
-    bool told = false;
+static enum hd_status confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) {
+    return store_told(cx, keys->versions, keys->n);
+}
 
-    for (size_t i = 0; i < n; i++) {
-        if (items[i].msg)
-            told = true;
-        else
-            hd_metric_add(&registry_metrics[REG_M_ASKS_FAILED], 1);
-    }
-    registry->asked_mono_ms = 0;
-    if (!told)
-        return HD_OK; // the timer asks again
-    if (registry->n_asked == REGISTRY_LOST_MAX)
-        hd_service_kick(registry->service, "tell_lost"); // there may be more
-    return store_told(cx, registry->asked, registry->n_asked);
+const struct hd_push_def registry_push_lost = {
+    .service = "orchestrator",
+    .method = "SessionsLost",
+    .answer = REG_A_LOST,
+    .timer = "tell_lost",
+    .timeout_ms = ASK_TIMEOUT_MS,
+    .load = load,
+    .confirm = confirm,
+    .confirmed = &registry_metrics[REG_M_LOST_TOLD],
+    .failed = &registry_metrics[REG_M_ASKS_FAILED],
+};
+
+enum hd_status registry_tell_lost(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)items;
+    (void)n;
+    return hd_push_due(cx, &((struct registry *)self)->push_lost);
+}
+
+enum hd_status registry_lost_told(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    return hd_push_answered(cx, &((struct registry *)self)->push_lost, items, n);
 }

@@ -10,6 +10,8 @@ struct hd_metric registry_metrics[REG_M_COUNT] = {
     [REG_M_ONLINE] = {"hodei_registry_workers", "state=\"online\"", "Workers at the last sweep", HD_GAUGE, 0},
     [REG_M_SUSPECT] = {"hodei_registry_workers", "state=\"suspect\"", "Workers at the last sweep", HD_GAUGE, 0},
     [REG_M_LOST] = {"hodei_registry_sessions_lost_total", NULL, "Sessions that were lost", HD_COUNTER, 0},
+    [REG_M_LOST_TOLD] = {"hodei_registry_sessions_lost_told_total", NULL,
+                         "Lost sessions that the orchestrator has taken", HD_COUNTER, 0},
     [REG_M_ALARM] = {"hodei_registry_loss_alarm", NULL, "1: too many would be lost at once, so none is", HD_GAUGE, 0},
     [REG_M_STREAMS] = {"hodei_registry_work_streams_total", "result=\"made\"", "Work streams", HD_COUNTER, 0},
     [REG_M_STREAMS_FAILED] = {"hodei_registry_work_streams_total", "result=\"failed\"", "Work streams", HD_COUNTER, 0},
@@ -40,6 +42,7 @@ enum hd_status registry_init(struct hd_service *service, const struct hd_setting
     self->forget_ms = hd_settings_int(settings, "forget-after");
     self->has_token = *token != '\0';
     liveness_init(&self->live);
+    hd_push_init(&self->push_lost, &registry_push_lost, service);
     if (self->has_token && EVP_Digest(token, strlen(token), self->token_sha256, NULL, EVP_sha256(), NULL) != 1) {
         registry_release(self);
         return hd_err_set(err, HD_INTERNAL, "SHA-256 of the join token could not be computed");
@@ -53,8 +56,10 @@ enum hd_status registry_init(struct hd_service *service, const struct hd_setting
 
 void registry_release(void *self) {
     struct registry *registry = self;
-    if (registry)
+    if (registry) {
         liveness_release(&registry->live);
+        hd_push_release(&registry->push_lost);
+    }
     free(registry);
 }
 

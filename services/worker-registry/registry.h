@@ -1,18 +1,18 @@
 // The worker registry: who the workers are, and which of them are there.
 //
 // The truth is the table `workers`. Kept in memory: when each worker was last seen to be alive (struct liveness, see there
-// why), and three short lists whose loss costs one more question, so that they may change before a commit.
+// why), and what is under way: short lists whose loss costs one more question, so that they may change before a commit.
 #ifndef HD_REGISTRY_REGISTRY_H
 #define HD_REGISTRY_REGISTRY_H
 
 #include "hodei/v1/worker.pb-c.h"
+#include "service/push.h"
 #include "service/service.h"
 #include "services/worker-registry/liveness.h"
 #include "services/worker-registry/machine.h"
 
 #define REGISTRY_SHA256_BYTES 32
 #define REGISTRY_STREAMS_MAX 32 // work streams made after one commit
-#define REGISTRY_LOST_MAX 500   // lost sessions told at once
 
 struct registry_stream {
     char worker[LIVENESS_NAME];
@@ -29,10 +29,7 @@ struct registry {
     // Streams to make after the commit, and those made that the table does not know of yet.
     struct registry_stream due[REGISTRY_STREAMS_MAX], made[REGISTRY_STREAMS_MAX];
     size_t n_due, n_made;
-    // Rows of lost_sessions that the orchestrator was last asked to take; asked_mono_ms 0: no question is under way.
-    int64_t asked[REGISTRY_LOST_MAX];
-    size_t n_asked;
-    int64_t asked_mono_ms;
+    struct hd_push push_lost;
 };
 
 enum registry_metric {
@@ -43,6 +40,7 @@ enum registry_metric {
     REG_M_ONLINE,
     REG_M_SUSPECT,
     REG_M_LOST,
+    REG_M_LOST_TOLD,
     REG_M_ALARM,
     REG_M_STREAMS,
     REG_M_STREAMS_FAILED,
@@ -51,6 +49,7 @@ enum registry_metric {
 };
 extern struct hd_metric registry_metrics[REG_M_COUNT];
 enum registry_answer_kind { REG_A_RECONCILE, REG_A_LOST };
+extern const struct hd_push_def registry_push_lost; // lost.c
 
 // registry.c
 enum hd_status registry_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
