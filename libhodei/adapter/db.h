@@ -27,6 +27,8 @@ struct hd_db_def {
     size_t n_tables;
     const struct hd_migration *migrations;
     size_t n_migrations;
+    const struct hd_migration *runner_migrations; // tables every service has; numbered apart, applied first
+    size_t n_runner_migrations;
 };
 
 // Does not connect yet. `conninfo` is libpq's. Never NULL.
