@@ -41,9 +41,12 @@ enum hd_status hd_push_due(struct hd_ctx *cx, struct hd_push *push) {
         }
         return HD_OK;
     }
-    HD_TRY(def->load(cx, &keys, &request));
-    if (keys.n == 0)
+    HD_TRY(def->load(cx, push->skip, push->one_by_one ? 1 : def->max, &keys, &request));
+    if (keys.n == 0) {
+        push->one_by_one = false; // the next turn asks about all of them again
+        push->skip = 0;
         return HD_OK;
+    }
     hd_ask(cx, def->service, def->method, request, def->answer, def->timeout_ms);
     remember(push, &keys);
     push->given_up_mono_ms = cx->now.mono_ms + def->timeout_ms + GRACE_MS;
@@ -63,6 +66,8 @@ enum hd_status hd_push_answered(struct hd_ctx *cx, struct hd_push *push, const s
         hd_service_kick(push->service, push->def->timer); // there may be more
     } else {
         hd_metric_add(push->def->failed, 1);
+        push->skip += push->one_by_one;
+        push->one_by_one = true;
     }
     // If the transaction fails the rows stay unconfirmed and are asked about again.
     push->given_up_mono_ms = 0;

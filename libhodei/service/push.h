@@ -2,7 +2,8 @@
 //
 // The rows say in a column of theirs whether they are confirmed. A timer (kicked after a change) loads those that are not and
 // asks; the answer confirms exactly what was asked, which is why only one question is under way at a time. No answer, an
-// error, a crash: the rows are still unconfirmed, and the timer asks again.
+// error, a crash: the rows are still unconfirmed, and the timer asks again. After a question that failed rows are asked about
+// one by one, so that one that is refused does not hold up those behind it.
 #ifndef HD_SERVICE_PUSH_H
 #define HD_SERVICE_PUSH_H
 
@@ -19,8 +20,10 @@ struct hd_push_def {
     int answer;                   // index into the service's answers
     const char *timer;            // name of the timer that runs hd_push_due
     int64_t timeout_ms;
-    // Loads what is not confirmed, as much as one request may hold; n = 0 where all is. Memory is the batch's arena.
-    enum hd_status (*load)(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request);
+    unsigned max; // rows in one request
+    // Loads rows that are not confirmed, in a fixed order from the `skip`th, at most `limit`; n = 0 where there is none.
+    enum hd_status (*load)(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                           const ProtobufCMessage **ret_request);
     enum hd_status (*confirm)(struct hd_ctx *cx, const struct hd_push_keys *keys);
     struct hd_metric *confirmed, *failed; // rows confirmed, questions that failed
 };
@@ -30,6 +33,8 @@ struct hd_push {
     struct hd_arena arena;      // of `asked`
     struct hd_push_keys asked;
     int64_t given_up_mono_ms; // 0: nothing is asked
+    bool one_by_one;          // since a question failed, until all rows have had their turn
+    unsigned skip;            // rows that failed alone
 };
 
 void hd_push_init(struct hd_push *push, const struct hd_push_def *def, struct hd_service *service);

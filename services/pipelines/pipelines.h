@@ -76,9 +76,9 @@ enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char 
 enum hd_status pip_store_add(struct hd_ctx *cx, const struct pip_change *change) HD_MUST_USE;
 enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char *after, uint32_t limit,
                               struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
-// Compiled versions that are not confirmed, at most `limit` and `max_bytes` (but one at least).
-enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, int32_t limit, int64_t max_bytes, struct hd_push_keys *ret_keys,
-                                     struct hd_bytes **ret_compiled) HD_MUST_USE;
+// Compiled versions that are not confirmed, from the `skip`th, at most `limit` and `max_bytes` (but one at least).
+enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t max_bytes,
+                                     struct hd_push_keys *ret_keys, struct hd_bytes **ret_compiled) HD_MUST_USE;
 enum hd_status pip_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) HD_MUST_USE;
 
 #endif

@@ -15,12 +15,13 @@ struct hd_metric pip_metrics[PIP_METRIC_COUNT] = {
                            HD_COUNTER},
 };
 
-static enum hd_status load(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
+static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                           const ProtobufCMessage **ret_request) {
     Hodei__V1__PutVersionsRequest *request =
         (Hodei__V1__PutVersionsRequest *)hd_pb_new(cx->arena, &hodei__v1__put_versions_request__descriptor);
     struct hd_bytes *compiled;
 
-    HD_TRY(pip_store_unconfirmed(cx, PUSH_MAX, PUSH_MAX_BYTES, ret_keys, &compiled));
+    HD_TRY(pip_store_unconfirmed(cx, skip, limit, PUSH_MAX_BYTES, ret_keys, &compiled));
     request->n_versions = ret_keys->n;
     request->versions = HD_NEW_ARRAY(cx->arena, ret_keys->n, Hodei__V1__CompiledPipeline *);
     for (size_t i = 0; i < ret_keys->n; i++) {
@@ -39,6 +40,7 @@ static const struct hd_push_def push_def = {
     .answer = PIP_A_PUSHED,
     .timer = PIP_PUSH_TIMER,
     .timeout_ms = PUSH_TIMEOUT_MS,
+    .max = PUSH_MAX,
     .load = load,
     .confirm = pip_store_confirm,
     .confirmed = &pip_metrics[PIP_M_PUSHED],

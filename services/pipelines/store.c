@@ -28,7 +28,7 @@ const struct hd_sql pip_sql[] = {
     [UNCONFIRMED] = {"pip_unconfirmed",
                      "SELECT tenant, name, version, compiled FROM (SELECT *, row_number() OVER w AS place,"
                      " sum(octet_length(compiled)) OVER w AS bytes FROM (SELECT tenant, name, version, compiled"
-                     " FROM versions WHERE NOT confirmed ORDER BY tenant, name, version LIMIT $1::int) u"
+                     " FROM versions WHERE NOT confirmed ORDER BY tenant, name, version LIMIT $1::int OFFSET $3::int) u"
                      " WINDOW w AS (ORDER BY tenant, name, version)) s"
                      " WHERE bytes <= $2::bigint OR place = 1 ORDER BY tenant, name, version"},
     [CONFIRM] = {"pip_confirm", "UPDATE versions SET confirmed = true WHERE (tenant, name, version) IN"
@@ -102,10 +102,10 @@ enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char 
     return HD_OK;
 }
 
-enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, int32_t limit, int64_t max_bytes, struct hd_push_keys *ret_keys,
-                                     struct hd_bytes **ret_compiled) {
+enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t max_bytes,
+                                     struct hd_push_keys *ret_keys, struct hd_bytes **ret_compiled) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &pip_sql[UNCONFIRMED], &rows, HD_I32(limit), HD_I64(max_bytes)));
+    HD_TRY(HD_RUN(cx, &pip_sql[UNCONFIRMED], &rows, HD_I32((int32_t)limit), HD_I64(max_bytes), HD_I32((int32_t)skip)));
     struct hd_push_keys keys = {.n = rows.n,
                                 .tenants = HD_NEW_ARRAY(cx->arena, rows.n, const char *),
                                 .names = HD_NEW_ARRAY(cx->arena, rows.n, const char *),

@@ -136,13 +136,14 @@ enum hd_status quota_get_grants(struct hd_ctx *cx, void *self, struct hd_item *i
 
 // --- pushing to the orchestrator --------------------------------------------------------------------------------------
 
-static enum hd_status load(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
+static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                           const ProtobufCMessage **ret_request) {
     Hodei__V1__PutGrantsRequest *request =
         (Hodei__V1__PutGrantsRequest *)hd_pb_new(cx->arena, &hodei__v1__put_grants_request__descriptor);
     struct quota_limit *limits;
     size_t n;
 
-    HD_TRY(quota_store_unconfirmed(cx, PUSH_MAX, &limits, &n));
+    HD_TRY(quota_store_unconfirmed(cx, skip, limit, &limits, &n));
     struct hd_push_keys keys = {
         .n = n, .tenants = HD_NEW_ARRAY(cx->arena, n, const char *), .versions = HD_NEW_ARRAY(cx->arena, n, int64_t)};
     for (size_t i = 0; i < n; i++) {
@@ -162,6 +163,7 @@ static const struct hd_push_def push_def = {
     .answer = QUOTA_A_PUSHED,
     .timer = QUOTA_PUSH_TIMER,
     .timeout_ms = PUSH_TIMEOUT_MS,
+    .max = PUSH_MAX,
     .load = load,
     .confirm = quota_store_confirm,
     .confirmed = &quota_metrics[QUOTA_M_PUSHED],

@@ -49,7 +49,7 @@ enum hd_status quota_store_set(struct hd_ctx *cx, const char *tenant, int64_t co
 // Makes the rows that are not there.
 enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n,
                                 int64_t concurrent_jobs) HD_MUST_USE;
-enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, int32_t limit, struct quota_limit **ret,
+enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, struct quota_limit **ret,
                                        size_t *ret_n) HD_MUST_USE;
 enum hd_status quota_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) HD_MUST_USE;
 

@@ -16,7 +16,7 @@ const struct hd_sql quota_sql[] = {
                             " WHERE NOT EXISTS (SELECT FROM limits WHERE tenant = t) GROUP BY t ORDER BY t"
                             " ON CONFLICT DO NOTHING"},
     [UNCONFIRMED] = {"quota_unconfirmed",
-                     "SELECT " COLUMNS " FROM limits WHERE NOT confirmed ORDER BY tenant LIMIT $1::int"},
+                     "SELECT " COLUMNS " FROM limits WHERE NOT confirmed ORDER BY tenant LIMIT $1::int OFFSET $2::int"},
     [CONFIRM] = {"quota_confirm", "UPDATE limits SET confirmed = true WHERE tenant IN (SELECT l.tenant FROM limits l"
                                   " JOIN unnest($1::text[], $2::bigint[]) AS k (tenant, version)"
                                   " ON l.tenant = k.tenant AND l.version = k.version"
@@ -51,9 +51,10 @@ enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, s
     return HD_RUN(cx, &quota_sql[MAKE], NULL, HD_TEXTS(tenants, n), HD_I64(concurrent_jobs));
 }
 
-enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, int32_t limit, struct quota_limit **ret, size_t *ret_n) {
+enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, struct quota_limit **ret,
+                                       size_t *ret_n) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &quota_sql[UNCONFIRMED], &rows, HD_I32(limit)));
+    HD_TRY(HD_RUN(cx, &quota_sql[UNCONFIRMED], &rows, HD_I32((int32_t)limit), HD_I32((int32_t)skip)));
     take_rows(cx->arena, &rows, ret, ret_n);
     return HD_OK;
 }
