@@ -228,7 +228,7 @@ static bool env_name_valid(const char *name) {
     if (!*name || (*name >= '0' && *name <= '9'))
         return false;
     size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-    return name[n] == '\0' && n <= PIP_NAME_MAX;
+    return n <= PIP_NAME_MAX && name[n] == '\0';
 }
 
 enum hd_status pip_take_env(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value, void *field) {
