@@ -164,5 +164,7 @@ enum hd_status registry_join(struct hd_ctx *cx, void *self, struct hd_item *item
         if (items[i].err.status == HD_OK)
             join_one(cx, registry, &items[i], workers_find(&workers, request_of(&items[i])->name), &joining[i], &untold,
                      &lost);
+    if (lost.n)
+        hd_service_kick(registry->service, "tell_lost");
     return registry_save(cx, &workers, &lost);
 }

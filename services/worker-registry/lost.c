@@ -5,13 +5,14 @@
 #define TOLD_AT_ONCE 500
 #define ASK_TIMEOUT_MS 5000
 
-static enum hd_status load(struct hd_ctx *cx, struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
-    int64_t *seqs = HD_NEW_ARRAY(cx->arena, TOLD_AT_ONCE, int64_t);
+static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                           const ProtobufCMessage **ret_request) {
+    int64_t *seqs = HD_NEW_ARRAY(cx->arena, limit, int64_t);
     Hodei__V1__SessionsLostRequest *request =
         (Hodei__V1__SessionsLostRequest *)hd_pb_new(cx->arena, &hodei__v1__sessions_lost_request__descriptor);
     struct lost_list lost;
 
-    HD_TRY(store_untold(cx, TOLD_AT_ONCE, seqs, &lost));
+    HD_TRY(store_untold(cx, skip, limit, seqs, &lost));
     request->sessions = HD_NEW_ARRAY(cx->arena, lost.n + 1, Hodei__V1__LostSession *);
     for (size_t i = 0; i < lost.n; i++) {
         Hodei__V1__LostSession *session =
@@ -38,6 +39,7 @@ const struct hd_push_def registry_push_lost = {
     .answer = REG_A_LOST,
     .timer = "tell_lost",
     .timeout_ms = ASK_TIMEOUT_MS,
+    .max = TOLD_AT_ONCE,
     .load = load,
     .confirm = confirm,
     .confirmed = &registry_metrics[REG_M_LOST_TOLD],

@@ -123,7 +123,8 @@ enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
 enum hd_status store_lose(struct hd_ctx *cx, const struct lost_list *lost) HD_MUST_USE;
 // Which of these workers have a loss that the orchestrator has not confirmed.
 enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) HD_MUST_USE;
-enum hd_status store_untold(struct hd_ctx *cx, int64_t limit, int64_t *ret_seqs, struct lost_list *ret) HD_MUST_USE;
+enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
+                            struct lost_list *ret) HD_MUST_USE;
 enum hd_status store_told(struct hd_ctx *cx, const int64_t *seqs, size_t n) HD_MUST_USE;
 enum hd_status store_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) HD_MUST_USE;
 enum hd_status store_streams_made(struct hd_ctx *cx, const struct registry_stream *made, size_t n) HD_MUST_USE;

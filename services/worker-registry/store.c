@@ -59,8 +59,8 @@ const struct hd_sql registry_sql[] = {
               " seq = DEFAULT"},
     [UNTOLD_OF] = {"registry_untold_of",
                    "SELECT worker, session FROM lost_sessions WHERE NOT confirmed AND worker = ANY ($1::text[])"},
-    [UNTOLD] = {"registry_untold",
-                "SELECT seq, worker, session FROM lost_sessions WHERE NOT confirmed ORDER BY seq LIMIT $1::int8"},
+    [UNTOLD] = {"registry_untold", "SELECT seq, worker, session FROM lost_sessions WHERE NOT confirmed ORDER BY seq "
+                                   "LIMIT $1::int8 OFFSET $2::int8"},
     [TOLD] = {"registry_told",
               "UPDATE lost_sessions SET confirmed = true WHERE NOT confirmed AND seq = ANY ($1::int8[])"},
     [DUE] = {"registry_streams_due", "SELECT name, session FROM workers WHERE NOT stream_ready AND state <> 3"
@@ -243,9 +243,10 @@ enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, 
     return HD_OK;
 }
 
-enum hd_status store_untold(struct hd_ctx *cx, int64_t limit, int64_t *ret_seqs, struct lost_list *ret) {
+enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
+                            struct lost_list *ret) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD], &rows, HD_I64(limit)));
+    HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD], &rows, HD_I64(limit), HD_I64(skip)));
     *ret = lost_list_new(cx->arena, rows.n);
     for (; ret->n < rows.n; ret->n++) {
         ret_seqs[ret->n] = hd_row_int(&rows, ret->n, 0);
