@@ -1,0 +1,175 @@
+// Reads: GetRun with its wait, ListRuns, ListJobs.
+#include "base/names.h"
+#include "services/orchestrator/orchestrator.h"
+#include "services/orchestrator/view.h"
+
+#define MAX_WAIT_MS 20000
+#define JOBS_IN_RUN 1000
+#define MAX_PAGE 1000
+#define RUNS_PAGE 50
+#define JOBS_PAGE 100
+
+static bool page_size(struct hd_item *item, uint32_t asked, uint32_t usual, unsigned *ret) {
+    *ret = asked ? asked : usual;
+    if (asked <= MAX_PAGE)
+        return true;
+    hd_item_fail(item, HD_INVALID, "page_size is %u, not 1 to %d", asked, MAX_PAGE);
+    hd_err_field(&item->err, "page_size");
+    return false;
+}
+
+static bool bad_token(struct hd_item *item) {
+    hd_item_fail(item, HD_INVALID, "page_token is not one that this list gave");
+    hd_err_field(&item->err, "page_token");
+    return false;
+}
+
+// A run of the tenant in the working set; fails the item where it is not there, or is somebody else's.
+static struct orc_run *own_run(struct hd_item *item, const struct orc_ws *ws, struct hd_uuid id, const char *field) {
+    struct orc_run *run = orc_ws_run(ws, id);
+    char text[HD_UUID_TEXT];
+    if (run && strcmp(run->tenant, item->principal->tenant) == 0)
+        return run;
+    hd_uuid_format(id, text);
+    hd_item_fail(item, HD_MISSING, "there is no run %s", text);
+    hd_err_field(&item->err, "%s", field);
+    return NULL;
+}
+
+// --- GetRun -------------------------------------------------------------------------------------------------------------------
+static bool get_check(struct hd_item *item, struct hd_uuid *ret) {
+    const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
+    if (!orc_item_tenant(item) || !orc_item_id(item, "id", request->id, ret))
+        return false;
+    if (request->wait_ms >= 0 && request->wait_ms <= MAX_WAIT_MS)
+        return true;
+    hd_item_fail(item, HD_INVALID, "wait_ms is %lld, not 0 to %d", (long long)request->wait_ms, MAX_WAIT_MS);
+    hd_err_field(&item->err, "wait_ms");
+    return false;
+}
+
+static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item, struct orc_ws *ws,
+                              struct hd_uuid id) {
+    const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
+    struct orc_run *run = own_run(item, ws, id, "id");
+    if (!run)
+        return HD_OK;
+    bool same = *request->etag && strcmp(request->etag, orc_view_etag(cx->arena, run)) == 0;
+    if (same && request->wait_ms > 0 && !orc_run_ended(run->state) && hd_item_park(cx, item, request->wait_ms))
+        return HD_OK;
+    Hodei__V1__Run *reply = (Hodei__V1__Run *)item->reply;
+    orc_view_run(cx->arena, run, reply);
+    HD_TRY(orc_plans(cx, orc, ws));
+    HD_TRY(ORC_DO(cx, orc, jobs_page, ws, id, 0, JOBS_IN_RUN));
+    HD_TRY(ORC_DO(cx, orc, attempts_page, ws, id, 0, JOBS_IN_RUN));
+    struct orc_view_page page = {.run = run, .limit = JOBS_IN_RUN};
+    orc_view_jobs(ws, &page);
+    reply->jobs = page.jobs;
+    reply->n_jobs = page.n;
+    return HD_OK;
+}
+
+enum hd_status orc_get_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid), *wanted = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    size_t n_wanted = 0;
+    struct orc_ws ws;
+    orc_ws_init(&ws, cx->arena);
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++)
+        if (get_check(&items[i], &ids[i]))
+            wanted[n_wanted++] = ids[i];
+    if (n_wanted == 0)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, wanted, orc_uuids_unique(wanted, n_wanted), false));
+    for (size_t i = 0; i < n; i++)
+        if (items[i].err.status == HD_OK)
+            HD_TRY(get_one(cx, orc, &items[i], &ws, ids[i]));
+    return HD_OK;
+}
+
+// --- ListRuns -----------------------------------------------------------------------------------------------------------------
+static bool list_check(struct hd_item *item, struct orc_runs_query *ret) {
+    const Hodei__V1__ListRunsRequest *request = (const Hodei__V1__ListRunsRequest *)item->msg;
+    *ret = (struct orc_runs_query){.tenant = orc_item_tenant(item), .pipeline = request->pipeline};
+    if (!ret->tenant || !page_size(item, request->page_size, RUNS_PAGE, &ret->limit))
+        return false;
+    if (*request->page_token && hd_uuid_parse(request->page_token, &ret->before) != HD_OK)
+        return bad_token(item);
+    if (!*request->pipeline || hd_name_valid(request->pipeline))
+        return true;
+    hd_item_fail(item, HD_INVALID, "pipeline is not a name: [A-Za-z0-9._-], 1 to 128 bytes");
+    hd_err_field(&item->err, "pipeline");
+    return false;
+}
+
+enum hd_status orc_list_runs(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    for (size_t i = 0; i < n; i++) {
+        Hodei__V1__ListRunsReply *reply = (Hodei__V1__ListRunsReply *)items[i].reply;
+        struct orc_runs_query query;
+        struct orc_ws ws;
+        if (!list_check(&items[i], &query))
+            continue;
+        unsigned limit = query.limit++; // one more tells whether there is a next page
+        orc_ws_init(&ws, cx->arena);
+        HD_TRY(ORC_DO(cx, orc, runs_list, &ws, &query));
+        size_t shown = ws.runs.n < limit ? ws.runs.n : limit;
+        reply->runs = HD_NEW_ARRAY(cx->arena, shown, Hodei__V1__Run *);
+        reply->n_runs = shown;
+        for (size_t k = 0; k < shown; k++) {
+            reply->runs[k] = HD_NEW(cx->arena, Hodei__V1__Run);
+            *reply->runs[k] = (Hodei__V1__Run)HODEI__V1__RUN__INIT;
+            orc_view_run(cx->arena, ws.runs.items[k], reply->runs[k]);
+        }
+        if (shown < ws.runs.n)
+            reply->next_page_token = reply->runs[shown - 1]->id;
+    }
+    return HD_OK;
+}
+
+// --- ListJobs -----------------------------------------------------------------------------------------------------------------
+static bool token_read(const char *token, uint32_t *ret) {
+    int64_t from = 0;
+    if (*token && (token[0] != 'j' || hd_parse_i64(token + 1, &from) != HD_OK || from < 0 || from > INT32_MAX))
+        return false;
+    *ret = (uint32_t)from;
+    return true;
+}
+
+static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item) {
+    const Hodei__V1__ListJobsRequest *request = (const Hodei__V1__ListJobsRequest *)item->msg;
+    Hodei__V1__ListJobsReply *reply = (Hodei__V1__ListJobsReply *)item->reply;
+    struct orc_view_page page = {0};
+    struct hd_uuid id;
+    struct orc_ws ws;
+    if (!orc_item_tenant(item) || !orc_item_id(item, "run", request->run, &id) ||
+        !page_size(item, request->page_size, JOBS_PAGE, &page.limit))
+        return HD_OK;
+    if (!token_read(request->page_token, &page.from)) {
+        bad_token(item);
+        return HD_OK;
+    }
+    orc_ws_init(&ws, cx->arena);
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, false));
+    page.run = own_run(item, &ws, id, "run");
+    if (!page.run)
+        return HD_OK;
+    HD_TRY(orc_plans(cx, orc, &ws));
+    HD_TRY(ORC_DO(cx, orc, jobs_page, &ws, id, page.from, page.limit));
+    HD_TRY(ORC_DO(cx, orc, attempts_page, &ws, id, page.from, page.from + page.limit));
+    orc_view_jobs(&ws, &page);
+    reply->jobs = page.jobs;
+    reply->n_jobs = page.n;
+    if (page.n && page.from + page.n < page.run->total)
+        reply->next_page_token = hd_arena_printf(cx->arena, "j%zu", page.from + page.n);
+    return HD_OK;
+}
+
+enum hd_status orc_list_jobs(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++)
+        HD_TRY(list_jobs(cx, orc, &items[i]));
+    return HD_OK;
+}

@@ -1,0 +1,223 @@
+// What the registry knows of workers: the attempts that live ones hold, and sessions that are gone. And the sweep.
+#include "base/names.h"
+#include "hodei/v1/common.pb-c.h"
+#include "services/orchestrator/finish.h"
+
+#define ASSIGN_AGAIN_MS 3000 // an assignment may be on its way for that long
+#define MISSED_MS 10000      // a RUNNING attempt that its worker does not name for that long is lost
+#define SWEEP_AT_ONCE 500
+#define LOST_KEPT_MS (24 * 3600 * 1000)
+
+#define ATT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define CANCELLING HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING
+
+// --- lost attempts ------------------------------------------------------------------------------------------------------------
+static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n, int cause,
+                           const char *message, struct orc_out *out) {
+    struct orc_ws ws;
+    orc_ws_init(&ws, cx->arena);
+    HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
+    struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
+    bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
+    for (size_t i = 0; i < n; i++)
+        items[i] = (struct orc_news_item){.attempt = refs[i].id,
+                                          .worker = "",
+                                          .news = {.event = ORC_ATTEMPT_LOSE, .cause = cause, .message = message}};
+    HD_TRY(orc_apply_news(cx, orc, &ws, items, n, final));
+    return orc_finish(cx, orc, &ws, out);
+}
+
+enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct hd_uuid *sessions = NULL;
+    size_t count = 0, cap = 0;
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__SessionsLostRequest *request = (const Hodei__V1__SessionsLostRequest *)items[i].msg;
+        for (size_t k = 0; k < request->n_sessions; k++) {
+            struct hd_uuid session;
+            if (hd_uuid_parse(request->sessions[k]->session, &session) != HD_OK)
+                continue; // none of ours can have it
+            HD_GROW(cx->arena, sessions, count, cap);
+            sessions[count++] = session;
+        }
+    }
+    count = orc_uuids_unique(sessions, count);
+    if (count == 0)
+        return HD_OK;
+    struct orc_attempt_ref *refs;
+    struct orc_out out = {0};
+    size_t n_refs;
+    HD_TRY(ORC_DO(cx, orc, sessions_lose, sessions, count));
+    HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, count, &refs, &n_refs));
+    return n_refs ? lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &out) : HD_OK;
+}
+
+enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct orc_attempt_ref *refs;
+    struct orc_out lost_out = {0}, out = {0};
+    struct orc_ws ws;
+    const char **names;
+    size_t n_refs, n_names;
+    (void)items, (void)n;
+    orc_versions_trim(&orc->versions);
+    HD_TRY(ORC_DO(cx, orc, attempts_orphaned, SWEEP_AT_ONCE, &refs, &n_refs));
+    if (n_refs)
+        HD_TRY(lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &lost_out));
+    HD_TRY(ORC_DO(cx, orc, sessions_prune, cx->now.wall_ms - LOST_KEPT_MS));
+    HD_TRY(ORC_DO(cx, orc, tenants_waiting, SWEEP_AT_ONCE, &names, &n_names));
+    if (n_names == 0)
+        return HD_OK;
+    orc_ws_init(&ws, cx->arena);
+    HD_TRY(ORC_DO(cx, orc, tenants_load, &ws, names, orc_texts_unique(names, n_names)));
+    return orc_finish(cx, orc, &ws, &out);
+}
+
+// --- what live workers hold --------------------------------------------------------------------------------------------------------
+struct held { // one attempt that a worker named
+    struct hd_uuid attempt;
+    const char *text;
+    const Hodei__V1__HeldByWorker *by;
+    struct hd_uuid session;
+};
+struct worker {
+    struct hd_uuid session;
+    const Hodei__V1__HeldByWorker *by;
+};
+struct holdings {
+    struct held *held;
+    struct worker *workers;
+    size_t n_held, n_workers, cap_held, cap_workers;
+};
+
+static int held_order(const void *a, const void *b) {
+    const struct held *x = a, *y = b;
+    return hd_uuid_cmp(x->attempt, y->attempt);
+}
+
+static void collect(struct hd_ctx *cx, const Hodei__V1__ReconcileRequest *request, struct holdings *all) {
+    for (size_t i = 0; i < request->n_workers; i++) {
+        const Hodei__V1__HeldByWorker *by = request->workers[i];
+        struct held one = {.by = by};
+        if (!hd_token_valid(by->worker) || hd_uuid_parse(by->session, &one.session) != HD_OK)
+            continue; // the registry took it in; nothing here can be of it
+        HD_GROW(cx->arena, all->workers, all->n_workers, all->cap_workers);
+        all->workers[all->n_workers++] = (struct worker){one.session, by};
+        for (size_t k = 0; k < by->n_attempts; k++) {
+            one.text = by->attempts[k];
+            if (hd_uuid_parse(one.text, &one.attempt) != HD_OK)
+                continue;
+            HD_GROW(cx->arena, all->held, all->n_held, all->cap_held);
+            all->held[all->n_held++] = one;
+        }
+    }
+}
+
+static const struct worker *worker_of(const struct holdings *all, const struct orc_attempt *attempt) {
+    for (size_t i = 0; i < all->n_workers; i++)
+        if (hd_uuid_eq(all->workers[i].session, attempt->session) && strcmp(all->workers[i].by->worker, attempt->worker) == 0)
+            return &all->workers[i];
+    return NULL;
+}
+
+// An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
+static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holdings *all, const struct orc_attempt *attempt) {
+    const struct held key = {.attempt = attempt->id};
+    const struct worker *worker = worker_of(all, attempt);
+    bool is_held = all->n_held && bsearch(&key, all->held, all->n_held, sizeof key, held_order);
+    bool current = hd_uuid_eq(attempt->job->attempt, attempt->id);
+    if (!worker || orc_attempt_ended(attempt->state))
+        return false;
+    int64_t age_ms = worker->by->received_at_ms - attempt->changed_ms;
+    if (!is_held && attempt->state == ATT(RUNNING) && age_ms > MISSED_MS)
+        return true;
+    if (age_ms <= ASSIGN_AGAIN_MS)
+        return false;
+    if (attempt->job->state == CANCELLING)
+        orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
+    else if (!is_held && attempt->state == ATT(ASSIGNED) && current)
+        orc_out_assign(out, cx, attempt);
+    return false;
+}
+
+// Held, but not live for this session: it stops, and nobody wants to hear of it. What ended a moment ago is being acknowledged.
+static void surplus(struct hd_ctx *cx, struct orc_out *out, const struct orc_ws *ws, const struct held *held) {
+    const struct orc_attempt *attempt = orc_ws_attempt(ws, held->attempt);
+    bool ours = attempt && hd_uuid_eq(attempt->session, held->session) && strcmp(attempt->worker, held->by->worker) == 0;
+    if (ours && (!orc_attempt_ended(attempt->state) || attempt->changed_ms > held->by->received_at_ms - ASSIGN_AGAIN_MS))
+        return;
+    orc_out_cancel(out, cx, held->by->worker, held->text, true);
+}
+
+// Reads all attempts of these workers, live or named, without locks: nothing is decided here that a row would show.
+static enum hd_status look(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct holdings *all) {
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, all->n_workers, struct hd_uuid);
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, all->n_held, struct hd_uuid);
+    struct orc_attempt_ref *live, *named = NULL;
+    size_t n_live, n_named = 0;
+    for (size_t i = 0; i < all->n_workers; i++)
+        sessions[i] = all->workers[i].session;
+    for (size_t i = 0; i < all->n_held; i++)
+        ids[i] = all->held[i].attempt;
+    HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, orc_uuids_unique(sessions, all->n_workers), &live, &n_live));
+    size_t n_ids = orc_uuids_unique(ids, all->n_held);
+    if (n_ids)
+        HD_TRY(ORC_DO(cx, orc, attempts_find, ids, n_ids, &named, &n_named));
+    size_t n = n_live + n_named;
+    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid), *attempts = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    struct orc_job_ref *jobs = HD_NEW_ARRAY(cx->arena, n, struct orc_job_ref);
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt_ref *ref = i < n_live ? &live[i] : &named[i - n_live];
+        attempts[i] = ref->id;
+        jobs[i] = ref->job;
+        runs[i] = ref->job.run;
+    }
+    if (n == 0)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, runs_load, ws, runs, orc_uuids_unique(runs, n), false));
+    HD_TRY(orc_plans(cx, orc, ws));
+    HD_TRY(ORC_DO(cx, orc, jobs_load, ws, jobs, orc_refs_unique(jobs, n)));
+    return ORC_DO(cx, orc, attempts_load, ws, attempts, orc_uuids_unique(attempts, n));
+}
+
+static enum hd_status revive(struct hd_ctx *cx, struct orchestrator *orc, const struct holdings *all) {
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, all->n_workers, struct hd_uuid);
+    int64_t *seen_ms = HD_NEW_ARRAY(cx->arena, all->n_workers, int64_t);
+    for (size_t i = 0; i < all->n_workers; i++) {
+        sessions[i] = all->workers[i].session;
+        seen_ms[i] = all->workers[i].by->received_at_ms;
+    }
+    return ORC_DO(cx, orc, sessions_revive, sessions, seen_ms, all->n_workers);
+}
+
+enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    struct holdings all = {0};
+    struct orc_out out = {0};
+    struct orc_ws ws;
+    orc_versions_trim(&orc->versions);
+    orc_ws_init(&ws, cx->arena);
+    for (size_t i = 0; i < n; i++)
+        collect(cx, (const Hodei__V1__ReconcileRequest *)items[i].msg, &all);
+    if (all.n_workers == 0)
+        return HD_OK;
+    if (all.n_held > 1)
+        qsort(all.held, all.n_held, sizeof *all.held, held_order);
+    HD_TRY(revive(cx, orc, &all));
+    HD_TRY(look(cx, orc, &ws, &all));
+    struct orc_attempt_ref *lost = HD_NEW_ARRAY(cx->arena, ws.attempts.n, struct orc_attempt_ref);
+    size_t n_lost = 0;
+    for (size_t i = 0; i < ws.attempts.n; i++) {
+        const struct orc_attempt *attempt = ws.attempts.items[i];
+        if (missing(cx, &out, &all, attempt))
+            lost[n_lost++] = (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};
+    }
+    for (size_t i = 0; i < all.n_held; i++)
+        surplus(cx, &out, &ws, &all.held[i]);
+    if (n_lost == 0) {
+        orc_out_flush(cx, &out);
+        return HD_OK;
+    }
+    return lose(cx, orc, lost, n_lost, HODEI__V1__CAUSE__CAUSE_STATE_LOST, "the worker no longer knows the attempt", &out);
+}

@@ -1,0 +1,417 @@
+#include "services/orchestrator/store_pg.h"
+
+// --- rows into the working set: columns as in sql.c ----------------------------------------------------------------------------
+static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i, size_t c, bool lock) {
+    struct hd_uuid id = hd_row_uuid(rows, i, c);
+    struct orc_run *run = orc_ws_run(ws, id);
+    if (!run) {
+        run = orc_ws_add_run(ws, id);
+        run->tenant = hd_row_text(rows, i, c + 1);
+        run->pipeline = hd_row_text(rows, i, c + 2);
+        run->version = (uint32_t)hd_row_int(rows, i, c + 3);
+        run->state = run->was = (int)hd_row_int(rows, i, c + 4);
+        run->created_ms = hd_row_int(rows, i, c + 5);
+        run->started_ms = hd_row_int(rows, i, c + 6);
+        run->ended_ms = hd_row_int(rows, i, c + 7);
+        run->total = (uint32_t)hd_row_int(rows, i, c + 8);
+        run->ended = (uint32_t)hd_row_int(rows, i, c + 9);
+        run->succeeded = (uint32_t)hd_row_int(rows, i, c + 10);
+        run->failed = (uint32_t)hd_row_int(rows, i, c + 11);
+        run->revision = hd_row_int(rows, i, c + 12);
+        struct hd_bytes request = hd_row_bytes(rows, i, c + 13);
+        run->request = request.data;
+        run->request_len = request.len;
+    }
+    run->locked |= lock;
+    return run;
+}
+#define RUN_AFTER_JOB 14 // where a run's columns begin when they stand behind a job's
+
+static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
+    struct orc_run *run = orc_ws_run(ws, hd_row_uuid(rows, i, 0));
+    uint32_t idx = (uint32_t)hd_row_int(rows, i, 1);
+    if (!run || orc_ws_job(ws, run->id, idx))
+        return;
+    struct orc_job *job = orc_ws_add_job(ws, run, idx);
+    job->pool = hd_row_text(rows, i, 2);
+    job->priority = (int32_t)hd_row_int(rows, i, 3);
+    job->state = job->was = (int)hd_row_int(rows, i, 4);
+    job->deps_left = (uint32_t)hd_row_int(rows, i, 5);
+    job->key = job->was_key = (uint64_t)hd_row_int(rows, i, 6);
+    job->attempts = (uint32_t)hd_row_int(rows, i, 7);
+    job->losses = (uint32_t)hd_row_int(rows, i, 8);
+    job->attempt = hd_row_uuid(rows, i, 9);
+    job->queued_ms = hd_row_int(rows, i, 10);
+    job->ready_ms = hd_row_int(rows, i, 11);
+    job->started_ms = hd_row_int(rows, i, 12);
+    job->ended_ms = hd_row_int(rows, i, 13);
+}
+
+static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
+    struct hd_uuid id = hd_row_uuid(rows, i, 0);
+    struct orc_job *job = orc_ws_job(ws, hd_row_uuid(rows, i, 1), (uint32_t)hd_row_int(rows, i, 2));
+    if (!job || orc_ws_attempt(ws, id))
+        return;
+    struct orc_attempt *attempt = orc_ws_add_attempt(ws, id, job);
+    attempt->number = (uint32_t)hd_row_int(rows, i, 3);
+    attempt->state = attempt->was = (int)hd_row_int(rows, i, 4);
+    attempt->worker = hd_row_text(rows, i, 5);
+    attempt->session = hd_row_uuid(rows, i, 6);
+    attempt->key = (uint64_t)hd_row_int(rows, i, 7);
+    attempt->assigned_ms = hd_row_int(rows, i, 8);
+    attempt->changed_ms = hd_row_int(rows, i, 9);
+    attempt->started_ms = hd_row_int(rows, i, 10);
+    attempt->ended_ms = hd_row_int(rows, i, 11);
+    attempt->exit_code = (int32_t)hd_row_int(rows, i, 12);
+    attempt->signal = (int32_t)hd_row_int(rows, i, 13);
+    attempt->cause = (int)hd_row_int(rows, i, 14);
+    attempt->message = hd_row_text(rows, i, 15);
+    attempt->user_ms = hd_row_int(rows, i, 16);
+    attempt->system_ms = hd_row_int(rows, i, 17);
+    attempt->max_rss_bytes = hd_row_int(rows, i, 18);
+    attempt->log_frames = (uint64_t)hd_row_int(rows, i, 19);
+}
+
+static void jobs_out(struct orc_ws *ws, const struct hd_rows *rows) {
+    for (size_t i = 0; i < rows->n; i++)
+        job_out(ws, rows, i);
+}
+
+// --- versions -----------------------------------------------------------------------------------------------------------------
+static enum hd_status versions_put(ORC_CALL, const struct orc_version *versions, size_t n) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *), **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    int32_t *numbers = HD_NEW_ARRAY(cx->arena, n, int32_t), *deleted = HD_NEW_ARRAY(cx->arena, n, int32_t);
+    struct hd_bytes *data = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
+    (void)store;
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = versions[i].tenant;
+        names[i] = versions[i].name;
+        numbers[i] = (int32_t)versions[i].version;
+        deleted[i] = versions[i].deleted;
+        data[i] = (struct hd_bytes){versions[i].data, versions[i].len};
+    }
+    return ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_PUT, NULL, HD_TEXTS(tenants, n), HD_TEXTS(names, n), HD_I32S(numbers, n),
+                       HD_I32S(deleted, n), HD_BYTESS(data, n));
+}
+
+static enum hd_status versions_read(struct hd_ctx *cx, struct orc_version *inout, size_t n, bool newest) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *), **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    int32_t *numbers = HD_NEW_ARRAY(cx->arena, n, int32_t);
+    struct hd_rows rows;
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = inout[i].tenant;
+        names[i] = inout[i].name;
+        numbers[i] = (int32_t)inout[i].version;
+    }
+    if (newest)
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_NEWEST, &rows, HD_TEXTS(tenants, n), HD_TEXTS(names, n)));
+    else
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_GET, &rows, HD_TEXTS(tenants, n), HD_TEXTS(names, n), HD_I32S(numbers, n)));
+    for (size_t i = 0; i < rows.n; i++) {
+        struct orc_version *version = &inout[hd_row_int(&rows, i, 0) - 1];
+        struct hd_bytes data = hd_row_bytes(&rows, i, 3);
+        version->found = true;
+        version->version = (uint32_t)hd_row_int(&rows, i, 1);
+        version->deleted = hd_row_bool(&rows, i, 2);
+        version->data = data.data;
+        version->len = data.len;
+    }
+    return HD_OK;
+}
+static enum hd_status versions_newest(ORC_CALL, struct orc_version *inout, size_t n) {
+    (void)store;
+    return versions_read(cx, inout, n, true);
+}
+static enum hd_status versions_get(ORC_CALL, struct orc_version *inout, size_t n) {
+    (void)store;
+    return versions_read(cx, inout, n, false);
+}
+
+// --- runs and jobs --------------------------------------------------------------------------------------------------------------
+static enum hd_status runs_load(ORC_CALL, struct orc_ws *ws, struct hd_uuid *ids, size_t n, bool lock) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, lock ? ORC_SQL_RUNS_LOCK : ORC_SQL_RUNS_READ, &rows, HD_UUIDS(ids, n)));
+    for (size_t i = 0; i < rows.n; i++)
+        run_out(ws, &rows, i, 0, lock);
+    return HD_OK;
+}
+
+static enum hd_status runs_by_key(ORC_CALL, struct orc_run_key *inout, size_t n) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *), **keys = HD_NEW_ARRAY(cx->arena, n, const char *);
+    struct hd_rows rows;
+    (void)store;
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = inout[i].tenant;
+        keys[i] = inout[i].key;
+        inout[i].found = false;
+    }
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_BY_KEY, &rows, HD_TEXTS(tenants, n), HD_TEXTS(keys, n)));
+    for (size_t i = 0; i < rows.n; i++) {
+        struct orc_run_key *key = &inout[hd_row_int(&rows, i, 0) - 1];
+        key->found = true;
+        key->run = hd_row_uuid(&rows, i, 1);
+        key->fingerprint = (uint64_t)hd_row_int(&rows, i, 2);
+    }
+    return HD_OK;
+}
+
+static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_runs_query *query) {
+    struct hd_uuid before = query->before;
+    struct hd_rows rows;
+    (void)store;
+    if (hd_uuid_zero(before))
+        memset(&before, 0xff, sizeof before);
+    if (*query->pipeline)
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PIPELINE, &rows, HD_TEXT(query->tenant), HD_UUID(before),
+                           HD_I64(query->limit), HD_TEXT(query->pipeline)));
+    else
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST, &rows, HD_TEXT(query->tenant), HD_UUID(before), HD_I64(query->limit)));
+    for (size_t i = 0; i < rows.n; i++)
+        run_out(ws, &rows, i, 0, false);
+    return HD_OK;
+}
+
+static enum hd_status jobs_load(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n) {
+    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    int32_t *idxs = HD_NEW_ARRAY(cx->arena, n, int32_t);
+    struct hd_rows rows;
+    (void)store;
+    for (size_t i = 0; i < n; i++) {
+        runs[i] = refs[i].run;
+        idxs[i] = (int32_t)refs[i].idx;
+    }
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_JOBS_LOAD, &rows, HD_UUIDS(runs, n), HD_I32S(idxs, n)));
+    jobs_out(ws, &rows);
+    return HD_OK;
+}
+
+static enum hd_status jobs_load_open(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *runs, size_t n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_JOBS_OPEN, &rows, HD_UUIDS(runs, n)));
+    jobs_out(ws, &rows);
+    return HD_OK;
+}
+
+static enum hd_status jobs_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_JOBS_PAGE, &rows, HD_UUID(run), HD_I32((int32_t)from), HD_I64(limit)));
+    jobs_out(ws, &rows);
+    return HD_OK;
+}
+
+static enum hd_status jobs_queued(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_JOBS_QUEUED, &rows, HD_TEXT(tenant), HD_I64(limit)));
+    for (size_t i = 0; i < rows.n; i++)
+        run_out(ws, &rows, i, RUN_AFTER_JOB, true);
+    jobs_out(ws, &rows);
+    return HD_OK;
+}
+
+// --- attempts -----------------------------------------------------------------------------------------------------------------
+static void refs_out(struct hd_ctx *cx, const struct hd_rows *rows, struct orc_attempt_ref **ret, size_t *ret_n) {
+    struct orc_attempt_ref *refs = HD_NEW_ARRAY(cx->arena, rows->n, struct orc_attempt_ref);
+    for (size_t i = 0; i < rows->n; i++)
+        refs[i] = (struct orc_attempt_ref){hd_row_uuid(rows, i, 0),
+                                           {hd_row_uuid(rows, i, 1), (uint32_t)hd_row_int(rows, i, 2)}};
+    *ret = refs;
+    *ret_n = rows->n;
+}
+
+static enum hd_status attempts_find(ORC_CALL, const struct hd_uuid *ids, size_t n, struct orc_attempt_ref **ret,
+                                    size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_FIND, &rows, HD_UUIDS(ids, n)));
+    refs_out(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+static enum hd_status attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
+                                         size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_FIND_LIVE, &rows, HD_UUIDS(sessions, n)));
+    refs_out(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+static enum hd_status attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_ORPHANED, &rows, HD_I64(limit)));
+    refs_out(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+static enum hd_status attempts_load(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *ids, size_t n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_LOAD, &rows, HD_UUIDS(ids, n)));
+    for (size_t i = 0; i < rows.n; i++)
+        attempt_out(ws, &rows, i);
+    return HD_OK;
+}
+
+static enum hd_status attempts_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_PAGE, &rows, HD_UUID(run), HD_I32((int32_t)from), HD_I32((int32_t)to)));
+    for (size_t i = 0; i < rows.n; i++)
+        attempt_out(ws, &rows, i);
+    return HD_OK;
+}
+
+// --- tenants --------------------------------------------------------------------------------------------------------------------
+static enum hd_status tenants_lock(struct hd_ctx *cx, struct orc_ws *ws, const char **names, size_t n, size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_LOCK, &rows, HD_TEXTS(names, n)));
+    for (size_t i = 0; i < rows.n; i++) {
+        if (orc_ws_tenant(ws, hd_row_text(&rows, i, 0)))
+            continue;
+        struct orc_tenant *tenant = orc_ws_add_tenant(ws, hd_row_text(&rows, i, 0));
+        tenant->granted = hd_row_bool(&rows, i, 1);
+        tenant->version = (uint64_t)hd_row_int(&rows, i, 2);
+        tenant->limit = hd_row_int(&rows, i, 3);
+        tenant->used = hd_row_int(&rows, i, 4);
+        tenant->queued = hd_row_int(&rows, i, 5);
+    }
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+static enum hd_status tenants_load(ORC_CALL, struct orc_ws *ws, const char **names, size_t n) {
+    size_t found;
+    (void)store;
+    HD_TRY(tenants_lock(cx, ws, names, n, &found));
+    if (found == n)
+        return HD_OK;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_MAKE, NULL, HD_TEXTS(names, n)));
+    return tenants_lock(cx, ws, names, n, &found);
+}
+
+static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_WAITING, &rows, HD_I64(limit)));
+    const char **names = HD_NEW_ARRAY(cx->arena, rows.n, const char *);
+    for (size_t i = 0; i < rows.n; i++)
+        names[i] = hd_row_text(&rows, i, 0);
+    *ret = names;
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+// --- leases and pools -----------------------------------------------------------------------------------------------------------
+static enum hd_status lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release) {
+    struct hd_rows rows = {0};
+    int64_t asked = (int64_t)inout->epoch;
+    (void)store;
+    if (release)
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASE_RELEASE, NULL, HD_TEXT(inout->pool), HD_TEXT(inout->holder), HD_I64(asked)));
+    else
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASE_TAKE, &rows, HD_TEXT(inout->pool), HD_TEXT(inout->holder), HD_I64(asked),
+                           HD_I64(ttl_ms)));
+    inout->granted = rows.n > 0;
+    if (!inout->granted)
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASE_READ, &rows, HD_TEXT(inout->pool)));
+    inout->epoch = rows.n ? (uint64_t)hd_row_int(&rows, 0, 0) : 0;
+    inout->fresh = inout->granted && (int64_t)inout->epoch != asked; // epochs only rise
+    return HD_OK;
+}
+
+static enum hd_status leases_hold(ORC_CALL, struct orc_lease *inout, size_t n) {
+    const char **pools = HD_NEW_ARRAY(cx->arena, n, const char *);
+    struct hd_rows rows;
+    (void)store;
+    for (size_t i = 0; i < n; i++) {
+        pools[i] = inout[i].pool;
+        inout[i].epoch = 0;
+        inout[i].holder = "";
+    }
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASES_HOLD, &rows, HD_TEXTS(pools, n)));
+    for (size_t r = 0; r < rows.n; r++) {
+        for (size_t i = 0; i < n; i++) {
+            if (strcmp(inout[i].pool, hd_row_text(&rows, r, 0)) != 0)
+                continue;
+            inout[i].holder = hd_row_text(&rows, r, 1);
+            inout[i].epoch = (uint64_t)hd_row_int(&rows, r, 2);
+        }
+    }
+    return HD_OK;
+}
+
+static enum hd_status pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_POOL_ENTRIES, &rows, HD_TEXT(pool), HD_I64(limit)));
+    struct orc_pool_entry *entries = HD_NEW_ARRAY(cx->arena, rows.n, struct orc_pool_entry);
+    for (size_t i = 0; i < rows.n; i++)
+        entries[i] = (struct orc_pool_entry){.job = {hd_row_uuid(&rows, i, 0), (uint32_t)hd_row_int(&rows, i, 1)},
+                                             .state = (int)hd_row_int(&rows, i, 2),
+                                             .key = (uint64_t)hd_row_int(&rows, i, 3),
+                                             .since_ms = hd_row_int(&rows, i, 4),
+                                             .worker = hd_row_text(&rows, i, 5)};
+    *ret = entries;
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+// --- sessions -----------------------------------------------------------------------------------------------------------------
+static enum hd_status sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n) {
+    (void)store;
+    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOSE, NULL, HD_UUIDS(sessions, n), HD_I64(cx->now.wall_ms));
+}
+
+static enum hd_status sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n) {
+    (void)store;
+    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_REVIVE, NULL, HD_UUIDS(sessions, n), HD_I64S(seen_ms, n));
+}
+
+static enum hd_status sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOST, &rows, HD_UUIDS(inout, *inout_n)));
+    for (size_t i = 0; i < rows.n; i++)
+        inout[i] = hd_row_uuid(&rows, i, 0);
+    *inout_n = rows.n;
+    return HD_OK;
+}
+
+static enum hd_status sessions_prune(ORC_CALL, int64_t before_ms) {
+    (void)store;
+    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_PRUNE, NULL, HD_I64(before_ms));
+}
+
+const struct orc_store_ops orc_pg_store = {
+    .versions_put = versions_put,
+    .versions_newest = versions_newest,
+    .versions_get = versions_get,
+    .runs_load = runs_load,
+    .runs_by_key = runs_by_key,
+    .runs_list = runs_list,
+    .jobs_load = jobs_load,
+    .jobs_load_open = jobs_load_open,
+    .jobs_page = jobs_page,
+    .jobs_queued = jobs_queued,
+    .attempts_find = attempts_find,
+    .attempts_find_live = attempts_find_live,
+    .attempts_load = attempts_load,
+    .attempts_page = attempts_page,
+    .tenants_load = tenants_load,
+    .tenants_waiting = tenants_waiting,
+    .runs_insert = orc_pg_runs_insert,
+    .save = orc_pg_save,
+    .lease_take = lease_take,
+    .leases_hold = leases_hold,
+    .pool_entries = pool_entries,
+    .sessions_lose = sessions_lose,
+    .sessions_revive = sessions_revive,
+    .sessions_lost = sessions_lost,
+    .sessions_prune = sessions_prune,
+    .attempts_orphaned = attempts_orphaned,
+};

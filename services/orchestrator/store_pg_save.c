@@ -1,0 +1,198 @@
+// Writes: for each table at most one insert and one update, however many rows.
+#include "services/orchestrator/store_pg.h"
+
+// An array of one column: `expr` of `row`, which goes over all rows.
+#define COLUMN(type, name, expr)                                                                                       \
+    type *name = HD_NEW_ARRAY(cx->arena, n, type);                                                                     \
+    for (size_t i_ = 0; i_ < n; i_++) {                                                                                \
+        row = rows[i_];                                                                                                \
+        name[i_] = (expr);                                                                                             \
+    }
+
+enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
+    struct orc_run **rows = HD_NEW_ARRAY(cx->arena, ws->runs.n, struct orc_run *), *row;
+    size_t n = 0;
+    (void)store;
+    for (size_t i = 0; i < ws->runs.n; i++)
+        if (ws->runs.items[i]->was == 0)
+            rows[n++] = ws->runs.items[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, ids, row->id)
+    COLUMN(const char *, tenants, row->tenant)
+    COLUMN(const char *, pipelines, row->pipeline)
+    COLUMN(int32_t, versions, (int32_t)row->version)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(int64_t, created, row->created_ms)
+    COLUMN(int32_t, totals, (int32_t)row->total)
+    COLUMN(int64_t, revisions, row->revision)
+    COLUMN(const char *, keys, *row->key ? row->key : NULL)
+    COLUMN(int64_t, fingerprints, (int64_t)row->fingerprint)
+    COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
+    struct hd_rows inserted;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n), HD_TEXTS(pipelines, n),
+                       HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n), HD_I32S(totals, n),
+                       HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n), HD_BYTESS(requests, n)));
+    for (size_t i = 0; i < n; i++)
+        rows[i]->duplicate = true;
+    for (size_t i = 0; i < inserted.n; i++) {
+        row = orc_ws_run(ws, hd_row_uuid(&inserted, i, 0));
+        row->duplicate = false;
+        row->locked = true;
+        row->dirty = false;
+    }
+    return HD_OK;
+}
+
+static enum hd_status runs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_run **rows = HD_NEW_ARRAY(cx->arena, ws->runs.n, struct orc_run *), *row;
+    size_t n = 0;
+    for (size_t i = 0; i < ws->runs.n; i++)
+        if (ws->runs.items[i]->dirty && ws->runs.items[i]->was != 0)
+            rows[n++] = ws->runs.items[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, ids, row->id)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(int64_t, started, row->started_ms)
+    COLUMN(int64_t, ended_ms, row->ended_ms)
+    COLUMN(int32_t, ended, (int32_t)row->ended)
+    COLUMN(int32_t, succeeded, (int32_t)row->succeeded)
+    COLUMN(int32_t, failed, (int32_t)row->failed)
+    COLUMN(int64_t, revisions, ++row->revision)
+    return ORC_RUN_SQL(cx, ORC_SQL_RUNS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(started, n),
+                       HD_I64S(ended_ms, n), HD_I32S(ended, n), HD_I32S(succeeded, n), HD_I32S(failed, n),
+                       HD_I64S(revisions, n));
+}
+
+static size_t jobs_pick(const struct orc_ws *ws, bool fresh, struct orc_job **rows) {
+    size_t n = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++) {
+        struct orc_job *job = ws->jobs.items[i];
+        if (job->dirty && (job->was == 0) == fresh && !job->run->duplicate)
+            rows[n++] = job;
+    }
+    return n;
+}
+
+static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
+    size_t n = jobs_pick(ws, true, rows);
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, runs, row->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->idx)
+    COLUMN(const char *, tenants, row->run->tenant)
+    COLUMN(const char *, pools, row->pool)
+    COLUMN(int32_t, priorities, row->priority)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(int32_t, deps, (int32_t)row->deps_left)
+    COLUMN(int64_t, keys, (int64_t)row->key)
+    COLUMN(struct hd_uuid, attempts, row->attempt)
+    COLUMN(int64_t, queued, row->queued_ms)
+    COLUMN(int64_t, ready, row->ready_ms)
+    return ORC_RUN_SQL(cx, ORC_SQL_JOBS_INSERT, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_TEXTS(tenants, n),
+                       HD_TEXTS(pools, n), HD_I32S(priorities, n), HD_I32S(states, n), HD_I32S(deps, n), HD_I64S(keys, n),
+                       HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n));
+}
+
+static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
+    size_t n = jobs_pick(ws, false, rows);
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, runs, row->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->idx)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(int32_t, deps, (int32_t)row->deps_left)
+    COLUMN(int64_t, keys, (int64_t)row->key)
+    COLUMN(int32_t, counts, (int32_t)row->attempts)
+    COLUMN(int32_t, losses, (int32_t)row->losses)
+    COLUMN(struct hd_uuid, attempts, row->attempt)
+    COLUMN(int64_t, queued, row->queued_ms)
+    COLUMN(int64_t, ready, row->ready_ms)
+    COLUMN(int64_t, started, row->started_ms)
+    COLUMN(int64_t, ended, row->ended_ms)
+    return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(states, n),
+                       HD_I32S(deps, n), HD_I64S(keys, n), HD_I32S(counts, n), HD_I32S(losses, n), HD_UUIDS(attempts, n),
+                       HD_I64S(queued, n), HD_I64S(ready, n), HD_I64S(started, n), HD_I64S(ended, n));
+}
+
+static size_t attempts_pick(const struct orc_ws *ws, bool fresh, struct orc_attempt **rows) {
+    size_t n = 0;
+    for (size_t i = 0; i < ws->attempts.n; i++)
+        if (ws->attempts.items[i]->dirty && (ws->attempts.items[i]->was == 0) == fresh)
+            rows[n++] = ws->attempts.items[i];
+    return n;
+}
+
+static enum hd_status attempts_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_attempt **rows = HD_NEW_ARRAY(cx->arena, ws->attempts.n, struct orc_attempt *), *row;
+    size_t n = attempts_pick(ws, true, rows);
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, ids, row->id)
+    COLUMN(struct hd_uuid, runs, row->job->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->job->idx)
+    COLUMN(int32_t, numbers, (int32_t)row->number)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(const char *, workers, row->worker)
+    COLUMN(struct hd_uuid, sessions, row->session)
+    COLUMN(int64_t, keys, (int64_t)row->key)
+    COLUMN(int64_t, assigned, row->assigned_ms)
+    COLUMN(int64_t, changed, row->changed_ms)
+    return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_INSERT, NULL, HD_UUIDS(ids, n), HD_UUIDS(runs, n), HD_I32S(idxs, n),
+                       HD_I32S(numbers, n), HD_I32S(states, n), HD_TEXTS(workers, n), HD_UUIDS(sessions, n),
+                       HD_I64S(keys, n), HD_I64S(assigned, n), HD_I64S(changed, n));
+}
+
+static enum hd_status attempts_update(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_attempt **rows = HD_NEW_ARRAY(cx->arena, ws->attempts.n, struct orc_attempt *), *row;
+    size_t n = attempts_pick(ws, false, rows);
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, ids, row->id)
+    COLUMN(int32_t, states, row->state)
+    COLUMN(int64_t, changed, row->changed_ms)
+    COLUMN(int64_t, started, row->started_ms)
+    COLUMN(int64_t, ended, row->ended_ms)
+    COLUMN(int32_t, codes, row->exit_code)
+    COLUMN(int32_t, signals, row->signal)
+    COLUMN(int32_t, causes, row->cause)
+    COLUMN(const char *, messages, row->message)
+    COLUMN(int64_t, user, row->user_ms)
+    COLUMN(int64_t, system, row->system_ms)
+    COLUMN(int64_t, rss, row->max_rss_bytes)
+    COLUMN(int64_t, frames, (int64_t)row->log_frames)
+    return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(changed, n),
+                       HD_I64S(started, n), HD_I64S(ended, n), HD_I32S(codes, n), HD_I32S(signals, n), HD_I32S(causes, n),
+                       HD_TEXTS(messages, n), HD_I64S(user, n), HD_I64S(system, n), HD_I64S(rss, n), HD_I64S(frames, n));
+}
+
+static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_tenant **rows = HD_NEW_ARRAY(cx->arena, ws->n_tenants, struct orc_tenant *), *row;
+    size_t n = 0;
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (ws->tenants[i]->dirty)
+            rows[n++] = ws->tenants[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(const char *, names, row->name)
+    COLUMN(int32_t, granted, row->granted)
+    COLUMN(int64_t, versions, (int64_t)row->version)
+    COLUMN(int64_t, limits, row->limit)
+    COLUMN(int64_t, used, row->used)
+    COLUMN(int64_t, queued, row->queued)
+    return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_UPDATE, NULL, HD_TEXTS(names, n), HD_I32S(granted, n), HD_I64S(versions, n),
+                       HD_I64S(limits, n), HD_I64S(used, n), HD_I64S(queued, n));
+}
+
+enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {
+    (void)store;
+    HD_TRY(runs_update(cx, ws));
+    HD_TRY(jobs_insert(cx, ws));
+    HD_TRY(jobs_update(cx, ws));
+    HD_TRY(attempts_insert(cx, ws));
+    HD_TRY(attempts_update(cx, ws));
+    return tenants_update(cx, ws);
+}
