@@ -1,0 +1,310 @@
+// Pure decisions of the orchestrator: graphs, ends of attempts, admission, the check of compiled versions.
+#include "test.h"
+
+#include "orc_plans.h"
+#include "services/orchestrator/advance.h"
+
+#define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+#define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
+#define ATT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+
+struct fixture {
+    struct hd_arena arena;
+    struct hd_rng rng;
+    struct orc_chance chance;
+    struct orc_ws ws;
+    Hodei__V1__CompiledPipeline *plan;
+    struct orc_run *run;
+};
+
+static void setup(struct fixture *f, size_t n_jobs) {
+    *f = (struct fixture){.chance.now_ms = 1000};
+    hd_arena_init(&f->arena);
+    hd_rng_seed(&f->rng, 7);
+    f->chance.rng = &f->rng;
+    orc_ws_init(&f->ws, &f->arena);
+    f->plan = plan_new(&f->arena, "acme", "build", n_jobs);
+}
+
+static void start(struct fixture *f) {
+    f->run = orc_ws_add_run(&f->ws, hd_uuid7(1000, &f->rng));
+    f->run->tenant = "acme";
+    f->run->pipeline = "build";
+    f->run->state = RUN(RUNNING);
+    f->run->plan = f->plan;
+    orc_run_expand(&f->ws, f->run, &f->chance);
+}
+
+static int state(const struct fixture *f, uint32_t idx) {
+    return orc_ws_job(&f->ws, f->run->id, idx)->state;
+}
+
+// QUEUED → … → the end that `event` makes.
+static void finish(struct fixture *f, uint32_t idx, enum orc_attempt_event event) {
+    struct orc_job *job = orc_ws_job(&f->ws, f->run->id, idx);
+    struct orc_attempt_news news = {.event = event, .started_ms = 1100, .ended_ms = 1200};
+    if (job->state == JOB(QUEUED))
+        CHECK(orc_job_change(job, ORC_JOB_ADMIT, 0, &f->chance));
+    struct orc_attempt *attempt = orc_job_place(&f->ws, job, hd_uuid7(1000, &f->rng), "w", (struct hd_uuid){{1}}, &f->chance);
+    CHECK(attempt != NULL);
+    CHECK(orc_attempt_change(&f->ws, attempt, &news, &f->chance));
+}
+
+TEST(diamond_advances) {
+    struct fixture f;
+    setup(&f, 4);
+    plan_edge(&f.arena, f.plan, 1, 0);
+    plan_edge(&f.arena, f.plan, 2, 0);
+    plan_edge(&f.arena, f.plan, 3, 1);
+    plan_edge(&f.arena, f.plan, 3, 2);
+    start(&f);
+    CHECK_INT(state(&f, 0), JOB(QUEUED));
+    CHECK_INT(state(&f, 1), JOB(WAITING));
+    finish(&f, 0, ORC_ATTEMPT_SUCCEED);
+    CHECK_INT(state(&f, 1), JOB(QUEUED));
+    CHECK_INT(state(&f, 3), JOB(WAITING));
+    finish(&f, 1, ORC_ATTEMPT_SUCCEED);
+    CHECK_INT(orc_ws_job(&f.ws, f.run->id, 3)->deps_left, 1);
+    finish(&f, 2, ORC_ATTEMPT_SUCCEED);
+    finish(&f, 3, ORC_ATTEMPT_SUCCEED);
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(f.run->state, RUN(SUCCEEDED));
+    CHECK_INT(f.run->ended_ms, 2000);
+    CHECK_INT(f.run->started_ms, 1100);
+    hd_arena_release(&f.arena);
+}
+
+TEST(failure_skips_everything_below) {
+    struct fixture f;
+    struct orc_job_ref *below;
+    size_t n;
+    setup(&f, 6); // 0 → 1 → 2 → 3, 4 → 3; 5 stands alone
+    plan_edge(&f.arena, f.plan, 1, 0);
+    plan_edge(&f.arena, f.plan, 2, 1);
+    plan_edge(&f.arena, f.plan, 3, 2);
+    plan_edge(&f.arena, f.plan, 3, 4);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_FAIL);
+    CHECK_INT(state(&f, 1), JOB(SKIPPED)); // direct: at once
+    CHECK_INT(state(&f, 2), JOB(WAITING)); // below: when it is loaded
+    orc_skip_reach(&f.ws, &below, &n);
+    CHECK_INT(n, 2);
+    orc_skip(&f.ws, below, n, &f.chance);
+    CHECK_INT(state(&f, 2), JOB(SKIPPED));
+    CHECK_INT(state(&f, 3), JOB(SKIPPED));
+    CHECK_INT(state(&f, 4), JOB(QUEUED));
+    finish(&f, 4, ORC_ATTEMPT_SUCCEED); // wakes nobody who is skipped
+    CHECK_INT(state(&f, 3), JOB(SKIPPED));
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(f.run->state, RUN(RUNNING));
+    finish(&f, 5, ORC_ATTEMPT_SUCCEED);
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(f.run->state, RUN(FAILED));
+    CHECK_INT(f.run->ended, 6);
+    CHECK_INT(f.run->failed, 1);
+    hd_arena_release(&f.arena);
+}
+
+TEST(lost_attempts_are_made_again_three_times) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    uint64_t key = 0;
+    for (int i = 0; i < ORC_MAX_LOSSES; i++) {
+        finish(&f, 0, ORC_ATTEMPT_LOSE);
+        CHECK_INT(state(&f, 0), JOB(READY));
+        CHECK(orc_ws_job(&f.ws, f.run->id, 0)->key != key); // each offer has its own
+        key = orc_ws_job(&f.ws, f.run->id, 0)->key;
+    }
+    finish(&f, 0, ORC_ATTEMPT_LOSE);
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    CHECK_INT(orc_ws_job(&f.ws, f.run->id, 0)->attempts, 4);
+    hd_arena_release(&f.arena);
+}
+
+TEST(lost_with_fail_starts_no_other) {
+    struct fixture f;
+    setup(&f, 1);
+    f.plan->jobs[0]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_LOSE);
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    hd_arena_release(&f.arena);
+}
+
+TEST(refusals_are_bounded) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    for (int i = 1; i < ORC_MAX_ATTEMPTS; i++) {
+        finish(&f, 0, ORC_ATTEMPT_REFUSE);
+        CHECK_INT(state(&f, 0), JOB(READY));
+    }
+    finish(&f, 0, ORC_ATTEMPT_REFUSE);
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    hd_arena_release(&f.arena);
+}
+
+TEST(refusal_after_start_is_a_loss) {
+    struct fixture f;
+    setup(&f, 1);
+    f.plan->jobs[0]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_START);
+    struct orc_attempt *attempt = f.ws.attempts.items[0];
+    struct orc_attempt_news refused = {.event = ORC_ATTEMPT_REFUSE};
+    CHECK(orc_attempt_change(&f.ws, attempt, &refused, &f.chance));
+    CHECK_INT(attempt->state, ATT(LOST));
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    hd_arena_release(&f.arena);
+}
+
+TEST(an_end_never_changes) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_SUCCEED);
+    struct orc_attempt *attempt = f.ws.attempts.items[0];
+    for (int event = 0; event < ORC_ATTEMPT_EVENTS; event++) {
+        struct orc_attempt_news news = {.event = event, .exit_code = 9};
+        CHECK(!orc_attempt_change(&f.ws, attempt, &news, &f.chance));
+    }
+    CHECK_INT(attempt->exit_code, 0);
+    CHECK_INT(state(&f, 0), JOB(SUCCEEDED));
+    CHECK_INT(f.run->ended, 1);
+    hd_arena_release(&f.arena);
+}
+
+TEST(news_of_an_old_attempt_leave_the_job_alone) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_START);
+    struct orc_job *job = orc_ws_job(&f.ws, f.run->id, 0);
+    job->attempt = (struct hd_uuid){{9}}; // another is current
+    struct orc_attempt_news news = {.event = ORC_ATTEMPT_FAIL};
+    CHECK(orc_attempt_change(&f.ws, f.ws.attempts.items[0], &news, &f.chance));
+    CHECK_INT(job->state, JOB(ACTIVE));
+    hd_arena_release(&f.arena);
+}
+
+TEST(cancel_at_every_point) {
+    struct fixture f;
+    setup(&f, 4);
+    plan_edge(&f.arena, f.plan, 1, 0); // 0 active, 1 waiting, 2 queued, 3 ready
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_START);
+    CHECK(orc_job_change(orc_ws_job(&f.ws, f.run->id, 3), ORC_JOB_ADMIT, 0, &f.chance));
+    orc_run_cancel(&f.ws, f.run, &f.chance);
+    CHECK_INT(state(&f, 0), JOB(CANCELLING));
+    for (uint32_t i = 1; i < 4; i++)
+        CHECK_INT(state(&f, i), JOB(CANCELLED));
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(f.run->state, RUN(CANCELLING));
+    struct orc_attempt_news news = {.event = ORC_ATTEMPT_STOP};
+    CHECK(orc_attempt_change(&f.ws, f.ws.attempts.items[0], &news, &f.chance));
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(state(&f, 0), JOB(CANCELLED));
+    CHECK_INT(f.run->state, RUN(CANCELLED));
+    CHECK_INT(f.run->ended, 4);
+    hd_arena_release(&f.arena);
+}
+
+TEST(admission_takes_the_best_first) {
+    struct fixture f;
+    setup(&f, 5);
+    f.plan->jobs[3]->priority = 10;
+    start(&f);
+    orc_ws_job(&f.ws, f.run->id, 2)->queued_ms = 500; // waits longest
+    struct orc_tenant *tenant = orc_ws_add_tenant(&f.ws, "acme");
+    tenant->granted = true;
+    tenant->limit = 3;
+    tenant->used = 1;
+    orc_tenant_count(&f.ws, tenant);
+    CHECK_INT(tenant->queued, 5);
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 2);
+    CHECK_INT(state(&f, 3), JOB(READY));
+    CHECK_INT(state(&f, 2), JOB(READY));
+    CHECK_INT(state(&f, 0), JOB(QUEUED));
+    CHECK_INT(tenant->used, 3);
+    CHECK_INT(tenant->queued, 3);
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 0);
+    tenant->limit = 1; // a grant that shrank below what is used
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 0);
+    hd_arena_release(&f.arena);
+}
+
+TEST(nothing_is_admitted_without_a_grant) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    struct orc_tenant *tenant = orc_ws_add_tenant(&f.ws, "acme");
+    tenant->limit = 100;
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 0);
+    hd_arena_release(&f.arena);
+}
+
+static enum hd_status check(struct fixture *f, struct hd_err *err) {
+    *err = (struct hd_err){0};
+    return orc_plan_check(&f->arena, f->plan, err);
+}
+
+TEST(bad_plans_are_refused) {
+    struct fixture f;
+    struct hd_err err;
+    setup(&f, 3);
+    plan_edge(&f.arena, f.plan, 1, 0);
+    plan_edge(&f.arena, f.plan, 2, 1);
+    CHECK_INT(check(&f, &err), HD_OK);
+    f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    CHECK_INT(check(&f, &err), HD_INVALID);
+    CHECK_STR(err.field, "jobs[2].on_worker_lost");
+    f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
+    f.plan->jobs[2]->pool = hd_arena_strdup(&f.arena, "a.>");
+    CHECK_INT(check(&f, &err), HD_INVALID);
+    CHECK_STR(err.field, "jobs[2].pool");
+    f.plan->jobs[2]->pool = f.plan->jobs[0]->pool;
+    plan_edge(&f.arena, f.plan, 0, 2); // a cycle
+    CHECK_INT(check(&f, &err), HD_INVALID);
+    hd_arena_release(&f.arena);
+
+    setup(&f, 2);
+    plan_push(&f.arena, &f.plan->jobs[1]->needs, &f.plan->jobs[1]->n_needs, 0); // an edge known at one end only
+    CHECK_INT(check(&f, &err), HD_INVALID);
+    f.plan->jobs[1]->needs[0] = 2;
+    CHECK_INT(check(&f, &err), HD_INVALID);
+    CHECK_STR(err.field, "jobs[1].needs");
+    hd_arena_release(&f.arena);
+}
+
+TEST(large_graphs) { // 1 → 9,998 → 1: a fan-out and a join
+    struct fixture f;
+    struct orc_job_ref *below;
+    size_t n;
+    const uint32_t wide = 9998;
+    setup(&f, wide + 2);
+    Hodei__V1__CompiledJob *first = f.plan->jobs[0], *last = f.plan->jobs[wide + 1];
+    first->dependents = HD_NEW_ARRAY(&f.arena, wide, uint32_t);
+    last->needs = HD_NEW_ARRAY(&f.arena, wide, uint32_t);
+    first->n_dependents = last->n_needs = wide;
+    for (uint32_t i = 1; i <= wide; i++) {
+        first->dependents[i - 1] = last->needs[i - 1] = i;
+        plan_push(&f.arena, &f.plan->jobs[i]->needs, &f.plan->jobs[i]->n_needs, 0);
+        plan_push(&f.arena, &f.plan->jobs[i]->dependents, &f.plan->jobs[i]->n_dependents, wide + 1);
+    }
+    struct hd_err err = {0};
+    CHECK_INT(orc_plan_check(&f.arena, f.plan, &err), HD_OK);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_SUCCEED);
+    for (uint32_t i = 1; i <= wide; i++)
+        finish(&f, i, i == 17 ? ORC_ATTEMPT_TIME_OUT : ORC_ATTEMPT_SUCCEED);
+    CHECK_INT(state(&f, wide + 1), JOB(SKIPPED));
+    orc_skip_reach(&f.ws, &below, &n);
+    CHECK_INT(n, 0);
+    orc_run_settle(f.run, 2000);
+    CHECK_INT(f.run->state, RUN(FAILED));
+    CHECK_INT(f.run->succeeded, wide);
+    hd_arena_release(&f.arena);
+}
+
+TEST_MAIN
