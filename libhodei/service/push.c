@@ -53,21 +53,31 @@ enum hd_status hd_push_due(struct hd_ctx *cx, struct hd_push *push) {
     return HD_OK;
 }
 
+// A refusal concerns a row; anything else all of them.
+static void failed(struct hd_push *push, const struct hd_err *err) {
+    const struct hd_push_keys *asked = &push->asked;
+
+    hd_metric_add(push->def->failed, 1);
+    if (err->status == HD_UNAVAILABLE || err->status == HD_TIMEOUT)
+        return;
+    push->skip += push->one_by_one;
+    push->one_by_one = true;
+    if (asked->n == 1)
+        hd_warn("%s.%s refuses %s%s%s version %lld: %s", push->def->service, push->def->method, asked->tenants[0],
+                asked->names ? "/" : "", asked->names ? asked->names[0] : "", (long long)asked->versions[0], err->text);
+}
+
 enum hd_status hd_push_answered(struct hd_ctx *cx, struct hd_push *push, const struct hd_item *items, size_t n) {
-    bool taken = false;
+    const struct hd_item *item = &items[n - 1]; // one question, one answer
 
     if (!push->given_up_mono_ms)
         return HD_OK; // given up before; it is asked again
-    for (size_t i = 0; i < n; i++)
-        taken |= items[i].msg != NULL;
-    if (taken) {
+    if (item->msg) {
         HD_TRY(push->def->confirm(cx, &push->asked));
         hd_metric_add(push->def->confirmed, (int64_t)push->asked.n);
         hd_service_kick(push->service, push->def->timer); // there may be more
     } else {
-        hd_metric_add(push->def->failed, 1);
-        push->skip += push->one_by_one;
-        push->one_by_one = true;
+        failed(push, &item->err);
     }
     // If the transaction fails the rows stay unconfirmed and are asked about again.
     push->given_up_mono_ms = 0;

@@ -2,8 +2,8 @@
 //
 // The rows say in a column of theirs whether they are confirmed. A timer (kicked after a change) loads those that are not and
 // asks; the answer confirms exactly what was asked, which is why only one question is under way at a time. No answer, an
-// error, a crash: the rows are still unconfirmed, and the timer asks again. After a question that failed rows are asked about
-// one by one, so that one that is refused does not hold up those behind it.
+// error, a crash: the rows are still unconfirmed, and the timer asks again. After a refusal rows are asked about one by
+// one, so that one that is wrong does not hold up those behind it.
 #ifndef HD_SERVICE_PUSH_H
 #define HD_SERVICE_PUSH_H
 
@@ -33,8 +33,8 @@ struct hd_push {
     struct hd_arena arena;      // of `asked`
     struct hd_push_keys asked;
     int64_t given_up_mono_ms; // 0: nothing is asked
-    bool one_by_one;          // since a question failed, until all rows have had their turn
-    unsigned skip;            // rows that failed alone
+    bool one_by_one;          // since a refusal, until all rows have had their turn
+    unsigned skip;            // rows that were refused alone
 };
 
 void hd_push_init(struct hd_push *push, const struct hd_push_def *def, struct hd_service *service);
