@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -158,6 +159,17 @@ static bool postgres_ready(struct dev *dev) {
     if (file)
         fclose(file);
     return ready;
+}
+
+// A file of a process id that has come again would say that a server is ready which is not.
+static void forget_ports(struct dev *dev) {
+    glob_t found;
+
+    if (glob(dev_path(dev, "nats/nats-server_*.ports"), 0, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        unlink(found.gl_pathv[i]);
+    globfree(&found);
 }
 
 static bool nats_ready(struct dev *dev) {
@@ -318,6 +330,7 @@ static enum hd_status begin(struct dev *dev) {
     cli->server = hd_arena_printf(&cli->arena, "http://127.0.0.1:%d", dev->http_port);
     HD_TRY(cli_token_read(cli, dev_path(dev, "secrets/admin-token")));
     inotify_add_watch(dev->watch_fd, dev_path(dev, "nats"), IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO);
+    forget_ports(dev);
     start_phase(dev, DEV_NATS);
     if (dev_exists(dev_path(dev, "pg"))) {
         start_postgres(dev);
