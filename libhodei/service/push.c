@@ -2,6 +2,8 @@
 
 // A question that was dropped with its transaction gets no answer; after the timeout and this long it is given up.
 #define GRACE_MS 1000
+// So many refused rows are passed at once to reach those behind them; beyond that one each time the timer runs.
+#define REFUSED_AT_ONCE 16
 
 void hd_push_init(struct hd_push *push, const struct hd_push_def *def, struct hd_service *service) {
     *push = (struct hd_push){.def = def, .service = service};
@@ -62,6 +64,8 @@ static void failed(struct hd_push *push, const struct hd_err *err) {
         return;
     push->skip += push->one_by_one;
     push->one_by_one = true;
+    if (push->skip < REFUSED_AT_ONCE)
+        hd_service_kick(push->service, push->def->timer);
     if (asked->n == 1)
         hd_warn("%s.%s refuses %s%s%s version %lld: %s", push->def->service, push->def->method, asked->tenants[0],
                 asked->names ? "/" : "", asked->names ? asked->names[0] : "", (long long)asked->versions[0], err->text);
