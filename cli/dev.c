@@ -199,13 +199,14 @@ static bool answers(struct dev *dev) {
 }
 
 static void print_address(struct dev *dev) {
-    printf("\n  address  http://127.0.0.1:%d\n  token    %s/secrets/admin-token\n  logs     %s/log/\n\n",
-           dev->http_port, dev->data, dev->data);
-    printf("In another terminal:\n\n  export HODEI_SERVER=http://127.0.0.1:%d HODEI_TOKEN=$(cat "
-           "'%s/secrets/admin-token')\n",
-           dev->http_port, dev->data);
-    printf("  %s/hodei pipeline apply hodei.yml\n  %s/hodei run start NAME --watch --logs\n  %s/hodei worker list\n\n",
-           dev->bin, dev->bin, dev->bin);
+    const char *token = dev_path(dev, "secrets/admin-token"), *logs = dev_path(dev, "log/");
+    const char *hodei = hd_arena_printf(&dev->cli->arena, "%s/hodei", dev->bin);
+
+    printf("\n  address  http://127.0.0.1:%d\n  token    %s\n  logs     %s\n\n", dev->http_port, token, logs);
+    printf("In another terminal:\n\n  export HODEI_SERVER=http://127.0.0.1:%d HODEI_TOKEN=$(cat %s)\n", dev->http_port,
+           dev_shell_word(dev, token));
+    printf("  %s pipeline apply hodei.yml\n  %s run start NAME --watch --logs\n  %s worker list\n\n", hodei, hodei,
+           hodei);
     fflush(stdout);
 }
 

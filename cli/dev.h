@@ -52,6 +52,7 @@ enum hd_status dev_folders(struct dev *dev) HD_MUST_USE; // makes them, takes th
 enum hd_status dev_write(struct dev *dev, const char *path, mode_t mode, const struct hd_buf *text) HD_MUST_USE;
 enum hd_status dev_describe(struct dev *dev) HD_MUST_USE; // dev.json and env
 bool dev_exists(const char *path);
+const char *dev_shell_word(struct dev *dev, const char *text); // quoted
 
 // dev_find.c: what the machine has.
 enum hd_status dev_find(struct dev *dev) HD_MUST_USE;  // programs, user of PostgreSQL, socket folder

@@ -120,6 +120,17 @@ enum hd_status dev_folders(struct dev *dev) {
     return make_secret(dev, "secrets/nats-agent", "");
 }
 
+// A word of a shell, whatever is in it.
+const char *dev_shell_word(struct dev *dev, const char *text) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+
+    hd_buf_addc(&out, '\'');
+    for (; *text; text++)
+        hd_buf_addf(&out, *text == '\'' ? "'\\''" : "%c", *text);
+    hd_buf_addc(&out, '\'');
+    return hd_arena_strdup(&dev->cli->arena, out.data);
+}
+
 static void member(struct hd_buf *out, const char *before, const char *key, const char *text) {
     hd_buf_addf(out, "%s\"%s\": ", before, key);
     hd_json_add_string(out, text, strlen(text));
@@ -154,7 +165,7 @@ enum hd_status dev_describe(struct dev *dev) {
     member(&json, ",\n  ", "postgres_socket_dir", dev->socket_dir);
     member(&json, ",\n  ", "postgres_user", dev->pg_user ? dev->pg_user : "");
     describe_procs(dev, &json);
-    hd_buf_addf(&env, "export HODEI_SERVER=%s HODEI_TOKEN_FILE='%s'\n", server, token);
+    hd_buf_addf(&env, "export HODEI_SERVER=%s HODEI_TOKEN_FILE=%s\n", server, dev_shell_word(dev, token));
     HD_TRY(dev_write(dev, dev_path(dev, "env"), 0600, &env));
     return dev_write(dev, dev_path(dev, "dev.json"), 0600, &json);
 }

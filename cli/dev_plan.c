@@ -65,9 +65,21 @@ static struct dev_proc *add(struct dev *dev, enum dev_phase phase, const char *n
     return proc;
 }
 
+// An element of a list of folders in PostgreSQL's settings.
+static const char *pg_quoted(struct dev *dev, const char *path) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+
+    hd_buf_addc(&out, '"');
+    for (; *path; path++)
+        hd_buf_addf(&out, *path == '"' ? "\"\"" : "%c", *path);
+    hd_buf_addc(&out, '"');
+    return hd_arena_strdup(&dev->cli->arena, out.data);
+}
+
 static void plan_postgres(struct dev *dev) {
     struct dev_proc *proc = add(dev, DEV_POSTGRES, "postgres");
-    const char *sockets = hd_arena_printf(&dev->cli->arena, "unix_socket_directories=%s", dev->socket_dir);
+    const char *sockets =
+        hd_arena_printf(&dev->cli->arena, "unix_socket_directories=%s", pg_quoted(dev, dev->socket_dir));
 
     proc->argv = as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
                                        dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
