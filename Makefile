@@ -115,3 +115,76 @@ $(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# --- integration, simulator, fuzz: programs that link everything -----------------------------------------------------------
+LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
+
+# --- targets for people ----------------------------------------------------------------------------------------------------
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: deps deps-test
+deps: ## installs what building and running need (Debian packages)
+	@sh tests/tools/deps.sh run
+deps-test: ## installs what the tests and lint need besides
+	@sh tests/tools/deps.sh run test
+
+.PHONY: demo
+demo: ## installs what is missing, builds, runs the project's own pipeline and shows the result
+	@sh tests/tools/deps.sh run test
+	@$(MAKE) --no-print-directory all
+	@sh cli/demo.sh
+
+.PHONY: check test test-long sim fuzz lint bench
+check: ## unit tests with ASan and UBSan (seconds)
+	@$(MAKE) --no-print-directory SAN=1 check-san
+.PHONY: check-san
+check-san: $(UNIT) $(B)/hodei-shim
+	@bash tests/tools/run.sh $(UNIT)
+
+test: ## installs what is missing and runs the tests (15 minutes at most)
+	@sh tests/tools/deps.sh run test
+	@$(MAKE) --no-print-directory all integration $(B)/sim
+	@$(MAKE) --no-print-directory SAN=1 unit-san
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" $(INTEGRATION) tests/lint/schemas.sh "python3 tests/integration/platform.py"
+.PHONY: unit-san
+unit-san: $(UNIT) $(B)/hodei-shim
+
+test-long: ## fuzzing, simulation, faults (40 minutes at most)
+	@sh tests/tools/deps.sh run test
+	@$(MAKE) --no-print-directory all $(B)/sim fuzzers
+	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "bash tests/fuzz/run.sh $(B)/fuzz 60" "python3 tests/integration/faults.py"
+
+lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
+	@$(MAKE) --no-print-directory all
+	@bash tests/lint/lint.sh
+
+bench: all $(B)/bench-load ## measures the platform; writes build/bench/bench.json
+	@python3 tests/bench/bench.py
+
+.PHONY: release
+release: ## stripped binaries in build/release, with their sizes
+	@$(MAKE) --no-print-directory all
+	@mkdir -p $(BUILD)/release
+	@for b in $(notdir $(BINS)); do strip -o $(BUILD)/release/$$b $(B)/$$b; done
+	@cd $(BUILD)/release && stat -c '%10s  %n' $(notdir $(BINS))
+
+.PHONY: install
+install: release ## installs to $(DESTDIR)$(PREFIX)
+	@install -d $(DESTDIR)$(PREFIX)/bin
+	@install -m 755 $(addprefix $(BUILD)/release/,$(notdir $(BINS))) $(DESTDIR)$(PREFIX)/bin
+
+.PHONY: clean format
+format: ## formats every C file
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+clean: ## removes build/
+	@rm -rf $(BUILD)
+
+FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
+FUZZ_SRC := $(BASE_C) services/pipelines/yaml.c services/pipelines/compile.c $(wildcard services/pipelines/graph.c)
+.PHONY: fuzzers fuzz
+fuzzers: $(FUZZERS)
+fuzz: $(FUZZERS) ## each fuzzer for a minute
+	@bash tests/fuzz/run.sh $(B)/fuzz 60

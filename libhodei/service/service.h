@@ -27,8 +27,9 @@ struct hd_item {
     const char *trace;
     int64_t deadline_mono_ms;    // of a request
     int64_t wait_until_mono_ms;  // set by the first hd_item_park; 0 before
-    struct hd_err err;           // err.status not HD_OK: this item failed, the others go on
+    struct hd_err err;           // err.status not HD_OK: this item failed, the others go on; of a failed answer: why
     bool parked;
+    bool no_parking;             // set by the runner: too many are parked
 };
 
 // Handles n items (n >= 1) of one row. HD_OK with some items failed by hd_item_fail is the usual way to refuse; anything else
@@ -150,5 +151,7 @@ struct hd_service_env {
 struct hd_service *hd_service_new(const struct hd_service_def *def, const struct hd_service_env *env, void *self);
 void hd_service_free(struct hd_service *service);
 bool hd_service_turn(struct hd_service *service, struct hd_now now); // one turn; true when it did something
+// A database with the service's statements and migrations and those of hd_tx_pg; for env.db.
+struct hd_db *hd_service_db_new(const struct hd_service_def *def, const char *conninfo);
 
 #endif

@@ -7,6 +7,8 @@
 #include "service/service.h"
 #include "services/auth/token.h"
 
+extern const struct hd_service_def auth_def; // service.c
+
 struct auth {
     bool has_admin; // an admin token is configured
     uint8_t admin_sha256[AUTH_SHA256_BYTES];
@@ -31,8 +33,8 @@ struct auth_token {
     int64_t last_used_at_ms; // 0: never
     uint8_t sha256[AUTH_SHA256_BYTES];
 };
-extern const struct hd_sql auth_sql[];
-extern const size_t auth_sql_len;
+#define AUTH_SQL_COUNT 3
+extern const struct hd_sql auth_sql[AUTH_SQL_COUNT];
 // In the order of the hashes' bytes.
 enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct auth_token **ret,
                                size_t *ret_n) HD_MUST_USE;

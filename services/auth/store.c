@@ -2,7 +2,7 @@
 
 enum { FIND, TOUCH, ADD };
 
-const struct hd_sql auth_sql[] = {
+const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
     [FIND] = {"auth_find", "SELECT sha256, subject, tenant, array_to_string(permissions, ' '), expires_at_ms,"
                            " last_used_at_ms FROM tokens WHERE sha256 = ANY ($1::bytea[]) ORDER BY sha256"},
     [TOUCH] = {"auth_touch",
@@ -11,7 +11,6 @@ const struct hd_sql auth_sql[] = {
     [ADD] = {"auth_add", "INSERT INTO tokens (sha256, subject, tenant, permissions, created_at_ms)"
                          " VALUES ($1::bytea, $2::text, $3::text, $4::text[], $5::bigint) ON CONFLICT DO NOTHING"},
 };
-const size_t auth_sql_len = sizeof(auth_sql) / sizeof(auth_sql[0]);
 
 enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct auth_token **ret,
                                size_t *ret_n) {

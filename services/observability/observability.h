@@ -9,6 +9,8 @@
 #include "services/observability/frames.h"
 #include "services/observability/parse.h"
 
+extern const struct hd_service_def obs_def; // service.c
+
 struct observability {
     struct hd_service *service; // borrowed
     int64_t retention_ms;
@@ -64,8 +66,8 @@ struct obs_row { // of log_chunks
     const char *job;
     struct hd_bytes frames;
 };
-extern const struct hd_sql obs_sql[];
-extern const size_t obs_sql_len;
+#define OBS_SQL_COUNT 17
+extern const struct hd_sql obs_sql[OBS_SQL_COUNT];
 // Locks the rows, which must be in the order of their ids without doubles; makes those that are not there with the tenant given.
 enum hd_status obs_lock_runs(struct hd_ctx *cx, struct obs_run *runs, size_t n) HD_MUST_USE;
 // Fills in next_frame, and adds what waits to the pieces, without its content. Ordered by (run, job_index, id), no doubles.

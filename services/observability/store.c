@@ -23,7 +23,7 @@ enum {
 #define KEYS "unnest($1::uuid[], $2::int4[], $3::uuid[])"
 
 // clang-format off
-const struct hd_sql obs_sql[] = {
+const struct hd_sql obs_sql[OBS_SQL_COUNT] = {
     [LOCK_RUNS] = {"obs_lock_runs",
         "SELECT run, tenant, last_seq FROM log_runs WHERE run = ANY ($1::uuid[]) ORDER BY run FOR UPDATE"},
     [ADD_RUNS] = {"obs_add_runs",
@@ -86,7 +86,6 @@ const struct hd_sql obs_sql[] = {
         " LIMIT 10000))"},
 };
 // clang-format on
-const size_t obs_sql_len = sizeof(obs_sql) / sizeof(obs_sql[0]);
 
 // --- runs -----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@
 #include "services/worker-registry/liveness.h"
 #include "services/worker-registry/machine.h"
 
+extern const struct hd_service_def registry_def; // service.c
+
 #define REGISTRY_SHA256_BYTES 32
 #define REGISTRY_STREAMS_MAX 32 // work streams made after one commit
 
@@ -110,8 +112,8 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
 enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker **ret) HD_MUST_USE;
 
 // store.c
-extern const struct hd_sql registry_sql[];
-extern const size_t registry_sql_len;
+#define REGISTRY_SQL_COUNT 16
+extern const struct hd_sql registry_sql[REGISTRY_SQL_COUNT];
 // Locks the rows of these names (doubles are folded); has an entry for each.
 enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) HD_MUST_USE;
 enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) HD_MUST_USE;

@@ -23,7 +23,7 @@ enum {
     "name, session, state, pool, profile, joined_at_ms, heartbeat_at_ms, beats, running, stream_ready"
 
 // Rows are locked in the order of their names, and the fleet's row after them.
-const struct hd_sql registry_sql[] = {
+const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
     [LOAD] = {"registry_load",
               "SELECT " WORKER_COLUMNS " FROM workers WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE"},
     [BEATS] = {"registry_beats", "UPDATE workers w SET state = u.state, heartbeat_at_ms = u.heartbeat, beats = u.beats,"
@@ -71,7 +71,6 @@ const struct hd_sql registry_sql[] = {
               " ORDER BY w2.name FOR UPDATE OF w2) l WHERE w.name = l.name"},
     [TOKENS] = {"registry_tokens", "SELECT sha256 FROM join_tokens WHERE sha256 = ANY ($1::bytea[])"},
 };
-const size_t registry_sql_len = sizeof(registry_sql) / sizeof(registry_sql[0]);
 
 static void read_worker(const struct hd_rows *rows, size_t row, struct worker *ret) {
     ret->name = hd_row_text(rows, row, 0);

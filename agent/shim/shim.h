@@ -1,0 +1,162 @@
+// The shim: the parent of a worker's jobs. One thread, one loop; it outlives the agent that started it.
+//
+// It spawns the steps of each job in order, keeps pipes, deadlines, spool files and exit statuses, and says what becomes of
+// them to the one agent that is connected. All memory of a job is its struct; the job's specification lives in the arena of
+// the message that brought it, shared by the jobs of that message and dropped at the end of the last of them.
+//
+//   WAITING → RUNNING ⇄ DRAINING → SWEEPING → ENDED → forgotten
+//
+// RUNNING: the step's process lives. DRAINING: it has ended and stays unreaped, so that its process group stays ours, until its
+// pipes are at their end or time is up. SWEEPING: descendants that left the group are killed. Then the next step, or the end.
+#ifndef HD_AGENT_SHIM_SHIM_H
+#define HD_AGENT_SHIM_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/uuid.h"
+#include "hodei/v1/shim.pb-c.h"
+
+#define SHIM_MAX_JOBS 8192                 // records, ended ones included; their states fit into one hello
+#define SHIM_FRAME_DATA (32u << 10)        // of one LogFrame
+#define SHIM_SPOOL_AHEAD (16u << 20)       // bytes of log that may wait for acknowledgement before a job is not read from
+#define SHIM_LINGER_MS 250                 // what outlives its step may write that long before it is killed
+#define SHIM_DRAIN_MS 2000                 // what left the group may hold the pipes that long after that
+#define SHIM_IDLE_MS 60000                 // with no agent and no job the shim ends
+#define SHIM_NEVER INT64_MAX
+
+// Something in the epoll set; the first member of what it stands for.
+struct source {
+    void (*ready)(struct source *source, uint32_t events);
+    int fd; // -1: closed; late events are ignored
+};
+
+// In a spool file, before each frame's data. Written by the shim and read by the agent on the same machine.
+struct spool_header {
+    uint8_t stream;
+    uint8_t zero[3];
+    uint32_t len;
+    int64_t at_ms;
+};
+
+enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_DRAINING, PHASE_SWEEPING, PHASE_ENDED };
+enum stop { STOP_NONE, STOP_TIMEOUT, STOP_CANCEL, STOP_SPOOL };
+
+struct batch { // the message that a job came with
+    struct hd_arena arena;
+    unsigned refs;
+};
+
+struct job_pipe {
+    struct source source;
+    struct job *job;
+    uint8_t stream; // of LogFrame
+    bool paused;
+};
+
+struct job_list {
+    struct job *head, *tail;
+};
+
+struct job {
+    struct shim *shim;
+    struct job *next, *prev; // in shim->waiting or shim->active, by phase
+    struct job *next_finishing;
+    struct job *next_dirty;
+    struct hd_uuid id;
+    char attempt[HD_UUID_TEXT];
+    struct batch *batch; // NULL once it has ended
+    const Hodei__V1__ShimJob *spec;
+    char *workspace, *spool;
+
+    enum phase phase;
+    bool dirty, finishing, forget;
+    size_t step;
+    pid_t pid; // of the step, 0: none; also its process group
+    struct job_pipe out[2];
+    enum stop stop;
+    bool killed;
+    int64_t deadline_ms, step_deadline_ms, kill_ms, drain_ms; // monotonic; SHIM_NEVER: none
+
+    int spool_fd;
+    uint64_t log_frames, log_bytes, acked_frame, acked_byte, punched_byte;
+
+    Hodei__V1__AttemptState state; // at the end
+    Hodei__V1__Cause cause;
+    int exit_code, signal;
+    char *message;
+    int64_t started_at_ms, ended_at_ms;
+    int64_t user_us, system_us, max_rss_bytes;
+};
+
+struct shim {
+    struct source listener, signals, conn; // conn.fd -1: no agent
+    int epoll_fd, null_fd;
+    struct hd_buf in, out;
+    bool conn_wants_out;
+    struct hd_now now;
+    struct hd_arena scratch; // of the turn
+    struct hd_map jobs;      // by attempt
+    struct hd_map pids;      // leaders of running and draining steps
+    struct job_list waiting, active;
+    struct job *finishing, *dirty; // lists, taken at the end of the turn
+    struct job *dead;              // to free at the end of the turn, since its events may still be in the batch; by `next`
+    struct hd_buf trash;           // workspaces to remove, NUL-separated
+    int64_t idle_since_ms;
+    bool reap, sweep, shutdown;
+    uint8_t frame[sizeof(struct spool_header) + SHIM_FRAME_DATA];
+};
+
+// shim.c: the loop.
+enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, struct hd_err *err) HD_MUST_USE;
+void shim_release(struct shim *shim);
+void shim_run(struct shim *shim);
+enum hd_status shim_watch(struct shim *shim, struct source *source, int fd, uint32_t events) HD_MUST_USE;
+
+// wire.c: the agent's connection.
+void wire_accept(struct source *source, uint32_t events);
+void wire_ready(struct source *source, uint32_t events);
+void wire_announce(struct shim *shim); // what changed, if an agent listens and has room
+void wire_close(struct shim *shim);
+
+// job.c: the life of a job.
+struct job *shim_job(const struct shim *shim, const char *attempt);
+void shim_take(struct shim *shim, struct batch *batch, const Hodei__V1__ShimJob *spec);
+void shim_start_waiting(struct shim *shim, unsigned most);
+void shim_deadlines(struct shim *shim);       // carries out what is due
+int64_t shim_next_deadline(struct shim *shim); // monotonic
+void job_stop(struct job *job, enum stop why);
+void job_exited(struct job *job); // the step's process has ended and is not reaped
+void job_drained(struct job *job); // a pipe came to its end
+void job_finish(struct job *job); // after the sweep
+void job_forget(struct job *job);
+void job_dirty(struct job *job);
+
+// spawn.c: one process.
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) HD_MUST_USE;
+
+// spool.c: output.
+void pipe_ready(struct source *source, uint32_t events);
+bool pipe_read(struct job_pipe *pipe, unsigned frames); // true: more may be there
+void pipe_close(struct job_pipe *pipe);
+enum hd_status spool_add(struct job *job, uint8_t stream, const void *data, size_t len) HD_MUST_USE;
+void spool_say(struct job *job, const char *fmt, ...) HD_PRINTF(2, 3); // a line of the platform's own
+void spool_acked(struct job *job, uint64_t frame, uint64_t byte);
+void spool_close(struct job *job);
+
+// tree.c: processes that belong to a job.
+void tree_signal(pid_t leader, int signal); // its group and all its descendants
+void tree_reap(struct shim *shim);
+void tree_sweep(struct shim *shim); // ends the jobs in shim->finishing whose stray descendants are gone
+
+// remove.c: workspaces.
+enum hd_status workspace_make(const char *path, struct hd_err *err) HD_MUST_USE;
+bool remove_some(const char *path, unsigned entries); // true: there is more to remove. Never follows links.
+void trash_add(struct shim *shim, const char *path);
+void trash_some(struct shim *shim, unsigned entries);
+
+#endif
