@@ -1,6 +1,7 @@
 #include "services/auth/auth.h"
 
-enum { FIND, TOUCH, ADD };
+enum { FIND, TOUCH, ADD, SQL_COUNT };
+_Static_assert(SQL_COUNT == AUTH_SQL_COUNT, "the header says how many");
 
 const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
     [FIND] = {"auth_find", "SELECT sha256, subject, tenant, array_to_string(permissions, ' '), expires_at_ms,"

@@ -17,8 +17,10 @@ enum {
     NOTE_EVENTS,
     ADD_STATS,
     READ_STATS,
-    FORGET_EVENTS
+    FORGET_EVENTS,
+    SQL_COUNT
 };
+_Static_assert(SQL_COUNT == OBS_SQL_COUNT, "the header says how many");
 
 #define KEYS "unnest($1::uuid[], $2::int4[], $3::uuid[])"
 

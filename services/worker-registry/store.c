@@ -16,8 +16,10 @@ enum {
     TOLD,
     DUE,
     MADE,
-    TOKENS
+    TOKENS,
+    SQL_COUNT
 };
+_Static_assert(SQL_COUNT == REGISTRY_SQL_COUNT, "the header says how many");
 
 #define WORKER_COLUMNS                                                                                                 \
     "name, session, state, pool, profile, joined_at_ms, heartbeat_at_ms, beats, running, stream_ready"
