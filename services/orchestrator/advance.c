@@ -91,9 +91,8 @@ bool orc_attempt_event_of(int state, enum orc_attempt_event *ret) {
         int state;
         enum orc_attempt_event event;
     } rows[] = {
-        {ATT(RUNNING), ORC_ATTEMPT_START},      {ATT(SUCCEEDED), ORC_ATTEMPT_SUCCEED},
-        {ATT(FAILED), ORC_ATTEMPT_FAIL},        {ATT(CANCELLED), ORC_ATTEMPT_STOP},
-        {ATT(TIMED_OUT), ORC_ATTEMPT_TIME_OUT}, {ATT(LOST), ORC_ATTEMPT_LOSE},
+        {ATT(RUNNING), ORC_ATTEMPT_START},  {ATT(SUCCEEDED), ORC_ATTEMPT_SUCCEED},  {ATT(FAILED), ORC_ATTEMPT_FAIL},
+        {ATT(CANCELLED), ORC_ATTEMPT_STOP}, {ATT(TIMED_OUT), ORC_ATTEMPT_TIME_OUT}, {ATT(LOST), ORC_ATTEMPT_LOSE},
         {ATT(REFUSED), ORC_ATTEMPT_REFUSE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -148,8 +147,9 @@ static void attempt_note(struct orc_attempt *attempt, const struct orc_attempt_n
 
 static enum orc_job_event job_event_of(enum orc_attempt_event event) {
     static const enum orc_job_event events[ORC_ATTEMPT_EVENTS] = {
-        [ORC_ATTEMPT_SUCCEED] = ORC_JOB_SUCCEED,   [ORC_ATTEMPT_FAIL] = ORC_JOB_FAIL, [ORC_ATTEMPT_STOP] = ORC_JOB_STOP,
-        [ORC_ATTEMPT_TIME_OUT] = ORC_JOB_TIME_OUT, [ORC_ATTEMPT_LOSE] = ORC_JOB_LOSE, [ORC_ATTEMPT_REFUSE] = ORC_JOB_REFUSE,
+        [ORC_ATTEMPT_SUCCEED] = ORC_JOB_SUCCEED, [ORC_ATTEMPT_FAIL] = ORC_JOB_FAIL,
+        [ORC_ATTEMPT_STOP] = ORC_JOB_STOP,       [ORC_ATTEMPT_TIME_OUT] = ORC_JOB_TIME_OUT,
+        [ORC_ATTEMPT_LOSE] = ORC_JOB_LOSE,       [ORC_ATTEMPT_REFUSE] = ORC_JOB_REFUSE,
     };
     return events[event];
 }

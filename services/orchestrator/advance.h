@@ -58,6 +58,7 @@ bool orc_tenant_touched(const struct orc_job *job);
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance);
 
 // Everything that the code here relies on: indexes in range, edges known from both ends, no cycle, valid names.
-enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan, struct hd_err *err) HD_MUST_USE;
+enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan,
+                              struct hd_err *err) HD_MUST_USE;
 
 #endif

@@ -36,8 +36,8 @@ static bool is_of(const struct orc_attempt *attempt, const struct orc_news_item 
            (!*item->worker || strcmp(item->worker, attempt->worker) == 0);
 }
 
-enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct orc_news_item *items,
-                              size_t n, bool *ret_final) {
+enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                              const struct orc_news_item *items, size_t n, bool *ret_final) {
     struct orc_chance chance = orc_chance(cx);
     for (size_t i = 0; i < n; i++) {
         struct orc_attempt *attempt = orc_ws_attempt(ws, items[i].attempt);

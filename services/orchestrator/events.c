@@ -34,10 +34,8 @@ static struct event *event_for(struct hd_ctx *cx, struct event **list, const cha
     if (event)
         return event;
     event = HD_NEW(cx->arena, struct event);
-    *event = (struct event){.next = *list,
-                            .tenant = tenant,
-                            .runs = HODEI__V1__RUNS_CHANGED__INIT,
-                            .jobs = HODEI__V1__JOBS_ENDED__INIT};
+    *event = (struct event){
+        .next = *list, .tenant = tenant, .runs = HODEI__V1__RUNS_CHANGED__INIT, .jobs = HODEI__V1__JOBS_ENDED__INIT};
     return *list = event;
 }
 
@@ -82,7 +80,8 @@ void orc_events(struct hd_ctx *cx, const struct orc_ws *ws) {
         const struct orc_run *run = ws->runs.items[i];
         if (run->locked && !run->duplicate && run->state != run->was) {
             add_run(cx, &list, run);
-            orc_count(run->was == 0 ? ORC_M_RUNS_STARTED : ORC_M_RUNS_ENDED, run->was == 0 || orc_run_ended(run->state));
+            orc_count(run->was == 0 ? ORC_M_RUNS_STARTED : ORC_M_RUNS_ENDED,
+                      run->was == 0 || orc_run_ended(run->state));
         }
     }
     for (size_t i = 0; i < ws->jobs.n; i++)

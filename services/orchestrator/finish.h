@@ -16,7 +16,8 @@ struct orc_out {
 };
 
 // Settles runs and tenant counters, admits, saves, publishes.
-enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_out *out) HD_MUST_USE;
+enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                          struct orc_out *out) HD_MUST_USE;
 
 struct orc_chance orc_chance(struct hd_ctx *cx);
 
@@ -51,7 +52,7 @@ struct orc_news_item {
 enum hd_status orc_load_attempts(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
                                  const struct orc_attempt_ref *refs, size_t n) HD_MUST_USE;
 // Applies news in the given order, and what follows from it in the graphs. ret_final[i]: nothing more is wanted of that attempt.
-enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct orc_news_item *items,
-                              size_t n, bool *ret_final) HD_MUST_USE;
+enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                              const struct orc_news_item *items, size_t n, bool *ret_final) HD_MUST_USE;
 
 #endif

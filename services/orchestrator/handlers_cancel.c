@@ -23,7 +23,8 @@ struct cancel {
 };
 
 // Loads all that is open in the runs, and the attempts that must be told.
-static enum hd_status load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids, size_t n) {
+static enum hd_status load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids,
+                                size_t n) {
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_load_open, ws, ids, n));
     struct hd_uuid *attempts = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct hd_uuid);
@@ -34,8 +35,8 @@ static enum hd_status load_open(struct hd_ctx *cx, struct orchestrator *orc, str
     return n_attempts ? ORC_DO(cx, orc, attempts_load, ws, attempts, n_attempts) : HD_OK;
 }
 
-static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct cancel *cancels,
-                                 struct hd_item *items, size_t n) {
+static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                 const struct cancel *cancels, struct hd_item *items, size_t n) {
     struct orc_chance chance = orc_chance(cx);
     struct hd_uuid *open = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     size_t n_open = 0;
@@ -70,7 +71,8 @@ enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *ite
     orc_versions_trim(&orc->versions);
     for (size_t i = 0; i < n; i++) {
         const char *tenant = orc_item_tenant(&items[i]);
-        if (tenant && orc_item_id(&items[i], "id", ((const Hodei__V1__CancelRunRequest *)items[i].msg)->id, &cancels[i].id)) {
+        if (tenant &&
+            orc_item_id(&items[i], "id", ((const Hodei__V1__CancelRunRequest *)items[i].msg)->id, &cancels[i].id)) {
             cancels[i].tenant = tenant;
             ids[n_ids++] = cancels[i].id;
         }
@@ -80,6 +82,7 @@ enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *ite
     HD_TRY(cancel_all(cx, orc, &ws, cancels, items, n));
     for (size_t i = 0; i < n; i++)
         if (items[i].err.status == HD_OK)
-            ((Hodei__V1__CancelRunReply *)items[i].reply)->state = (Hodei__V1__RunState)orc_ws_run(&ws, cancels[i].id)->state;
+            ((Hodei__V1__CancelRunReply *)items[i].reply)->state =
+                (Hodei__V1__RunState)orc_ws_run(&ws, cancels[i].id)->state;
     return HD_OK;
 }

@@ -40,7 +40,8 @@ static const char *grant_wrong(const Hodei__V1__Grant *grant) {
 }
 
 // A grant that comes late, after its successor, has no effect.
-static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, Hodei__V1__Grant *const *grants, size_t n) {
+static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, Hodei__V1__Grant *const *grants,
+                                  size_t n) {
     struct orc_ws ws;
     struct orc_out out = {0};
     const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
@@ -70,7 +71,8 @@ enum hd_status orc_put_grants(struct hd_ctx *cx, void *self, struct hd_item *ite
         for (size_t k = 0; k < request->n_grants; k++) {
             const char *wrong = grant_wrong(request->grants[k]);
             if (wrong) {
-                hd_item_fail(&items[i], HD_INVALID, "grant of tenant %s: %s is not valid", request->grants[k]->tenant, wrong);
+                hd_item_fail(&items[i], HD_INVALID, "grant of tenant %s: %s is not valid", request->grants[k]->tenant,
+                             wrong);
                 hd_err_field(&items[i].err, "grants[%zu].%s", k, wrong);
                 n_grants = before;
                 break;

@@ -40,8 +40,8 @@ static bool leads(const struct orc_lease *leases, size_t n, const Hodei__V1__Pla
 
 // The placements of those that lead. One that no longer does has lost its memory of them with its lease: the new leader must not
 // hear of keys that it may be placing itself.
-static size_t collect(struct hd_ctx *cx, struct hd_item *items, size_t n, const struct orc_lease *leases, size_t n_leases,
-                      struct placed **ret) {
+static size_t collect(struct hd_ctx *cx, struct hd_item *items, size_t n, const struct orc_lease *leases,
+                      size_t n_leases, struct placed **ret) {
     struct placed *all = NULL;
     size_t count = 0, cap = 0;
     for (size_t i = 0; i < n; i++) {
@@ -65,8 +65,8 @@ static size_t collect(struct hd_ctx *cx, struct hd_item *items, size_t n, const 
     return count;
 }
 
-static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct placed *all, size_t n,
-                           struct hd_uuid *lost, size_t *n_lost) {
+static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct placed *all,
+                           size_t n, struct hd_uuid *lost, size_t *n_lost) {
     struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     struct orc_job_ref *refs = HD_NEW_ARRAY(cx->arena, n, struct orc_job_ref);
     size_t count = 0;
@@ -94,8 +94,8 @@ static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct o
 }
 
 // True when it is accepted now, or was before.
-static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *placed, const struct hd_uuid *lost, size_t n_lost,
-                   bool *ret_before) {
+static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *placed, const struct hd_uuid *lost,
+                   size_t n_lost, bool *ret_before) {
     struct orc_chance chance = orc_chance(cx);
     struct orc_job *job = placed->valid ? orc_ws_job(ws, placed->ref.run, placed->ref.idx) : NULL;
     *ret_before = false;
@@ -103,7 +103,8 @@ static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *pl
         return false;
     if (orc_job_live(job->state)) {
         const struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);
-        *ret_before = attempt && strcmp(attempt->worker, placed->worker) == 0 && hd_uuid_eq(attempt->session, placed->session);
+        *ret_before =
+            attempt && strcmp(attempt->worker, placed->worker) == 0 && hd_uuid_eq(attempt->session, placed->session);
         return *ret_before;
     }
     for (size_t i = 0; i < n_lost; i++)

@@ -45,8 +45,8 @@ static uint64_t *sorted(struct hd_ctx *cx, const uint64_t *keys, size_t n) {
 }
 
 // Offers these entries; what is no longer READY under its key by now is left out.
-static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out, struct orc_pool_entry *const *entries,
-                            size_t n) {
+static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out,
+                            struct orc_pool_entry *const *entries, size_t n) {
     struct orc_ws ws;
     orc_ws_init(&ws, cx->arena);
     struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
@@ -84,8 +84,8 @@ static enum hd_status reset(struct hd_ctx *cx, struct orchestrator *orc, struct 
 }
 
 // Mends the difference between the leader's lists and the tables. What is younger than SETTLED_MS is left to the messages.
-static enum hd_status reconcile(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out, const struct pool *pool,
-                                const Hodei__V1__LeasePoolRequest *request) {
+static enum hd_status reconcile(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out,
+                                const struct pool *pool, const Hodei__V1__LeasePoolRequest *request) {
     const uint64_t *waiting = sorted(cx, request->waiting, request->n_waiting);
     const uint64_t *placed = sorted(cx, request->placed, request->n_placed);
     struct orc_pool_entry **missing = HD_NEW_ARRAY(cx->arena, pool->n, struct orc_pool_entry *);
@@ -97,7 +97,8 @@ static enum hd_status reconcile(struct hd_ctx *cx, struct orchestrator *orc, str
             continue;
         if (entry->state != READY && !contains(placed, request->n_placed, entry->key))
             orc_out_held(out, cx, pool->name, entry->key, entry->worker);
-        else if (entry->state == READY && n_missing < OFFER_AT_ONCE && !contains(waiting, request->n_waiting, entry->key))
+        else if (entry->state == READY && n_missing < OFFER_AT_ONCE &&
+                 !contains(waiting, request->n_waiting, entry->key))
             missing[n_missing++] = entry;
     }
     for (size_t i = 0; i < request->n_waiting && pool->whole; i++)

@@ -71,7 +71,8 @@ static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struc
 
 enum hd_status orc_get_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct orchestrator *orc = self;
-    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid), *wanted = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid),
+                   *wanted = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     size_t n_wanted = 0;
     struct orc_ws ws;
     orc_ws_init(&ws, cx->arena);

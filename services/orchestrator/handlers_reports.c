@@ -27,7 +27,8 @@ static const char *message_cut(struct hd_ctx *cx, const char *text) {
 
 static bool news_of(struct hd_ctx *cx, const Hodei__V1__AttemptReport *report, struct orc_news_item *item) {
     struct orc_attempt_news *news = &item->news;
-    if (!orc_attempt_event_of((int)report->state, &news->event) || hd_uuid_parse(report->attempt, &item->attempt) != HD_OK)
+    if (!orc_attempt_event_of((int)report->state, &news->event) ||
+        hd_uuid_parse(report->attempt, &item->attempt) != HD_OK)
         return false;
     news->started_ms = report->started_at_ms > 0 ? report->started_at_ms : 0;
     news->ended_ms = report->ended_at_ms > 0 ? report->ended_at_ms : 0;

@@ -201,7 +201,8 @@ enum hd_status orc_start_run(struct hd_ctx *cx, void *self, struct hd_item *item
     HD_TRY(answer_known(cx, orc, starts, n));
     HD_TRY(resolve(cx, orc, starts, n));
     HD_TRY(start_all(cx, orc, starts, n));
-    for (size_t i = 0; i < n; i++) // a key was taken when we inserted, and is gone now: nothing was written for this item
+    for (size_t i = 0; i < n;
+         i++) // a key was taken when we inserted, and is gone now: nothing was written for this item
         if (!starts[i].done && starts[i].item->err.status == HD_OK)
             hd_item_fail(starts[i].item, HD_UNAVAILABLE, "another request with this idempotency key is being handled");
     return HD_OK;

@@ -12,8 +12,8 @@
 #define CANCELLING HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING
 
 // --- lost attempts ------------------------------------------------------------------------------------------------------------
-static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n, int cause,
-                           const char *message, struct orc_out *out) {
+static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n,
+                           int cause, const char *message, struct orc_out *out) {
     struct orc_ws ws;
     orc_ws_init(&ws, cx->arena);
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
@@ -50,7 +50,8 @@ enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *
     size_t n_refs;
     HD_TRY(ORC_DO(cx, orc, sessions_lose, sessions, count));
     HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, count, &refs, &n_refs));
-    return n_refs ? lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &out) : HD_OK;
+    return n_refs ? lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &out)
+                  : HD_OK;
 }
 
 enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
@@ -116,13 +117,15 @@ static void collect(struct hd_ctx *cx, const Hodei__V1__ReconcileRequest *reques
 
 static const struct worker *worker_of(const struct holdings *all, const struct orc_attempt *attempt) {
     for (size_t i = 0; i < all->n_workers; i++)
-        if (hd_uuid_eq(all->workers[i].session, attempt->session) && strcmp(all->workers[i].by->worker, attempt->worker) == 0)
+        if (hd_uuid_eq(all->workers[i].session, attempt->session) &&
+            strcmp(all->workers[i].by->worker, attempt->worker) == 0)
             return &all->workers[i];
     return NULL;
 }
 
 // An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
-static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holdings *all, const struct orc_attempt *attempt) {
+static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holdings *all,
+                    const struct orc_attempt *attempt) {
     const struct held key = {.attempt = attempt->id};
     const struct worker *worker = worker_of(all, attempt);
     bool is_held = all->n_held && bsearch(&key, all->held, all->n_held, sizeof key, held_order);
@@ -144,8 +147,10 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holding
 // Held, but not live for this session: it stops, and nobody wants to hear of it. What ended a moment ago is being acknowledged.
 static void surplus(struct hd_ctx *cx, struct orc_out *out, const struct orc_ws *ws, const struct held *held) {
     const struct orc_attempt *attempt = orc_ws_attempt(ws, held->attempt);
-    bool ours = attempt && hd_uuid_eq(attempt->session, held->session) && strcmp(attempt->worker, held->by->worker) == 0;
-    if (ours && (!orc_attempt_ended(attempt->state) || attempt->changed_ms > held->by->received_at_ms - ASSIGN_AGAIN_MS))
+    bool ours =
+        attempt && hd_uuid_eq(attempt->session, held->session) && strcmp(attempt->worker, held->by->worker) == 0;
+    if (ours &&
+        (!orc_attempt_ended(attempt->state) || attempt->changed_ms > held->by->received_at_ms - ASSIGN_AGAIN_MS))
         return;
     orc_out_cancel(out, cx, held->by->worker, held->text, true);
 }
@@ -165,7 +170,8 @@ static enum hd_status look(struct hd_ctx *cx, struct orchestrator *orc, struct o
     if (n_ids)
         HD_TRY(ORC_DO(cx, orc, attempts_find, ids, n_ids, &named, &n_named));
     size_t n = n_live + n_named;
-    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid), *attempts = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid),
+                   *attempts = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     struct orc_job_ref *jobs = HD_NEW_ARRAY(cx->arena, n, struct orc_job_ref);
     for (size_t i = 0; i < n; i++) {
         const struct orc_attempt_ref *ref = i < n_live ? &live[i] : &named[i - n_live];
@@ -219,5 +225,6 @@ enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *item
         orc_out_flush(cx, &out);
         return HD_OK;
     }
-    return lose(cx, orc, lost, n_lost, HODEI__V1__CAUSE__CAUSE_STATE_LOST, "the worker no longer knows the attempt", &out);
+    return lose(cx, orc, lost, n_lost, HODEI__V1__CAUSE__CAUSE_STATE_LOST, "the worker no longer knows the attempt",
+                &out);
 }

@@ -38,9 +38,17 @@ static const struct orc_rule job_rules[] = {
     {JOB(CANCELLING), ORC_JOB_LOSE, JOB(CANCELLED), ORC_ALWAYS, "nobody is left to confirm"},
     {JOB(CANCELLING), ORC_JOB_REFUSE, JOB(CANCELLED), ORC_ALWAYS, "it never started"},
 };
-static const char *const job_events[] = {"needs met", "need unmet",        "admit",           "place",
-                                         "cancel",    "attempt succeeded", "attempt failed",  "attempt cancelled",
-                                         "attempt timed out", "attempt lost", "attempt refused"};
+static const char *const job_events[] = {"needs met",
+                                         "need unmet",
+                                         "admit",
+                                         "place",
+                                         "cancel",
+                                         "attempt succeeded",
+                                         "attempt failed",
+                                         "attempt cancelled",
+                                         "attempt timed out",
+                                         "attempt lost",
+                                         "attempt refused"};
 
 static const struct orc_rule attempt_rules[] = {
     {ATT(ASSIGNED), ORC_ATTEMPT_START, ATT(RUNNING), ORC_ALWAYS, ""},
@@ -64,13 +72,9 @@ const struct orc_machine orc_run_machine = {
     "run", run_rules, LEN(run_rules), &hodei__v1__run_state__descriptor, run_events, ORC_RUN_EVENTS, RUN(RUNNING)};
 const struct orc_machine orc_job_machine = {
     "job", job_rules, LEN(job_rules), &hodei__v1__job_state__descriptor, job_events, ORC_JOB_EVENTS, JOB(WAITING)};
-const struct orc_machine orc_attempt_machine = {"attempt",
-                                                attempt_rules,
-                                                LEN(attempt_rules),
-                                                &hodei__v1__attempt_state__descriptor,
-                                                attempt_events,
-                                                ORC_ATTEMPT_EVENTS,
-                                                ATT(ASSIGNED)};
+const struct orc_machine orc_attempt_machine = {
+    "attempt",      attempt_rules,      LEN(attempt_rules), &hodei__v1__attempt_state__descriptor,
+    attempt_events, ORC_ATTEMPT_EVENTS, ATT(ASSIGNED)};
 
 const struct orc_rule *orc_machine_next(const struct orc_machine *machine, int from, int event, unsigned facts) {
     for (size_t i = 0; i < machine->n; i++) {

@@ -54,9 +54,26 @@ struct orc_mem {
 
 // Before a change: remembers what is there.
 void mem_touch(struct orc_mem *mem, void *at, size_t size);
-#define MEM_TOUCH_ROW(mem, row) mem_touch((mem), (row), offsetof(__typeof__(*(row)), chain)) // the index is not a row's content
+#define MEM_TOUCH_ROW(mem, row)                                                                                        \
+    mem_touch((mem), (row), offsetof(__typeof__(*(row)), chain)) // the index is not a row's content
 void mem_undo_push(struct orc_mem *mem, enum mem_undo_kind kind, void *at);
 void mem_push(struct orc_mem *mem, struct mem_list *list, void *item);
 const char *mem_text(struct orc_mem *mem, const char *text); // lives as long as the twin
+
+static inline struct orc_attempt_ref mem_ref_of(const struct orc_attempt *attempt) {
+    return (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};
+}
+
+// store_mem_pool.c
+enum hd_status mem_attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
+                                      size_t *ret_n);
+enum hd_status mem_lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
+enum hd_status mem_leases_hold(ORC_CALL, struct orc_lease *inout, size_t n);
+enum hd_status mem_pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n);
+enum hd_status mem_sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n);
+enum hd_status mem_sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
+enum hd_status mem_sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n);
+enum hd_status mem_sessions_prune(ORC_CALL, int64_t before_ms);
+enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
 
 #endif

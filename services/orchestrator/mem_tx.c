@@ -147,8 +147,8 @@ static enum hd_status tx_outbox_stale(struct hd_ctx *cx, void *store, int64_t be
     return HD_OK;
 }
 
-static enum hd_status tx_dead_letter(struct hd_ctx *cx, void *store, const char *subject, const uint8_t *data, size_t len,
-                                     const struct hd_err *why) {
+static enum hd_status tx_dead_letter(struct hd_ctx *cx, void *store, const char *subject, const uint8_t *data,
+                                     size_t len, const struct hd_err *why) {
     struct orc_mem *mem = store;
     (void)cx, (void)data, (void)len;
     struct mem_dead *row = HD_NEW(&mem->arena, struct mem_dead);

@@ -62,7 +62,8 @@ enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledP
     for (size_t i = 0; i < plan->n_jobs; i++)
         HD_TRY(job_check(plan, i, err));
     if (!edges_right(arena, plan))
-        return hd_err_set(err, HD_INVALID, "compiled pipeline %s version %u: needs and dependents do not agree, or form a cycle",
+        return hd_err_set(err, HD_INVALID,
+                          "compiled pipeline %s version %u: needs and dependents do not agree, or form a cycle",
                           plan->name, plan->version);
     return HD_OK;
 }

@@ -226,8 +226,7 @@ static void attempt_diff(struct hd_ctx *cx, const struct orc_attempt *attempt, s
         orc_out_result(out, cx, pool, attempt->key, true);
         orc_count(ORC_M_JOBS_PLACED, 1);
     } else if (orc_attempt_ended(attempt->state) && !orc_attempt_ended(attempt->was)) {
-        orc_out_freed(out, cx, pool, attempt->key,
-                      attempt->state == HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_REFUSED);
+        orc_out_freed(out, cx, pool, attempt->key, attempt->state == HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_REFUSED);
         orc_count(ORC_M_ATTEMPTS_LOST, attempt->state == HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_LOST);
     }
 }

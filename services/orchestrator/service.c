@@ -11,14 +11,16 @@
 #define LEASE_TTL_MS 3000
 
 static const struct hd_setting settings[] = {
-    {"lease-ttl", HD_SET_DURATION, "3s", "how long a scheduler leads a pool without renewing", .min = 500, .max = 60000},
+    {"lease-ttl", HD_SET_DURATION, "3s", "how long a scheduler leads a pool without renewing", .min = 500,
+     .max = 60000},
     {"versions-bytes", HD_SET_INT, "67108864", "memory for compiled pipeline versions", .min = 1 << 20, .max = 1 << 30},
 };
 
 struct hd_metric orc_metrics[ORC_M_COUNT] = {
     [ORC_M_RUNS_STARTED] = {"hodei_orchestrator_runs_started_total", NULL, "Runs accepted.", HD_COUNTER},
     [ORC_M_RUNS_ENDED] = {"hodei_orchestrator_runs_ended_total", NULL, "Runs that have ended.", HD_COUNTER},
-    [ORC_M_JOBS_OFFERED] = {"hodei_orchestrator_jobs_offered_total", NULL, "Times that a job became READY.", HD_COUNTER},
+    [ORC_M_JOBS_OFFERED] = {"hodei_orchestrator_jobs_offered_total", NULL, "Times that a job became READY.",
+                            HD_COUNTER},
     [ORC_M_JOBS_PLACED] = {"hodei_orchestrator_jobs_placed_total", NULL, "Attempts made.", HD_COUNTER},
     [ORC_M_PLACEMENTS_STALE] = {"hodei_orchestrator_placements_stale_total", NULL, "Placements refused.", HD_COUNTER},
     [ORC_M_JOBS_ENDED] = {"hodei_orchestrator_jobs_ended_total", NULL, "Jobs that have ended.", HD_COUNTER},
@@ -28,7 +30,7 @@ struct hd_metric orc_metrics[ORC_M_COUNT] = {
 };
 
 #define RPC(method, request, reply, handler)                                                                           \
-    {#method, &hodei__v1__##request##__descriptor, &hodei__v1__##reply##__descriptor, handler}
+    { #method, &hodei__v1__##request##__descriptor, &hodei__v1__##reply##__descriptor, handler }
 static const struct hd_rpc rpcs[] = {
     RPC(StartRun, start_run_request, start_run_reply, orc_start_run),
     RPC(GetRun, get_run_request, run, orc_get_run),
@@ -43,7 +45,8 @@ static const struct hd_rpc rpcs[] = {
 };
 static const struct hd_feed feeds[] = {
     {"FLOW", "orchestrator_placed", HD_SUBJECT_PLACED, &hodei__v1__placements__descriptor, orc_placed, 0},
-    {"REPORTS", "orchestrator_reports", HD_SUBJECT_REPORT ".>", &hodei__v1__attempt_reports__descriptor, orc_reports, 0},
+    {"REPORTS", "orchestrator_reports", HD_SUBJECT_REPORT ".>", &hodei__v1__attempt_reports__descriptor, orc_reports,
+     0},
 };
 static const struct hd_answer answers[] = {
     [ORC_ANSWER_GRANTS] = {"GetGrants", &hodei__v1__get_grants_reply__descriptor, orc_grants_answer},
@@ -66,7 +69,8 @@ void orc_free(struct orchestrator *orc) {
     free(orc);
 }
 
-static enum hd_status init(struct hd_service *service, const struct hd_settings *values, void **ret_self, struct hd_err *err) {
+static enum hd_status init(struct hd_service *service, const struct hd_settings *values, void **ret_self,
+                           struct hd_err *err) {
     (void)service, (void)err;
     struct orchestrator *orc = orc_new(&orc_pg_store, NULL);
     orc->lease_ttl_ms = hd_settings_int(values, "lease-ttl");

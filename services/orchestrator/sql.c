@@ -8,17 +8,19 @@
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms"
 #define ATTEMPT                                                                                                        \
-    "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, a.started_ms, " \
+    "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
+    "a.started_ms, "                                                                                                   \
     "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames"
 
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
-    [ORC_SQL_VERSIONS_PUT] = {"orc_versions_put",
-                              "insert into pipeline_versions (tenant, name, version, deleted, data)"
-                              " select distinct on (t, n, v) t, n, v, d <> 0, b"
-                              " from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[]) as u (t, n, v, d, b)"
-                              " order by t, n, v, d desc"
-                              " on conflict (tenant, name, version) do update set deleted = true"
-                              " where excluded.deleted and not pipeline_versions.deleted"},
+    [ORC_SQL_VERSIONS_PUT] =
+        {"orc_versions_put",
+         "insert into pipeline_versions (tenant, name, version, deleted, data)"
+         " select distinct on (t, n, v) t, n, v, d <> 0, b"
+         " from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[]) as u (t, n, v, d, b)"
+         " order by t, n, v, d desc"
+         " on conflict (tenant, name, version) do update set deleted = true"
+         " where excluded.deleted and not pipeline_versions.deleted"},
     [ORC_SQL_VERSIONS_NEWEST] = {"orc_versions_newest",
                                  "select u.i, v.version, v.deleted, ''::bytea"
                                  " from unnest($1::text[], $2::text[]) with ordinality as u (t, n, i)"
@@ -31,25 +33,21 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_RUNS_LOCK] = {"orc_runs_lock",
                            "select " RUN " from runs r where r.id = any ($1::uuid[]) order by r.id for update"},
     [ORC_SQL_RUNS_READ] = {"orc_runs_read", "select " RUN " from runs r where r.id = any ($1::uuid[])"},
-    [ORC_SQL_RUNS_BY_KEY] = {"orc_runs_by_key",
-                             "select u.i, r.id, r.fingerprint"
-                             " from unnest($1::text[], $2::text[]) with ordinality as u (t, k, i)"
-                             " join runs r on r.tenant = u.t and r.idem_key = u.k"},
-    [ORC_SQL_RUNS_LIST] = {"orc_runs_list",
-                           "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
-                           " order by r.id desc limit $3::bigint"},
+    [ORC_SQL_RUNS_BY_KEY] = {"orc_runs_by_key", "select u.i, r.id, r.fingerprint"
+                                                " from unnest($1::text[], $2::text[]) with ordinality as u (t, k, i)"
+                                                " join runs r on r.tenant = u.t and r.idem_key = u.k"},
+    [ORC_SQL_RUNS_LIST] = {"orc_runs_list", "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
+                                            " order by r.id desc limit $3::bigint"},
     [ORC_SQL_RUNS_LIST_PIPELINE] = {"orc_runs_list_pipeline",
                                     "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
                                     " and r.pipeline = $4::text order by r.id desc limit $3::bigint"},
-    [ORC_SQL_JOBS_LOAD] = {"orc_jobs_load",
-                           "select " JOB " from unnest($1::uuid[], $2::int[]) as u (r, i)"
-                           " join jobs j on j.run_id = u.r and j.idx = u.i"},
+    [ORC_SQL_JOBS_LOAD] = {"orc_jobs_load", "select " JOB " from unnest($1::uuid[], $2::int[]) as u (r, i)"
+                                            " join jobs j on j.run_id = u.r and j.idx = u.i"},
     [ORC_SQL_JOBS_OPEN] = {"orc_jobs_open",
                            "select " JOB " from jobs j where j.run_id = any ($1::uuid[]) and j.state < 6"
                            " order by j.run_id, j.idx"},
-    [ORC_SQL_JOBS_PAGE] = {"orc_jobs_page",
-                           "select " JOB " from jobs j where j.run_id = $1::uuid and j.idx >= $2::int"
-                           " order by j.idx limit $3::bigint"},
+    [ORC_SQL_JOBS_PAGE] = {"orc_jobs_page", "select " JOB " from jobs j where j.run_id = $1::uuid and j.idx >= $2::int"
+                                            " order by j.idx limit $3::bigint"},
     // Both rows are locked: the lock of the run keeps others out, that of the job makes PostgreSQL look at its newest state.
     [ORC_SQL_JOBS_QUEUED] = {"orc_jobs_queued",
                              "select " JOB ", " RUN " from jobs j join runs r on r.id = j.run_id"
@@ -61,8 +59,7 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_ATTEMPTS_FIND_LIVE] = {"orc_attempts_find_live",
                                     "select a.id, a.run_id, a.idx from attempts a"
                                     " where a.session = any ($1::uuid[]) and a.state in (1, 2)"},
-    [ORC_SQL_ATTEMPTS_LOAD] = {"orc_attempts_load",
-                               "select " ATTEMPT " from attempts a where a.id = any ($1::uuid[])"},
+    [ORC_SQL_ATTEMPTS_LOAD] = {"orc_attempts_load", "select " ATTEMPT " from attempts a where a.id = any ($1::uuid[])"},
     [ORC_SQL_ATTEMPTS_PAGE] = {"orc_attempts_page",
                                "select " ATTEMPT " from attempts a join jobs j on j.run_id = a.run_id and j.idx = a.idx"
                                " where a.run_id = $1::uuid and a.idx >= $2::int and a.idx < $3::int"
@@ -94,35 +91,35 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                              " $7::int[], $8::bigint[])"
                              " as u (id, state, started_ms, ended_ms, ended, succeeded, failed, revision)"
                              " where r.id = u.id"},
-    [ORC_SQL_JOBS_INSERT] = {"orc_jobs_insert",
-                             "insert into jobs (run_id, idx, tenant, pool, priority, state, deps_left, key, attempt,"
-                             " queued_ms, ready_ms)"
-                             " select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],"
-                             " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[])"},
-    [ORC_SQL_JOBS_UPDATE] = {"orc_jobs_update",
-                             "update jobs j set state = u.state, deps_left = u.deps_left, key = u.key,"
-                             " attempts = u.attempts, losses = u.losses, attempt = u.attempt, queued_ms = u.queued_ms,"
-                             " ready_ms = u.ready_ms, started_ms = u.started_ms, ended_ms = u.ended_ms"
-                             " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[],"
-                             " $7::int[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])"
-                             " as u (run_id, idx, state, deps_left, key, attempts, losses, attempt, queued_ms, ready_ms,"
-                             " started_ms, ended_ms)"
-                             " where j.run_id = u.run_id and j.idx = u.idx"},
+    [ORC_SQL_JOBS_INSERT] =
+        {"orc_jobs_insert", "insert into jobs (run_id, idx, tenant, pool, priority, state, deps_left, key, attempt,"
+                            " queued_ms, ready_ms)"
+                            " select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],"
+                            " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[])"},
+    [ORC_SQL_JOBS_UPDATE] =
+        {"orc_jobs_update", "update jobs j set state = u.state, deps_left = u.deps_left, key = u.key,"
+                            " attempts = u.attempts, losses = u.losses, attempt = u.attempt, queued_ms = u.queued_ms,"
+                            " ready_ms = u.ready_ms, started_ms = u.started_ms, ended_ms = u.ended_ms"
+                            " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[],"
+                            " $7::int[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])"
+                            " as u (run_id, idx, state, deps_left, key, attempts, losses, attempt, queued_ms, ready_ms,"
+                            " started_ms, ended_ms)"
+                            " where j.run_id = u.run_id and j.idx = u.idx"},
     [ORC_SQL_ATTEMPTS_INSERT] = {"orc_attempts_insert",
                                  "insert into attempts (id, run_id, idx, number, state, worker, session, key,"
                                  " assigned_ms, changed_ms)"
                                  " select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[],"
                                  " $6::text[], $7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[])"},
-    [ORC_SQL_ATTEMPTS_UPDATE] = {"orc_attempts_update",
-                                 "update attempts a set state = u.state, changed_ms = u.changed_ms,"
-                                 " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
-                                 " signal = u.signal, cause = u.cause, message = u.message, user_ms = u.user_ms,"
-                                 " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames"
-                                 " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
-                                 " $6::int[], $7::int[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],"
-                                 " $12::bigint[], $13::bigint[])"
-                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
-                                 " user_ms, system_ms, max_rss_bytes, log_frames) where a.id = u.id"},
+    [ORC_SQL_ATTEMPTS_UPDATE] =
+        {"orc_attempts_update", "update attempts a set state = u.state, changed_ms = u.changed_ms,"
+                                " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
+                                " signal = u.signal, cause = u.cause, message = u.message, user_ms = u.user_ms,"
+                                " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames"
+                                " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
+                                " $6::int[], $7::int[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],"
+                                " $12::bigint[], $13::bigint[])"
+                                " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
+                                " user_ms, system_ms, max_rss_bytes, log_frames) where a.id = u.id"},
     [ORC_SQL_TENANTS_UPDATE] = {"orc_tenants_update",
                                 "update tenants t set granted = u.granted <> 0, version = u.version,"
                                 " job_limit = u.job_limit, used = u.used, queued = u.queued"
@@ -150,9 +147,10 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               " left join attempts a on a.id = j.attempt and j.state in (4, 5)"
                               " where j.pool = $1::text and j.state in (3, 4, 5)"
                               " order by j.state = 3 desc, j.priority desc, j.ready_ms limit $2::bigint"},
-    [ORC_SQL_SESSIONS_LOSE] = {"orc_sessions_lose",
-                               "insert into lost_sessions (session, lost_ms)"
-                               " select u.s, $2::bigint from unnest($1::uuid[]) as u (s) order by 1 on conflict do nothing"},
+    [ORC_SQL_SESSIONS_LOSE] =
+        {"orc_sessions_lose",
+         "insert into lost_sessions (session, lost_ms)"
+         " select u.s, $2::bigint from unnest($1::uuid[]) as u (s) order by 1 on conflict do nothing"},
     [ORC_SQL_SESSIONS_REVIVE] = {"orc_sessions_revive",
                                  "delete from lost_sessions l using unnest($1::uuid[], $2::bigint[]) as u (s, seen_ms)"
                                  " where l.session = u.s and l.lost_ms < u.seen_ms"},

@@ -69,9 +69,10 @@ struct orc_store_ops {
     enum hd_status (*jobs_queued)(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit);
     enum hd_status (*attempts_find)(ORC_CALL, const struct hd_uuid *ids, size_t n, struct orc_attempt_ref **ret,
                                     size_t *ret_n);
-    enum hd_status (*attempts_find_live)(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
-                                         size_t *ret_n);
-    enum hd_status (*attempts_load)(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *ids, size_t n); // jobs are loaded
+    enum hd_status (*attempts_find_live)(ORC_CALL, const struct hd_uuid *sessions, size_t n,
+                                         struct orc_attempt_ref **ret, size_t *ret_n);
+    enum hd_status (*attempts_load)(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *ids,
+                                    size_t n); // jobs are loaded
     // The last 20 attempts of each job from..to (to is not in it).
     enum hd_status (*attempts_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to);
     // Locks; makes rows of those that are missing, without a grant.
@@ -87,7 +88,8 @@ struct orc_store_ops {
     enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
     enum hd_status (*leases_hold)(ORC_CALL, struct orc_lease *inout, size_t n); // by pool; they stand until the commit
     // READY ones first, best first.
-    enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n);
+    enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
+                                   size_t *ret_n);
 
     // Sessions that are gone.
     enum hd_status (*sessions_lose)(ORC_CALL, const struct hd_uuid *sessions, size_t n);

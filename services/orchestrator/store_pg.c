@@ -106,7 +106,8 @@ static enum hd_status versions_read(struct hd_ctx *cx, struct orc_version *inout
     if (newest)
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_NEWEST, &rows, HD_TEXTS(tenants, n), HD_TEXTS(names, n)));
     else
-        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_GET, &rows, HD_TEXTS(tenants, n), HD_TEXTS(names, n), HD_I32S(numbers, n)));
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_GET, &rows, HD_TEXTS(tenants, n), HD_TEXTS(names, n),
+                           HD_I32S(numbers, n)));
     for (size_t i = 0; i < rows.n; i++) {
         struct orc_version *version = &inout[hd_row_int(&rows, i, 0) - 1];
         struct hd_bytes data = hd_row_bytes(&rows, i, 3);
@@ -166,7 +167,8 @@ static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_ru
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PIPELINE, &rows, HD_TEXT(query->tenant), HD_UUID(before),
                            HD_I64(query->limit), HD_TEXT(query->pipeline)));
     else
-        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST, &rows, HD_TEXT(query->tenant), HD_UUID(before), HD_I64(query->limit)));
+        HD_TRY(
+            ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST, &rows, HD_TEXT(query->tenant), HD_UUID(before), HD_I64(query->limit)));
     for (size_t i = 0; i < rows.n; i++)
         run_out(ws, &rows, i, 0, false);
     return HD_OK;
@@ -231,8 +233,8 @@ static enum hd_status attempts_find(ORC_CALL, const struct hd_uuid *ids, size_t 
     return HD_OK;
 }
 
-static enum hd_status attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
-                                         size_t *ret_n) {
+static enum hd_status attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n,
+                                         struct orc_attempt_ref **ret, size_t *ret_n) {
     struct hd_rows rows;
     (void)store;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_FIND_LIVE, &rows, HD_UUIDS(sessions, n)));
@@ -312,7 +314,8 @@ static enum hd_status lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_
     int64_t asked = (int64_t)inout->epoch;
     (void)store;
     if (release)
-        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASE_RELEASE, NULL, HD_TEXT(inout->pool), HD_TEXT(inout->holder), HD_I64(asked)));
+        HD_TRY(
+            ORC_RUN_SQL(cx, ORC_SQL_LEASE_RELEASE, NULL, HD_TEXT(inout->pool), HD_TEXT(inout->holder), HD_I64(asked)));
     else
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_LEASE_TAKE, &rows, HD_TEXT(inout->pool), HD_TEXT(inout->holder), HD_I64(asked),
                            HD_I64(ttl_ms)));
@@ -345,7 +348,8 @@ static enum hd_status leases_hold(ORC_CALL, struct orc_lease *inout, size_t n) {
     return HD_OK;
 }
 
-static enum hd_status pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n) {
+static enum hd_status pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
+                                   size_t *ret_n) {
     struct hd_rows rows;
     (void)store;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_POOL_ENTRIES, &rows, HD_TEXT(pool), HD_I64(limit)));

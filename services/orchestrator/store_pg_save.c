@@ -30,9 +30,10 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     COLUMN(int64_t, fingerprints, (int64_t)row->fingerprint)
     COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
     struct hd_rows inserted;
-    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n), HD_TEXTS(pipelines, n),
-                       HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n), HD_I32S(totals, n),
-                       HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n), HD_BYTESS(requests, n)));
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n),
+                       HD_TEXTS(pipelines, n), HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n),
+                       HD_I32S(totals, n), HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n),
+                       HD_BYTESS(requests, n)));
     for (size_t i = 0; i < n; i++)
         rows[i]->duplicate = true;
     for (size_t i = 0; i < inserted.n; i++) {
@@ -92,8 +93,8 @@ static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int64_t, queued, row->queued_ms)
     COLUMN(int64_t, ready, row->ready_ms)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_INSERT, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_TEXTS(tenants, n),
-                       HD_TEXTS(pools, n), HD_I32S(priorities, n), HD_I32S(states, n), HD_I32S(deps, n), HD_I64S(keys, n),
-                       HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n));
+                       HD_TEXTS(pools, n), HD_I32S(priorities, n), HD_I32S(states, n), HD_I32S(deps, n),
+                       HD_I64S(keys, n), HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n));
 }
 
 static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
@@ -114,8 +115,9 @@ static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int64_t, started, row->started_ms)
     COLUMN(int64_t, ended, row->ended_ms)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(states, n),
-                       HD_I32S(deps, n), HD_I64S(keys, n), HD_I32S(counts, n), HD_I32S(losses, n), HD_UUIDS(attempts, n),
-                       HD_I64S(queued, n), HD_I64S(ready, n), HD_I64S(started, n), HD_I64S(ended, n));
+                       HD_I32S(deps, n), HD_I64S(keys, n), HD_I32S(counts, n), HD_I32S(losses, n),
+                       HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n), HD_I64S(started, n),
+                       HD_I64S(ended, n));
 }
 
 static size_t attempts_pick(const struct orc_ws *ws, bool fresh, struct orc_attempt **rows) {
@@ -165,8 +167,9 @@ static enum hd_status attempts_update(struct hd_ctx *cx, const struct orc_ws *ws
     COLUMN(int64_t, rss, row->max_rss_bytes)
     COLUMN(int64_t, frames, (int64_t)row->log_frames)
     return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(changed, n),
-                       HD_I64S(started, n), HD_I64S(ended, n), HD_I32S(codes, n), HD_I32S(signals, n), HD_I32S(causes, n),
-                       HD_TEXTS(messages, n), HD_I64S(user, n), HD_I64S(system, n), HD_I64S(rss, n), HD_I64S(frames, n));
+                       HD_I64S(started, n), HD_I64S(ended, n), HD_I32S(codes, n), HD_I32S(signals, n),
+                       HD_I32S(causes, n), HD_TEXTS(messages, n), HD_I64S(user, n), HD_I64S(system, n), HD_I64S(rss, n),
+                       HD_I64S(frames, n));
 }
 
 static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws) {

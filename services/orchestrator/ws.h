@@ -25,7 +25,7 @@ struct orc_run {
     uint64_t fingerprint;                     // of the request that made it
     const uint8_t *request;                   // packed StartRunRequest where it has an env, else empty
     size_t request_len;
-    bool locked, dirty, duplicate; // duplicate: not inserted, its key is taken
+    bool locked, dirty, duplicate;           // duplicate: not inserted, its key is taken
     const Hodei__V1__CompiledPipeline *plan; // the compiled version, filled by orc_plans; jobs are its indexes
     struct orc_run *chain;
 };

@@ -5,7 +5,8 @@
 #include "base/arena.h"
 #include "hodei/v1/pipeline.pb-c.h"
 
-static inline Hodei__V1__CompiledPipeline *plan_new(struct hd_arena *arena, const char *tenant, const char *name, size_t n_jobs) {
+static inline Hodei__V1__CompiledPipeline *plan_new(struct hd_arena *arena, const char *tenant, const char *name,
+                                                    size_t n_jobs) {
     Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
     *plan = (Hodei__V1__CompiledPipeline)HODEI__V1__COMPILED_PIPELINE__INIT;
     plan->tenant = hd_arena_strdup(arena, tenant);

@@ -23,8 +23,9 @@ static const char job_letters[] = "WQRAGSFCKT";
 // met unmet admit place cancel succeed fail stop time_out lose refuse
 static const char *const job_matrix[] = {"QK--C------", "--R-C------", "---AC------", "----GSFCTFF", "----GSFCTCC",
                                          "-----------", "-----------", "-----------", "-----------", "-----------"};
-static const char *const job_matrix_again[] = {"QK--C------", "--R-C------", "---AC------", "----GSFCTRR", "----GSFCTCC",
-                                               "-----------", "-----------", "-----------", "-----------", "-----------"};
+static const char *const job_matrix_again[] = {"QK--C------", "--R-C------", "---AC------", "----GSFCTRR",
+                                               "----GSFCTCC", "-----------", "-----------", "-----------",
+                                               "-----------", "-----------"};
 
 TEST(job_pairs) {
     walk(&orc_job_machine, job_letters, job_matrix, 0);

@@ -1,0 +1,171 @@
+// The twin: what concerns pools, sessions and the attempts in them.
+#include "services/orchestrator/mem.h"
+
+#define READY HODEI__V1__JOB_STATE__JOB_STATE_READY
+
+static bool among(const struct hd_uuid *ids, size_t n, struct hd_uuid id) {
+    for (size_t i = 0; i < n; i++)
+        if (hd_uuid_eq(ids[i], id))
+            return true;
+    return false;
+}
+
+enum hd_status mem_attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_attempt_ref **ret,
+                                      size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    struct orc_attempt_ref *found = NULL;
+    size_t kept = 0, cap = 0;
+    for (size_t i = 0; i < mem->all.attempts.n; i++) {
+        const struct orc_attempt *attempt = mem->all.attempts.items[i];
+        if (orc_attempt_ended(attempt->state) || !among(sessions, n, attempt->session))
+            continue;
+        HD_GROW(cx->arena, found, kept, cap);
+        found[kept++] = mem_ref_of(attempt);
+    }
+    *ret = found;
+    *ret_n = kept;
+    return HD_OK;
+}
+
+// --- leases and sessions --------------------------------------------------------------------------------------------------------
+static struct mem_lease *lease_find(const struct orc_mem *mem, const char *pool) {
+    for (size_t i = 0; i < mem->leases.n; i++)
+        if (strcmp(((struct mem_lease *)mem->leases.items[i])->pool, pool) == 0)
+            return mem->leases.items[i];
+    return NULL;
+}
+
+enum hd_status mem_lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release) {
+    struct orc_mem *mem = store;
+    struct mem_lease *row = lease_find(mem, inout->pool);
+    if (!row) {
+        row = HD_NEW(&mem->arena, struct mem_lease);
+        *row = (struct mem_lease){mem_text(mem, inout->pool), "", 0, INT64_MIN};
+        mem_push(mem, &mem->leases, row);
+    }
+    bool same = strcmp(row->holder, inout->holder) == 0;
+    bool keeps = same && row->epoch == inout->epoch && row->epoch != 0;
+    bool over = row->expires_mono_ms <= cx->now.mono_ms;
+    inout->granted = !release && (same || over);
+    if (inout->granted || (release && keeps)) {
+        mem_touch(mem, row, sizeof *row);
+        row->holder = mem_text(mem, inout->holder);
+        row->epoch += inout->granted && !keeps;
+        row->expires_mono_ms = release ? INT64_MIN : cx->now.mono_ms + ttl_ms;
+    }
+    inout->fresh = inout->granted && !keeps;
+    inout->epoch = row->epoch;
+    return HD_OK;
+}
+
+enum hd_status mem_leases_hold(ORC_CALL, struct orc_lease *inout, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct mem_lease *row = lease_find(store, inout[i].pool);
+        inout[i].epoch = row ? row->epoch : 0;
+        inout[i].holder = row ? row->holder : "";
+    }
+    return HD_OK;
+}
+
+static int entry_order(const void *a, const void *b) {
+    const struct orc_job *x = *(const struct orc_job *const *)a, *y = *(const struct orc_job *const *)b;
+    if ((x->state == READY) != (y->state == READY))
+        return x->state == READY ? -1 : 1;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms);
+}
+
+enum hd_status mem_pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
+                                size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    const struct orc_job **jobs = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, const struct orc_job *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.jobs.n; i++)
+        if (orc_job_counted(mem->all.jobs.items[i]->state) && strcmp(mem->all.jobs.items[i]->pool, pool) == 0)
+            jobs[n++] = mem->all.jobs.items[i];
+    qsort(jobs, n, sizeof jobs[0], entry_order);
+    n = n < limit ? n : limit;
+    struct orc_pool_entry *entries = HD_NEW_ARRAY(cx->arena, n, struct orc_pool_entry);
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt *attempt =
+            orc_job_live(jobs[i]->state) ? orc_ws_attempt(&mem->all, jobs[i]->attempt) : NULL;
+        entries[i] = (struct orc_pool_entry){.job = {jobs[i]->run->id, jobs[i]->idx},
+                                             .state = jobs[i]->state,
+                                             .key = jobs[i]->key,
+                                             .since_ms = attempt ? attempt->changed_ms : jobs[i]->ready_ms,
+                                             .worker = attempt ? attempt->worker : ""};
+    }
+    *ret = entries;
+    *ret_n = n;
+    return HD_OK;
+}
+
+static struct mem_lost *lost_find(const struct orc_mem *mem, struct hd_uuid session) {
+    for (size_t i = 0; i < mem->lost.n; i++) {
+        struct mem_lost *row = mem->lost.items[i];
+        if (!row->gone && hd_uuid_eq(row->session, session))
+            return row;
+    }
+    return NULL;
+}
+
+static void lost_drop(struct orc_mem *mem, struct mem_lost *row) {
+    mem_touch(mem, row, sizeof *row);
+    row->gone = true;
+}
+
+enum hd_status mem_sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n) {
+    struct orc_mem *mem = store;
+    for (size_t i = 0; i < n; i++) {
+        if (lost_find(mem, sessions[i]))
+            continue;
+        struct mem_lost *row = HD_NEW(&mem->arena, struct mem_lost);
+        *row = (struct mem_lost){.session = sessions[i], .at_ms = cx->now.wall_ms};
+        mem_push(mem, &mem->lost, row);
+    }
+    return HD_OK;
+}
+
+enum hd_status mem_sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        struct mem_lost *row = lost_find(store, sessions[i]);
+        if (row && row->at_ms < seen_ms[i])
+            lost_drop(store, row);
+    }
+    return HD_OK;
+}
+
+enum hd_status mem_sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n) {
+    size_t kept = 0;
+    (void)cx;
+    for (size_t i = 0; i < *inout_n; i++)
+        if (lost_find(store, inout[i]))
+            inout[kept++] = inout[i];
+    *inout_n = kept;
+    return HD_OK;
+}
+
+enum hd_status mem_sessions_prune(ORC_CALL, int64_t before_ms) {
+    struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < mem->lost.n; i++)
+        if (!((struct mem_lost *)mem->lost.items[i])->gone &&
+            ((struct mem_lost *)mem->lost.items[i])->at_ms < before_ms)
+            lost_drop(mem, mem->lost.items[i]);
+    return HD_OK;
+}
+
+enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n) {
+    struct orc_mem *mem = store;
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, mem->lost.n, struct hd_uuid);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->lost.n; i++)
+        if (!((struct mem_lost *)mem->lost.items[i])->gone)
+            sessions[n++] = ((struct mem_lost *)mem->lost.items[i])->session;
+    HD_TRY(mem_attempts_find_live(cx, store, sessions, n, ret, ret_n));
+    *ret_n = *ret_n < limit ? *ret_n : limit;
+    return HD_OK;
+}

@@ -1,0 +1,666 @@
+// One behaviour suite for the orchestrator's store, run on the twin and on a real PostgreSQL; and, on PostgreSQL alone, what only
+// two connections can show: locks, and a key that two take at once.
+#include "../unit/test.h"
+
+#include <unistd.h>
+
+#include "adapter/db.h"
+#include "orchestrator/migrations.h"
+#include "services/orchestrator/sql.h"
+#include "services/orchestrator/store.h"
+
+#define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+#define ATT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define RUNNING HODEI__V1__RUN_STATE__RUN_STATE_RUNNING
+
+// --- a private PostgreSQL, reached by its socket alone -------------------------------------------------------------------------
+static char pg_dir[] = "/tmp/hodei-orc-store-XXXXXX";
+static bool pg_running;
+
+static bool shell(const char *command) {
+    return system(command) == 0;
+}
+
+static void pg_stop(void) {
+    char command[600];
+    if (!pg_running)
+        return;
+    snprintf(command, sizeof command,
+             "cd /tmp; run='%s'; $run /usr/lib/postgresql/15/bin/pg_ctl -D %s/data -m immediate -w stop >/dev/null; rm "
+             "-rf %s",
+             geteuid() == 0 ? "runuser -u postgres --" : "", pg_dir, pg_dir);
+    if (!shell(command))
+        printf("could not stop PostgreSQL in %s\n", pg_dir);
+    pg_running = false;
+}
+
+static void pg_start(void) {
+    char command[1000];
+    if (!mkdtemp(pg_dir))
+        abort();
+    snprintf(command, sizeof command,
+             "cd /tmp; run='%s'; bin=/usr/lib/postgresql/15/bin; [ -z \"$run\" ] || chown postgres %s; "
+             "$run $bin/initdb -D %s/data -A trust -U hodei >/dev/null 2>&1 && "
+             "$run $bin/pg_ctl -D %s/data -o \"-k %s -c listen_addresses=''\" -l %s/log -w start >/dev/null",
+             geteuid() == 0 ? "runuser -u postgres --" : "", pg_dir, pg_dir, pg_dir, pg_dir, pg_dir);
+    if (!shell(command)) {
+        printf("could not start PostgreSQL in %s\n", pg_dir);
+        exit(1);
+    }
+    pg_running = true;
+    atexit(pg_stop);
+}
+
+// --- a store with its transaction -------------------------------------------------------------------------------------------------
+struct fixture {
+    struct hd_arena arena;
+    struct hd_rng rng;
+    struct hd_ctx cx;
+    const struct orc_store_ops *ops;
+    struct orc_mem *mem; // NULL: PostgreSQL
+};
+
+static void open_pg(struct fixture *f) {
+    static const struct hd_sql *const tables[] = {orc_sql};
+    static const size_t lens[] = {ORC_SQL_COUNT};
+    static const struct hd_db_def def = {.schema = "orchestrator",
+                                         .tables = tables,
+                                         .table_lens = lens,
+                                         .n_tables = 1,
+                                         .migrations = hd_embedded_migrations,
+                                         .n_migrations =
+                                             sizeof hd_embedded_migrations / sizeof hd_embedded_migrations[0]};
+    char conninfo[200];
+    snprintf(conninfo, sizeof conninfo, "host=%s user=hodei dbname=postgres", pg_dir);
+    f->ops = &orc_pg_store;
+    f->cx.db = hd_db_new(conninfo, &def);
+    enum hd_status status = hd_db_connect(&f->cx);
+    if (status != HD_OK)
+        printf("%s\n", f->cx.err.text);
+    CHECK_INT(status, HD_OK);
+}
+
+static void setup(struct fixture *f, bool pg) {
+    *f = (struct fixture){.ops = &orc_mem_store};
+    hd_arena_init(&f->arena);
+    hd_rng_seed_os(&f->rng);
+    f->cx = (struct hd_ctx){.arena = &f->arena, .rng = &f->rng, .now = hd_now_read()};
+    if (pg)
+        open_pg(f);
+    else
+        f->mem = orc_mem_new();
+}
+
+static void teardown(struct fixture *f) {
+    if (f->cx.db)
+        hd_db_free(f->cx.db);
+    orc_mem_free(f->mem);
+    hd_arena_release(&f->arena);
+}
+
+static void begin(struct fixture *f) {
+    f->cx.now = hd_now_read();
+    CHECK_INT(f->mem ? orc_mem_tx.begin(&f->cx, f->mem) : hd_db_begin(&f->cx), HD_OK);
+}
+static void commit(struct fixture *f) {
+    CHECK_INT(f->mem ? orc_mem_tx.commit(&f->cx, f->mem) : hd_db_commit(&f->cx), HD_OK);
+}
+static void rollback(struct fixture *f) {
+    if (f->mem)
+        orc_mem_tx.rollback(&f->cx, f->mem);
+    else
+        hd_db_rollback(&f->cx);
+}
+#define DO(f, op, ...) (f)->ops->op(&(f)->cx, (f)->mem, __VA_ARGS__)
+#define OK(f, op, ...)                                                                                                 \
+    do {                                                                                                               \
+        enum hd_status ok_ = DO(f, op, __VA_ARGS__);                                                                   \
+        if (ok_ != HD_OK)                                                                                              \
+            printf("%s\n", (f)->cx.err.text);                                                                          \
+        CHECK_INT(ok_, HD_OK);                                                                                         \
+    } while (0)
+
+// Names that no other test uses, since all share one schema.
+static char *fresh(struct fixture *f, const char *prefix) {
+    return hd_arena_printf(&f->arena, "%s-%llx", prefix, (unsigned long long)hd_rng_next(&f->rng));
+}
+
+static struct orc_run *add_run(struct fixture *f, struct orc_ws *ws, const char *tenant, const char *key,
+                               uint32_t jobs) {
+    struct orc_run *run = orc_ws_add_run(ws, hd_new_id(&f->cx));
+    run->tenant = tenant;
+    run->pipeline = "build";
+    run->version = 3;
+    run->state = RUNNING;
+    run->created_ms = 111;
+    run->revision = 1;
+    run->key = key;
+    run->fingerprint = 0xfedcba9876543210u;
+    run->total = jobs;
+    return run;
+}
+
+static struct orc_job *add_job(struct orc_ws *ws, struct orc_run *run, uint32_t idx, const char *pool, int state) {
+    struct orc_job *job = orc_ws_add_job(ws, run, idx);
+    job->pool = pool;
+    job->state = state;
+    job->dirty = true;
+    return job;
+}
+
+static void both(void (*suite)(struct fixture *f)) {
+    for (int pg = 0; pg < 2; pg++) {
+        struct fixture f;
+        setup(&f, pg);
+        suite(&f);
+        teardown(&f);
+    }
+}
+
+// --- the suite ------------------------------------------------------------------------------------------------------------------
+static void versions(struct fixture *f) {
+    const char *tenant = fresh(f, "t");
+    const uint8_t data[] = {1, 0, 255};
+    struct orc_version put[] = {{.tenant = tenant, .name = "p", .version = 1, .data = data, .len = 3},
+                                {.tenant = tenant, .name = "p", .version = 10, .data = data, .len = 2},
+                                {.tenant = tenant, .name = "p", .version = 2, .data = data, .len = 1}};
+    begin(f);
+    OK(f, versions_put, put, 3);
+    OK(f, versions_put, put, 3); // again: no effect
+    struct orc_version read[] = {{.tenant = tenant, .name = "p"}, {.tenant = "nobody", .name = "p"}};
+    OK(f, versions_newest, read, 2);
+    CHECK(read[0].found && !read[0].deleted && !read[1].found);
+    CHECK_INT(read[0].version, 10);
+    struct orc_version one = {.tenant = tenant, .name = "p", .version = 1};
+    OK(f, versions_get, &one, 1);
+    CHECK(one.found && one.len == 3 && memcmp(one.data, data, 3) == 0);
+    struct orc_version tombstone = {.tenant = tenant, .name = "p", .version = 10, .deleted = true, .data = data};
+    OK(f, versions_put, &tombstone, 1);
+    OK(f, versions_newest, read, 1);
+    CHECK(read[0].deleted);
+    struct orc_version kept = {.tenant = tenant, .name = "p", .version = 10};
+    OK(f, versions_get, &kept, 1);
+    CHECK_INT(kept.len, 2); // runs of it go on
+    commit(f);
+}
+TEST(versions) {
+    both(versions);
+}
+
+static void keys(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *other = fresh(f, "t");
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *first = add_run(f, &ws, tenant, "k", 1), *second = add_run(f, &ws, tenant, "k", 1);
+    struct orc_run *apart = add_run(f, &ws, other, "k", 1), *none = add_run(f, &ws, tenant, "", 1);
+    struct orc_run *none2 = add_run(f, &ws, tenant, "", 1);
+    OK(f, runs_insert, &ws);
+    CHECK_INT(first->duplicate + second->duplicate, 1);
+    CHECK(!apart->duplicate && !none->duplicate && !none2->duplicate);
+    commit(f);
+    const struct orc_run *kept = first->duplicate ? second : first;
+
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *late = add_run(f, &ws, tenant, "k", 1);
+    OK(f, runs_insert, &ws);
+    CHECK(late->duplicate);
+    struct orc_run_key read[] = {{.tenant = tenant, .key = "k"}, {.tenant = tenant, .key = "nope"}};
+    OK(f, runs_by_key, read, 2);
+    CHECK(read[0].found && !read[1].found);
+    CHECK(hd_uuid_eq(read[0].run, kept->id));
+    CHECK(read[0].fingerprint == kept->fingerprint);
+    commit(f);
+}
+TEST(idempotency_keys) {
+    both(keys);
+}
+
+static void round_trip(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *pool = fresh(f, "p");
+    const uint8_t request[] = {9, 0, 8};
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 2);
+    run->request = request;
+    run->request_len = 3;
+    OK(f, runs_insert, &ws);
+    add_job(&ws, run, 0, pool, JOB(READY))->key = UINT64_MAX;
+    struct orc_job *waits = add_job(&ws, run, 1, pool, JOB(WAITING));
+    waits->deps_left = 7;
+    waits->priority = -100;
+    OK(f, save, &ws);
+    commit(f);
+    struct hd_uuid id = run->id, attempt_id = hd_new_id(&f->cx), session = hd_new_id(&f->cx);
+
+    begin(f); // change all that changes
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, true);
+    struct orc_job_ref refs[] = {{id, 1}, {id, 0}, {id, 5}};
+    OK(f, jobs_load, &ws, refs, 3);
+    CHECK_INT(ws.jobs.n, 2);
+    struct orc_job *job = orc_ws_job(&ws, id, 0);
+    run = orc_ws_run(&ws, id);
+    CHECK_INT(run->revision, 1);
+    run->dirty = job->dirty = true;
+    run->ended = 1;
+    run->succeeded = 4;
+    run->failed = 5;
+    run->started_ms = 6;
+    run->ended_ms = 7;
+    job->state = JOB(ACTIVE);
+    job->attempts = 2;
+    job->losses = 1;
+    job->attempt = attempt_id;
+    job->queued_ms = 11;
+    job->ready_ms = 12;
+    job->started_ms = 13;
+    job->ended_ms = 14;
+    struct orc_attempt *attempt = orc_ws_add_attempt(&ws, attempt_id, job);
+    *attempt = (struct orc_attempt){.id = attempt_id,
+                                    .job = job,
+                                    .number = 2,
+                                    .state = ATT(ASSIGNED),
+                                    .worker = "w1",
+                                    .session = session,
+                                    .key = UINT64_MAX,
+                                    .assigned_ms = 21,
+                                    .changed_ms = 22,
+                                    .message = "",
+                                    .dirty = true,
+                                    .chain = attempt->chain};
+    OK(f, save, &ws);
+    commit(f);
+
+    begin(f); // the attempt ends
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, true);
+    OK(f, jobs_load, &ws, refs, 2);
+    OK(f, attempts_load, &ws, &attempt_id, 1);
+    attempt = orc_ws_attempt(&ws, attempt_id);
+    CHECK(attempt && attempt->key == UINT64_MAX && hd_uuid_eq(attempt->session, session));
+    attempt->dirty = true;
+    attempt->state = ATT(FAILED);
+    attempt->changed_ms = 31;
+    attempt->started_ms = 32;
+    attempt->ended_ms = 33;
+    attempt->exit_code = -1;
+    attempt->signal = 9;
+    attempt->cause = 2;
+    attempt->message = "ended by signal 9";
+    attempt->user_ms = 41;
+    attempt->system_ms = 42;
+    attempt->max_rss_bytes = INT64_MAX;
+    attempt->log_frames = 44;
+    OK(f, save, &ws);
+    commit(f);
+
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, false);
+    OK(f, jobs_page, &ws, id, 0, 10);
+    OK(f, attempts_page, &ws, id, 0, 10);
+    run = orc_ws_run(&ws, id);
+    job = orc_ws_job(&ws, id, 0);
+    waits = orc_ws_job(&ws, id, 1);
+    attempt = orc_ws_attempt(&ws, attempt_id);
+    CHECK(run && job && waits && attempt);
+    CHECK_STR(run->pipeline, "build");
+    CHECK_INT(run->version, 3);
+    CHECK_INT(run->total * 1000 + run->ended * 100 + run->succeeded * 10 + run->failed, 2145);
+    CHECK_INT(run->started_ms * 10 + run->ended_ms, 67);
+    CHECK_INT(run->revision, 2);
+    CHECK(run->request_len == 3 && memcmp(run->request, request, 3) == 0);
+    CHECK(job->key == UINT64_MAX && hd_uuid_eq(job->attempt, attempt_id));
+    CHECK_INT(job->attempts * 10 + job->losses, 21);
+    CHECK_INT(job->queued_ms * 1000000 + job->ready_ms * 10000 + job->started_ms * 100 + job->ended_ms, 11121314);
+    CHECK_STR(job->pool, pool);
+    CHECK_INT(waits->deps_left, 7);
+    CHECK_INT(waits->priority, -100);
+    CHECK_INT(attempt->changed_ms * 10000 + attempt->started_ms * 100 + attempt->ended_ms, 313233);
+    CHECK_INT(attempt->assigned_ms, 21);
+    CHECK_INT(attempt->exit_code, -1);
+    CHECK_INT(attempt->signal * 10 + attempt->cause, 92);
+    CHECK_STR(attempt->message, "ended by signal 9");
+    CHECK_STR(attempt->worker, "w1");
+    CHECK_INT(attempt->max_rss_bytes, INT64_MAX);
+    CHECK_INT(attempt->user_ms * 10000 + attempt->system_ms * 100 + (int64_t)attempt->log_frames, 414244);
+    commit(f);
+}
+TEST(rows_come_back_as_they_were_saved) {
+    both(round_trip);
+}
+
+static void undone(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *names[] = {tenant};
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 1);
+    OK(f, runs_insert, &ws);
+    add_job(&ws, run, 0, "p", JOB(QUEUED));
+    OK(f, save, &ws);
+    commit(f);
+    struct hd_uuid id = run->id, gone;
+    struct orc_job_ref ref = {id, 0};
+
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, true);
+    OK(f, jobs_load, &ws, &ref, 1);
+    OK(f, tenants_load, &ws, names, 1);
+    orc_ws_tenant(&ws, tenant)->used = 5;
+    orc_ws_tenant(&ws, tenant)->dirty = true;
+    ws.jobs.items[0]->state = JOB(CANCELLED);
+    ws.jobs.items[0]->dirty = ws.runs.items[0]->dirty = true;
+    OK(f, save, &ws);
+    orc_ws_init(&ws, &f->arena);
+    gone = add_run(f, &ws, tenant, "", 1)->id;
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 100; i++) // the twin's index grows, and comes back
+        add_job(&ws, ws.runs.items[0], i, "p", JOB(QUEUED));
+    OK(f, save, &ws);
+    rollback(f);
+
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct hd_uuid ids[] = {id, gone};
+    OK(f, runs_load, &ws, ids, 2, false);
+    CHECK_INT(ws.runs.n, 1);
+    CHECK_INT(ws.runs.items[0]->revision, 1);
+    struct orc_job_ref refs[] = {ref, {gone, 3}};
+    OK(f, jobs_load, &ws, refs, 2);
+    CHECK_INT(ws.jobs.n, 1);
+    CHECK_INT(ws.jobs.items[0]->state, JOB(QUEUED));
+    OK(f, tenants_load, &ws, names, 1);
+    CHECK_INT(orc_ws_tenant(&ws, tenant)->used, 0);
+    commit(f);
+}
+TEST(a_rollback_leaves_nothing) {
+    both(undone);
+}
+
+static void lists(struct fixture *f) {
+    const char *tenant = fresh(f, "t");
+    struct orc_ws ws;
+    struct hd_uuid ids[5];
+    begin(f);
+    for (int i = 0; i < 5; i++) {
+        orc_ws_init(&ws, &f->arena);
+        f->cx.now.wall_ms++; // ids rise
+        struct orc_run *run = add_run(f, &ws, i == 2 ? fresh(f, "t") : tenant, "", 1);
+        run->pipeline = i == 3 ? "deploy" : "build";
+        ids[i] = run->id;
+        OK(f, runs_insert, &ws);
+    }
+    orc_ws_init(&ws, &f->arena);
+    struct orc_runs_query query = {.tenant = tenant, .pipeline = "", .limit = 2};
+    OK(f, runs_list, &ws, &query);
+    CHECK_INT(ws.runs.n, 2);
+    CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[4]) && hd_uuid_eq(ws.runs.items[1]->id, ids[3]));
+    query.before = ids[3];
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_list, &ws, &query);
+    CHECK_INT(ws.runs.n, 2);
+    CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[1]) && hd_uuid_eq(ws.runs.items[1]->id, ids[0]));
+    orc_ws_init(&ws, &f->arena);
+    query = (struct orc_runs_query){.tenant = tenant, .pipeline = "deploy", .limit = 10};
+    OK(f, runs_list, &ws, &query);
+    CHECK_INT(ws.runs.n, 1);
+    commit(f);
+}
+TEST(runs_newest_first_by_tenant) {
+    both(lists);
+}
+
+static void queued(struct fixture *f) {
+    const char *tenant = fresh(f, "t");
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 6);
+    OK(f, runs_insert, &ws);
+    static const struct {
+        int state, priority, queued_ms;
+    } rows[] = {{JOB(QUEUED), 0, 50}, {JOB(QUEUED), 0, 40},  {JOB(READY), 100, 1},
+                {JOB(QUEUED), 5, 90}, {JOB(WAITING), 90, 0}, {JOB(QUEUED), -5, 10}};
+    for (uint32_t i = 0; i < 6; i++) {
+        struct orc_job *job = add_job(&ws, run, i, "p", rows[i].state);
+        job->priority = rows[i].priority;
+        job->queued_ms = rows[i].queued_ms;
+    }
+    OK(f, save, &ws);
+    commit(f);
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, jobs_queued, &ws, tenant, 3);
+    CHECK_INT(ws.jobs.n, 3);
+    for (size_t i = 0; i < ws.jobs.n && i < 3; i++)
+        CHECK_INT(ws.jobs.items[i]->idx, ((const int[]){3, 1, 0})[i]);
+    CHECK(ws.runs.n == 1 && ws.runs.items[0]->locked);
+    orc_ws_init(&ws, &f->arena);
+    struct hd_uuid id = run->id;
+    OK(f, runs_load, &ws, &id, 1, true);
+    OK(f, jobs_load_open, &ws, &id, 1);
+    CHECK_INT(ws.jobs.n, 6);
+    commit(f);
+}
+TEST(queued_jobs_best_first) {
+    both(queued);
+}
+
+static void tenants(struct fixture *f) {
+    const char *a = fresh(f, "a"), *b = fresh(f, "b"), *c = fresh(f, "c"), *names[] = {a, b, c}, **waiting;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, tenants_load, &ws, names, 3);
+    CHECK(ws.n_tenants == 3 && !orc_ws_tenant(&ws, a)->granted);
+    for (int i = 0; i < 3; i++) {
+        struct orc_tenant *tenant = orc_ws_tenant(&ws, names[i]);
+        tenant->dirty = true;
+        tenant->queued = 1;
+        tenant->granted = i > 0;
+        tenant->version = 4;
+        tenant->limit = 10;
+        tenant->used = i == 1 ? 10 : 9; // b is full
+    }
+    OK(f, save, &ws);
+    commit(f);
+    begin(f);
+    OK(f, tenants_waiting, 1000, &waiting, &n);
+    bool got[3] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < 3; k++)
+            got[k] |= strcmp(waiting[i], names[k]) == 0;
+    CHECK(got[0] && !got[1] && got[2]);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, tenants_load, &ws, names, 3);
+    CHECK_INT(orc_ws_tenant(&ws, b)->used * 100 + orc_ws_tenant(&ws, b)->limit, 1010);
+    CHECK_INT(orc_ws_tenant(&ws, c)->version, 4);
+    commit(f);
+}
+TEST(tenants_and_their_counters) {
+    both(tenants);
+}
+
+static void leases(struct fixture *f) {
+    const char *pool = fresh(f, "p");
+    begin(f);
+    struct orc_lease a = {.pool = pool, .holder = "a"}, b = {.pool = pool, .holder = "b"};
+    OK(f, lease_take, &a, 60000, false);
+    CHECK(a.granted && a.fresh);
+    uint64_t first = a.epoch;
+    OK(f, lease_take, &b, 60000, false);
+    CHECK(!b.granted && b.epoch == first);
+    OK(f, lease_take, &a, 60000, false); // keeps it
+    CHECK(a.granted && !a.fresh && a.epoch == first);
+    a.epoch = 0; // lost its memory
+    OK(f, lease_take, &a, 60000, false);
+    CHECK(a.granted && a.fresh && a.epoch == first + 1);
+    OK(f, lease_take, &a, 60000, true); // lets it go
+    CHECK(!a.granted);
+    b.epoch = 0;
+    OK(f, lease_take, &b, 0, false); // runs out at once
+    CHECK(b.granted && b.epoch == first + 2);
+    commit(f);
+    begin(f);
+    a.epoch = 0;
+    OK(f, lease_take, &a, 60000, false);
+    CHECK(a.granted && a.fresh && a.epoch == first + 3);
+    struct orc_lease held[] = {{.pool = pool}, {.pool = fresh(f, "p")}};
+    OK(f, leases_hold, held, 2);
+    CHECK(held[0].epoch == first + 3 && strcmp(held[0].holder, "a") == 0);
+    CHECK(held[1].epoch == 0);
+    commit(f);
+}
+TEST(leases_of_pools) {
+    both(leases);
+}
+
+static void sessions(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *pool = fresh(f, "p");
+    struct hd_uuid lost = hd_new_id(&f->cx), fine = hd_new_id(&f->cx), ask[] = {lost, fine};
+    struct orc_attempt_ref *refs;
+    struct orc_pool_entry *entries;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 4);
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 4; i++) { // 0: live and lost, 1: live, 2: ended in the lost session, 3: ready
+        struct orc_job *job = add_job(&ws, run, i, pool, i == 2 ? JOB(FAILED) : i == 3 ? JOB(READY) : JOB(ACTIVE));
+        job->key = i + 1;
+        job->ready_ms = 77;
+        if (i == 3)
+            continue;
+        struct orc_attempt *attempt = orc_ws_add_attempt(&ws, hd_new_id(&f->cx), job);
+        attempt->state = i == 2 ? ATT(FAILED) : ATT(RUNNING);
+        attempt->session = i == 1 ? fine : lost;
+        attempt->worker = "w";
+        attempt->changed_ms = 88;
+        attempt->dirty = true;
+        job->attempt = attempt->id;
+    }
+    OK(f, save, &ws);
+    OK(f, pool_entries, pool, 100, &entries, &n);
+    CHECK_INT(n, 3);
+    CHECK(entries[0].key == 4 && entries[0].since_ms == 77 && *entries[0].worker == 0);
+    CHECK(entries[1].since_ms == 88 && strcmp(entries[1].worker, "w") == 0);
+    OK(f, attempts_find_live, &lost, 1, &refs, &n);
+    CHECK(n == 1 && refs[0].job.idx == 0 && hd_uuid_eq(refs[0].job.run, run->id));
+    struct hd_uuid found = refs[0].id;
+    OK(f, attempts_find, &found, 1, &refs, &n);
+    CHECK(n == 1 && hd_uuid_eq(refs[0].id, found));
+    OK(f, sessions_lose, &lost, 1);
+    OK(f, sessions_lose, &lost, 1);
+    n = 2;
+    OK(f, sessions_lost, ask, &n);
+    CHECK(n == 1 && hd_uuid_eq(ask[0], lost));
+    OK(f, attempts_orphaned, 100000, &refs, &n);
+    bool seen = false;
+    for (size_t i = 0; i < n; i++)
+        seen |= hd_uuid_eq(refs[i].id, found);
+    CHECK(seen);
+    int64_t before = f->cx.now.wall_ms, after = before + 1;
+    OK(f, sessions_revive, &lost, &before, 1); // seen before it was lost: no effect
+    ask[0] = lost, n = 1;
+    OK(f, sessions_lost, ask, &n);
+    CHECK_INT(n, 1);
+    OK(f, sessions_revive, &lost, &after, 1);
+    OK(f, sessions_lost, ask, &n);
+    CHECK_INT(n, 0);
+    commit(f);
+}
+TEST(sessions_and_pools) {
+    both(sessions);
+}
+
+// --- what only two connections show -----------------------------------------------------------------------------------------------
+TEST(a_key_taken_by_two_at_once) {
+    struct fixture a, b;
+    struct orc_ws ws;
+    setup(&a, true);
+    setup(&b, true);
+    const char *tenant = fresh(&a, "t");
+    begin(&a);
+    orc_ws_init(&ws, &a.arena);
+    add_run(&a, &ws, tenant, "k", 1);
+    OK(&a, runs_insert, &ws);
+    b.cx.now = hd_now_read();
+    b.cx.deadline_mono_ms = b.cx.now.mono_ms + 100;
+    CHECK_INT(hd_db_begin(&b.cx), HD_OK);
+    orc_ws_init(&ws, &b.arena);
+    struct orc_run *second = add_run(&b, &ws, tenant, "k", 1);
+    CHECK_INT(DO(&b, runs_insert, &ws), HD_TIMEOUT); // waits for what the first becomes
+    hd_db_rollback(&b.cx);
+    commit(&a);
+    b.cx.deadline_mono_ms = 0;
+    begin(&b);
+    OK(&b, runs_insert, &ws);
+    CHECK(second->duplicate);
+    commit(&b);
+    teardown(&a);
+    teardown(&b);
+}
+
+TEST(admission_passes_over_what_another_holds) {
+    struct fixture a, b;
+    struct orc_ws ws, other;
+    setup(&a, true);
+    setup(&b, true);
+    const char *tenant = fresh(&a, "t");
+    begin(&a);
+    orc_ws_init(&ws, &a.arena);
+    struct orc_run *run = add_run(&a, &ws, tenant, "", 1), *free_run = add_run(&a, &ws, tenant, "", 1);
+    OK(&a, runs_insert, &ws);
+    add_job(&ws, run, 0, "p", JOB(QUEUED));
+    add_job(&ws, free_run, 0, "p", JOB(QUEUED));
+    OK(&a, save, &ws);
+    commit(&a);
+    struct hd_uuid id = run->id;
+    begin(&a);
+    orc_ws_init(&ws, &a.arena);
+    OK(&a, runs_load, &ws, &id, 1, true);
+    begin(&b);
+    orc_ws_init(&other, &b.arena);
+    OK(&b, jobs_queued, &other, tenant, 10);
+    CHECK_INT(other.jobs.n, 1);
+    CHECK(hd_uuid_eq(other.runs.items[0]->id, free_run->id));
+    commit(&b);
+    commit(&a);
+    teardown(&a);
+    teardown(&b);
+}
+
+TEST(a_placement_holds_the_lease) {
+    struct fixture a, b;
+    setup(&a, true);
+    setup(&b, true);
+    const char *pool = fresh(&a, "p");
+    struct orc_lease lease = {.pool = pool, .holder = "a"}, other = {.pool = pool, .holder = "b"};
+    begin(&a);
+    OK(&a, lease_take, &lease, 0, false);
+    commit(&a);
+    begin(&a);
+    OK(&a, leases_hold, &lease, 1);
+    b.cx.now = hd_now_read();
+    b.cx.deadline_mono_ms = b.cx.now.mono_ms + 100;
+    CHECK_INT(hd_db_begin(&b.cx), HD_OK);
+    CHECK_INT(DO(&b, lease_take, &other, 1000, false), HD_TIMEOUT);
+    hd_db_rollback(&b.cx);
+    commit(&a);
+    teardown(&a);
+    teardown(&b);
+}
+
+__attribute__((constructor(65000))) static void servers(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    pg_start();
+}
+
+TEST_MAIN
