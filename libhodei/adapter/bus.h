@@ -51,6 +51,7 @@ struct hd_staged {
     size_t len;
     int answer_kind;    // of an ask
     int64_t timeout_ms; // of an ask
+    bool written;       // a publication that has its outbox row; the runner's
 };
 
 // For handlers. The message is packed at once; all memory is the batch's arena.

@@ -39,7 +39,10 @@ void hd_db_free(struct hd_db *db) {
     free(db);
 }
 
+// Looks whether the server has closed the connection meanwhile, which an idle one would not notice.
 bool hd_db_connected(const struct hd_db *db) {
+    if (db->conn && !db->in_tx && PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+        PQconsumeInput(db->conn);
     return db->conn && PQstatus(db->conn) == CONNECTION_OK;
 }
 

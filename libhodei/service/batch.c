@@ -37,15 +37,14 @@ static enum hd_status call_handlers(struct hd_service *service, size_t from, siz
         take_item(service, i);
     for (size_t i = from, next; i < from + n; i = next) {
         const struct work *work = &service->works[i];
-        for (next = i + 1; next < from + n && service->works[next].kind == work->kind &&
-                           service->works[next].row == work->row;)
+        for (next = i + 1;
+             next < from + n && service->works[next].kind == work->kind && service->works[next].row == work->row;)
             next++;
         hd_handler *handle = handler_of(service->def, work);
         if (!handle) // the bad ones stand last
             break;
-        service->cx.log = (struct hd_log_fields){.trace = next == i + 1 && *service->items[i].trace
-                                                              ? service->items[i].trace
-                                                              : NULL};
+        service->cx.log =
+            (struct hd_log_fields){.trace = next == i + 1 && *service->items[i].trace ? service->items[i].trace : NULL};
         hd_err_clear(&service->cx.err);
         enum hd_status status = handle(&service->cx, service->self, &service->items[i], next - i);
         service->cx.log = (struct hd_log_fields){0};
@@ -172,6 +171,8 @@ static void fail_single(struct hd_service *service, size_t i) {
             hd_err_clear(&service->items[k].err);
         service->items[i].err = why;
         if (batch_alone(service, write_letter_alone) != HD_OK) {
+            if (service->crashed)
+                return;
             struct hd_err away = {.status = HD_UNAVAILABLE};
             settle_failed(service, i, 1, &away);
             return;
@@ -215,8 +216,19 @@ static bool run_part(struct hd_service *service, size_t from, size_t n) {
 }
 
 void batch_run(struct hd_service *service, size_t from, size_t n) {
-    if (n)
-        run_part(service, from, n);
+    if (service->env.tx || n <= 1) {
+        if (n)
+            run_part(service, from, n);
+        return;
+    }
+    // Without a transaction nothing binds the rows together, and nothing could undo what another row's handler did.
+    for (size_t i = from, next; i < from + n && !service->crashed; i = next) {
+        const struct work *work = &service->works[i];
+        for (next = i + 1;
+             next < from + n && service->works[next].kind == work->kind && service->works[next].row == work->row;)
+            next++;
+        run_part(service, i, next - i);
+    }
 }
 
 enum hd_status batch_alone(struct hd_service *service, enum hd_status (*inside)(struct hd_service *service)) {

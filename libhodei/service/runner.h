@@ -11,15 +11,16 @@
 
 #include "service/service.h"
 
-#define TURN_MAX 512            // arrivals a turn
-#define PARKED_MAX 256          // items
-#define PARKED_AGAIN_MS 250     // without a commit
-#define RPC_TIMEOUT_MS 5000     // where the caller names none
+#define TURN_MAX 512        // arrivals a turn
+#define PARKED_MAX 256      // items
+#define PARKED_AGAIN_MS 250 // without a commit
+#define PARKED_PAUSE_MS 20  // at least, so that waiting costs little under load
+#define RPC_TIMEOUT_MS 5000 // where the caller names none
 #define RPC_TIMEOUT_MAX_MS 120000
-#define TURN_DEADLINE_MS 10000  // for statements
-#define TIMER_AGAIN_MS 1000     // after a failure
-#define DELIVERIES_MAX 5        // of an item whose content fails, before it is a dead letter
-#define DELIVERIES_MAX_AWAY 50  // the same, where something is away or too slow
+#define TURN_DEADLINE_MS 10000 // for statements
+#define TIMER_AGAIN_MS 1000    // after a failure
+#define DELIVERIES_MAX 5       // of an item whose content fails, before it is a dead letter
+#define DELIVERIES_MAX_AWAY 50 // the same, where something is away or too slow
 #define CONFLICT_RETRIES 5
 
 enum row_kind { ROW_RPC, ROW_FEED, ROW_ANSWER, ROW_HINT, ROW_TIMER, ROW_BAD };
@@ -43,7 +44,7 @@ struct parked {
     struct hd_arrived arrived;
     enum row_kind kind;
     int row;
-    int64_t wait_until_mono_ms, again_mono_ms;
+    int64_t wait_until_mono_ms, ran_mono_ms, again_mono_ms;
 };
 
 struct watcher {
@@ -78,7 +79,9 @@ struct outbox {
     int64_t *done; // ids whose messages are all in their streams
     size_t n_done, cap_done, n_done_in_tx;
     int64_t done_mono_ms;  // when the first of them was
-    int64_t sweep_mono_ms; // the next look for rows left by others
+    int64_t sweep_mono_ms; // the next look for rows left by a crash
+    struct hd_rows stale;  // what it found, in the turn's arena
+    uint64_t direct_id;    // of this process, for what has no row
 };
 
 enum runner_metric {
@@ -105,7 +108,8 @@ struct hd_service {
     struct hd_arena arena;
     struct hd_ctx cx;
     int64_t *timer_due_mono_ms;
-    struct work *works; // of this turn: TURN_MAX + PARKED_MAX + timers
+    struct hd_arrived *arrived; // room for TURN_MAX
+    struct work *works;         // of this turn: TURN_MAX + PARKED_MAX + timers
     size_t n_works;
     struct hd_item *items; // beside them, in the same order
     struct parked parked[PARKED_MAX];
@@ -116,13 +120,13 @@ struct hd_service {
     int epoll_fd; // -1 without a process
     bool crashed; // by env.crash_at, until the next turn
     bool stopping;
-    bool committed; // something, in this turn
+    bool committed; // in this turn, something that parked items may wait for
     int64_t away_logged_mono_ms;
     struct hd_metric metrics[RM_COUNT];
 };
 
 // take.c
-void take_arrivals(struct hd_service *service);
+bool take_arrivals(struct hd_service *service);
 void take_parked(struct hd_service *service);
 void take_timers(struct hd_service *service);
 void take_sort(struct hd_service *service);
@@ -132,7 +136,8 @@ void take_item(struct hd_service *service, size_t i); // (re)makes items[i] from
 void batch_run(struct hd_service *service, size_t from, size_t n);
 bool batch_crash(struct hd_service *service, const char *point);
 // A transaction of the runner's own around `inside`; said things are published as usual.
-enum hd_status batch_alone(struct hd_service *service, enum hd_status (*inside)(struct hd_service *service)) HD_MUST_USE;
+enum hd_status batch_alone(struct hd_service *service,
+                           enum hd_status (*inside)(struct hd_service *service)) HD_MUST_USE;
 
 // settle.c
 enum verdict { VERDICT_ACK, VERDICT_AGAIN, VERDICT_DEAD };
@@ -144,9 +149,9 @@ void settle_leftovers(struct hd_service *service);
 
 // outbox.c
 enum hd_status outbox_write(struct hd_service *service) HD_MUST_USE; // within the transaction
-void outbox_committed(struct hd_service *service);                  // publishes what outbox_write wrote
-void outbox_direct(struct hd_service *service);                     // publishes what is staged, without a row
-void outbox_forget(struct hd_service *service);                     // the transaction did not happen
+void outbox_committed(struct hd_service *service);                   // publishes what outbox_write wrote
+void outbox_direct(struct hd_service *service);                      // publishes what is staged, without a row
+void outbox_forget(struct hd_service *service);                      // the transaction did not happen
 void outbox_published(struct hd_service *service, uint64_t tag, bool failed);
 bool outbox_tend(struct hd_service *service); // retries, deletes, sweeps
 int64_t outbox_due_mono_ms(const struct hd_service *service);
@@ -161,10 +166,5 @@ void service_drain(struct hd_service *service, struct hd_now now); // last turn,
 // tx_pg.c
 extern const struct hd_sql tx_pg_sql[];
 extern const size_t tx_pg_sql_len;
-
-// health.c: /livez, /readyz, /metrics on the loop.
-struct health;
-enum hd_status health_new(const char *listen, struct hd_service *service, struct hd_err *err, struct health **ret);
-void health_free(struct health *health);
 
 #endif

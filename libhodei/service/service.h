@@ -19,17 +19,17 @@
 
 // One message for a handler. All memory is the batch's arena; `msg` is never changed by a handler, since it may be run again.
 struct hd_item {
-    const ProtobufCMessage *msg; // of the row's type; for a failed answer NULL; for a timer NULL
-    ProtobufCMessage *reply;     // of a request: empty, to be filled; replace its fields, not the pointer
+    const ProtobufCMessage *msg;           // of the row's type; for a failed answer NULL; for a timer NULL
+    ProtobufCMessage *reply;               // of a request: empty, to be filled; replace its fields, not the pointer
     const Hodei__V1__Principal *principal; // of a request; never NULL there (empty between services)
-    const char *idempotency_key; // "" where there is none
+    const char *idempotency_key;           // "" where there is none
     const char *subject;
     const char *trace;
-    int64_t deadline_mono_ms;    // of a request
-    int64_t wait_until_mono_ms;  // set by the first hd_item_park; 0 before
-    struct hd_err err;           // err.status not HD_OK: this item failed, the others go on; of a failed answer: why
+    int64_t deadline_mono_ms;   // of a request
+    int64_t wait_until_mono_ms; // set by the first hd_item_park; 0 before
+    struct hd_err err;          // err.status not HD_OK: this item failed, the others go on; of a failed answer: why
     bool parked;
-    bool no_parking;             // set by the runner: too many are parked
+    bool no_parking; // set by the runner: too many are parked
 };
 
 // Handles n items (n >= 1) of one row. HD_OK with some items failed by hd_item_fail is the usual way to refuse; anything else
@@ -69,7 +69,7 @@ struct hd_hint { // a core subscription; best effort
 };
 struct hd_timer {
     const char *name;
-    int64_t every_ms; // also run once at the start
+    int64_t every_ms;   // also run once at the start
     hd_handler *handle; // items == one item with msg NULL
 };
 
@@ -90,7 +90,7 @@ struct hd_tx_ops {
 extern const struct hd_tx_ops hd_tx_pg; // its store is unused: it works on cx->db
 
 struct hd_service_def {
-    const char *name; // "orchestrator": also the queue group and the schema
+    const char *name;  // "orchestrator": also the queue group and the schema
     const char *about; // one line for --help
     const struct hd_setting *settings;
     size_t n_settings;
@@ -111,7 +111,8 @@ struct hd_service_def {
     const struct hd_migration *migrations;
     size_t n_migrations;
     // Makes the service's state; runs before anything is taken. `service` stays valid.
-    enum hd_status (*init)(struct hd_service *service, const struct hd_settings *settings, void **ret_self, struct hd_err *err);
+    enum hd_status (*init)(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                           struct hd_err *err);
     void (*release)(void *self);
     // Runs on the loop after each commit (or turn, without a store); NULL: nothing.
     void (*after_commit)(struct hd_ctx *cx, void *self);
@@ -138,7 +139,7 @@ void hd_service_stop(struct hd_service *service); // as SIGTERM
 
 // For the simulator and tests: a service without a process, on a given bus, store and clock.
 struct hd_service_env {
-    struct hd_bus *bus; // borrowed
+    struct hd_bus *bus;         // borrowed
     const struct hd_tx_ops *tx; // NULL: owns nothing
     void *store;
     struct hd_rng *rng;

@@ -13,10 +13,7 @@ enum verdict settle_verdict(const struct work *work, const struct hd_err *err) {
     uint64_t most = is_away(err->status) ? DELIVERIES_MAX_AWAY : DELIVERIES_MAX;
     if (delivery == HD_DELIVER_ACK)
         return VERDICT_ACK;
-    // What cannot be read never becomes readable; the rest may have come before what it needs.
-    if (work->kind == ROW_BAD || work->arrived.deliveries >= most)
-        return VERDICT_DEAD;
-    return VERDICT_AGAIN;
+    return delivery == HD_DELIVER_DEAD_LETTER || work->arrived.deliveries >= most ? VERDICT_DEAD : VERDICT_AGAIN;
 }
 
 static int64_t again_delay_ms(const struct work *work, enum hd_status status) {
@@ -57,7 +54,9 @@ static void send_reply(struct hd_service *service, const struct work *work, cons
 
 // The one place where an item's error is logged.
 static void log_failure(struct hd_service *service, const struct work *work, const struct hd_err *err) {
-    enum hd_log_level level = err->status == HD_INTERNAL ? HD_LOG_ERROR : work->was == ROW_RPC ? HD_LOG_DEBUG : HD_LOG_WARN;
+    enum hd_log_level level = err->status == HD_INTERNAL ? HD_LOG_ERROR
+                              : work->was == ROW_RPC     ? HD_LOG_DEBUG
+                                                         : HD_LOG_WARN;
     const char *what = work->was == ROW_TIMER ? service->def->timers[work->row].name : work->arrived.subject;
     const char *trace = work->request ? work->request->trace : NULL;
     hd_metric_add(&service->metrics[RM_FAILED], 1);
@@ -81,6 +80,7 @@ static void park(struct hd_service *service, struct work *work, const struct hd_
         .kind = work->kind,
         .row = work->row,
         .wait_until_mono_ms = item->wait_until_mono_ms,
+        .ran_mono_ms = service->cx.now.mono_ms,
         .again_mono_ms = again < item->wait_until_mono_ms ? again : item->wait_until_mono_ms,
     };
     work->settled = true;
@@ -135,7 +135,8 @@ void settle_said(struct hd_service *service) {
 void settle_committed(struct hd_service *service, size_t from, size_t n) {
     if (batch_crash(service, "committed"))
         return;
-    service->committed = true;
+    for (size_t i = from; i < from + n; i++)
+        service->committed |= !service->works[i].wait_until_mono_ms && !service->items[i].parked;
     outbox_committed(service);
     settle_said(service);
     if (batch_crash(service, "published"))

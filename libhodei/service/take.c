@@ -101,11 +101,14 @@ static enum row_kind kind_of(enum hd_arrival arrival) {
                                           : ROW_HINT;
 }
 
-void take_arrivals(struct hd_service *service) {
-    static const enum runner_metric counted[] = {
-        [ROW_RPC] = RM_ITEMS_RPC, [ROW_FEED] = RM_ITEMS_FEED, [ROW_ANSWER] = RM_ITEMS_OTHER, [ROW_HINT] = RM_ITEMS_OTHER};
+// True when something has arrived.
+bool take_arrivals(struct hd_service *service) {
+    static const enum runner_metric counted[] = {[ROW_RPC] = RM_ITEMS_RPC,
+                                                 [ROW_FEED] = RM_ITEMS_FEED,
+                                                 [ROW_ANSWER] = RM_ITEMS_OTHER,
+                                                 [ROW_HINT] = RM_ITEMS_OTHER};
     struct hd_bus *bus = service->env.bus;
-    struct hd_arrived *arrived = HD_NEW_ARRAY(&service->arena, TURN_MAX, struct hd_arrived);
+    struct hd_arrived *arrived = service->arrived;
     size_t n = bus->ops->receive(bus, arrived, TURN_MAX);
     for (size_t i = 0; i < n; i++) {
         if (arrived[i].kind == HD_ARRIVED_PUBLISHED) {
@@ -119,6 +122,7 @@ void take_arrivals(struct hd_service *service) {
         unpack(service, work);
         hd_metric_add(&service->metrics[counted[kind]], 1);
     }
+    return n > 0;
 }
 
 // They come back after a commit, after a while, and at the end of their wait.

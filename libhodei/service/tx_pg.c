@@ -12,9 +12,8 @@ const struct hd_sql tx_pg_sql[] = {
                           "UPDATE outbox SET said_ms = $2::bigint WHERE id IN (SELECT id FROM outbox"
                           " WHERE said_ms < $1::bigint ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)"
                           " RETURNING id, data"},
-    [SQL_DEAD_LETTER] = {"runner_dead_letter",
-                         "INSERT INTO dead_letters (at_ms, subject, data, status, error)"
-                         " VALUES ($1::bigint, $2::text, $3::bytea, $4::text, $5::text)"},
+    [SQL_DEAD_LETTER] = {"runner_dead_letter", "INSERT INTO dead_letters (at_ms, subject, data, status, error)"
+                                               " VALUES ($1::bigint, $2::text, $3::bytea, $4::text, $5::text)"},
 };
 const size_t tx_pg_sql_len = SQL_COUNT;
 
@@ -42,8 +41,8 @@ static enum hd_status pg_outbox_stale(struct hd_ctx *cx, void *store, int64_t be
 }
 
 // What PostgreSQL cannot hold as text must not make the dead letter fail too.
-static enum hd_status pg_dead_letter(struct hd_ctx *cx, void *store, const char *subject, const uint8_t *data, size_t len,
-                                     const struct hd_err *why) {
+static enum hd_status pg_dead_letter(struct hd_ctx *cx, void *store, const char *subject, const uint8_t *data,
+                                     size_t len, const struct hd_err *why) {
     (void)store;
     static const uint8_t none[1];
     return HD_RUN(cx, &tx_pg_sql[SQL_DEAD_LETTER], NULL, HD_I64(cx->now.wall_ms),
