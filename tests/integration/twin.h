@@ -113,7 +113,8 @@ static inline void twin_pass_s(struct twin *twin, unsigned seconds) {
 }
 
 // The next thing heard of a kind and row, unpacked and forgotten; NULL where there is none. `type` NULL: only whether.
-static inline void *twin_take(struct twin *twin, enum hd_arrival kind, int table, const ProtobufCMessageDescriptor *type) {
+static inline void *twin_take(struct twin *twin, enum hd_arrival kind, int table,
+                              const ProtobufCMessageDescriptor *type) {
     for (size_t i = 0; i < twin->n_heard; i++) {
         struct twin_heard heard = twin->heard[i];
         struct hd_err err = {0};
@@ -123,7 +124,8 @@ static inline void *twin_take(struct twin *twin, enum hd_arrival kind, int table
         memmove(&twin->heard[i], &twin->heard[i + 1], (twin->n_heard - i - 1) * sizeof(heard));
         twin->n_heard--;
         if (kind == HD_ARRIVED_RPC) {
-            if (hd_pb_unpack(&twin->arena, &hodei__v1__rpc_request__descriptor, heard.data, heard.len, &err, &msg) != HD_OK)
+            if (hd_pb_unpack(&twin->arena, &hodei__v1__rpc_request__descriptor, heard.data, heard.len, &err, &msg) !=
+                HD_OK)
                 return NULL;
             const Hodei__V1__RpcRequest *request = (const Hodei__V1__RpcRequest *)msg;
             heard.data = request->body.data;
@@ -156,8 +158,8 @@ static inline int twin_ask(struct twin *twin, const char *tenant, const char *se
     return twin->last_call;
 }
 // False where there is no answer yet. *err is the answer's; *ret its body, NULL where it failed.
-static inline bool twin_answered(struct twin *twin, int call, const ProtobufCMessageDescriptor *type, struct hd_err *err,
-                                 void *ret) {
+static inline bool twin_answered(struct twin *twin, int call, const ProtobufCMessageDescriptor *type,
+                                 struct hd_err *err, void *ret) {
     ProtobufCMessage *body = NULL;
     const Hodei__V1__RpcReply *reply = twin_take(twin, HD_ARRIVED_ANSWER, call, &hodei__v1__rpc_reply__descriptor);
     *(void **)ret = NULL;
@@ -189,7 +191,8 @@ static inline enum hd_status twin_call(struct twin *twin, const char *tenant, co
     return hd_err_set(err, HD_TIMEOUT, "no answer from %s.%s", service, method);
 }
 
-static inline void twin_publish(struct twin *twin, const char *subject, const ProtobufCMessage *msg, const char *msg_id) {
+static inline void twin_publish(struct twin *twin, const char *subject, const ProtobufCMessage *msg,
+                                const char *msg_id) {
     uint8_t *data;
     size_t len;
     hd_pb_pack(&twin->arena, msg, &data, &len);

@@ -1,0 +1,311 @@
+// The worker registry on a real PostgreSQL: joining, leases, silence, losses, the fleet's versions.
+#include "tests/integration/twin.h"
+
+#include <openssl/evp.h>
+
+#include "hodei/v1/flow.pb-c.h"
+#include "services/worker-registry/registry.h"
+#include "tests/integration/servers.h"
+
+#define S1 "01890a5d-ac96-774b-bcce-b302099a8001"
+#define S2 "01890a5d-ac96-774b-bcce-b302099a8002"
+#define A1 "01890a5d-ac96-774b-bcce-b302099a80a1"
+#define MSG(name) &hodei__v1__##name##__descriptor
+enum { RECONCILE, SESSIONS_LOST }; // what the test serves
+enum { CHANGED };                  // what it listens to
+
+struct world {
+    struct twin twin;
+    struct registry registry[2];
+    struct hd_err err;
+};
+
+static void add_registry(struct world *w, size_t i) {
+    struct registry *registry = &w->registry[i];
+    *registry = (struct registry){.times = {5000, 15000, 5000, 30}, .has_token = true, .forget_ms = 3600000};
+    EVP_Digest("join me", 7, registry->token_sha256, NULL, EVP_sha256(), NULL);
+    registry->service = twin_add(&w->twin, &registry_def, servers_pg(), registry);
+    hd_push_init(&registry->push_lost, &registry_push_lost, registry->service);
+}
+
+static void world_init(struct world *w) {
+    struct hd_err err;
+    memset(w, 0, sizeof(*w));
+    servers_pg_clean();
+    twin_init(&w->twin);
+    struct hd_bus *bus = w->twin.bus;
+    CHECK_INT(bus->ops->serve(bus, "orchestrator", "Reconcile", RECONCILE, &err), HD_OK);
+    CHECK_INT(bus->ops->serve(bus, "orchestrator", "SessionsLost", SESSIONS_LOST, &err), HD_OK);
+    CHECK_INT(bus->ops->listen(bus, "hodei.evt.system.worker.changed", NULL, CHANGED, &err), HD_OK);
+    add_registry(w, 0);
+}
+static void world_release(struct world *w) {
+    for (size_t i = 0; i < w->twin.n_services; i++) {
+        liveness_release(&w->registry[i].live);
+        hd_push_release(&w->registry[i].push_lost);
+    }
+    twin_release(&w->twin);
+}
+
+static enum hd_status join(struct world *w, const char *name, const char *session, const char *token) {
+    static Hodei__V1__Executor executors[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
+    Hodei__V1__JoinRequest request = HODEI__V1__JOIN_REQUEST__INIT;
+    Hodei__V1__JoinReply *reply;
+    request.token = hd_arena_strdup(&w->twin.arena, token);
+    request.name = hd_arena_strdup(&w->twin.arena, name);
+    request.session = hd_arena_strdup(&w->twin.arena, session);
+    request.pool = "default";
+    request.slots = 4;
+    request.executors = executors;
+    request.n_executors = 1;
+    enum hd_status status =
+        twin_call(&w->twin, "", "worker-registry", "Join", &request.base, MSG(join_reply), &w->err, &reply);
+    if (status == HD_OK) {
+        CHECK_INT(reply->lease_ms, 15000);
+        CHECK_INT(reply->heartbeat_ms, 5000);
+        CHECK_STR(reply->stream, hd_arena_printf(&w->twin.arena, "WORK_%s", name));
+        CHECK_STR(reply->consumer, session);
+    }
+    return status;
+}
+
+// True where the session has a lease.
+static bool beat(struct world *w, const char *name, const char *session, bool stream_missing) {
+    Hodei__V1__HeartbeatRequest request = HODEI__V1__HEARTBEAT_REQUEST__INIT;
+    Hodei__V1__HeartbeatReply *reply;
+    char *attempts[] = {A1};
+    request.worker = hd_arena_strdup(&w->twin.arena, name);
+    request.session = hd_arena_strdup(&w->twin.arena, session);
+    request.attempts = attempts;
+    request.n_attempts = 1;
+    request.stream_missing = stream_missing;
+    CHECK_INT(
+        twin_call(&w->twin, "", "worker-registry", "Heartbeat", &request.base, MSG(heartbeat_reply), &w->err, &reply),
+        HD_OK);
+    if (!reply)
+        return false;
+    CHECK(reply->rejoin == (reply->lease_ms == 0));
+    return !reply->rejoin;
+}
+
+static Hodei__V1__Fleet *fleet(struct world *w, uint64_t have) {
+    Hodei__V1__GetFleetRequest request = HODEI__V1__GET_FLEET_REQUEST__INIT;
+    Hodei__V1__Fleet *reply;
+    request.version = have;
+    CHECK_INT(twin_call(&w->twin, "", "worker-registry", "GetFleet", &request.base, MSG(fleet), &w->err, &reply),
+              HD_OK);
+    return reply;
+}
+static int state_of(struct world *w, const char *name) {
+    const Hodei__V1__Fleet *all = fleet(w, 0);
+    for (size_t i = 0; all && i < all->n_workers; i++)
+        if (strcmp(all->workers[i]->name, name) == 0)
+            return (int)all->workers[i]->state;
+    return REG_NONE;
+}
+
+// A feed of the test on the worker's stream is found only where stream and consumer are there.
+static bool stream_there(struct world *w, const char *worker, const char *session) {
+    struct hd_bus *bus = w->twin.bus;
+    struct hd_err err;
+    const char *stream = hd_arena_printf(&w->twin.arena, "WORK_%s", worker);
+    CHECK_INT(bus->ops->feed_open(bus, stream, session, NULL, false, 1, 9, &err), HD_OK);
+    bool there = !bus->ops->feed_missing(bus, session);
+    bus->ops->feed_close(bus, session);
+    return there;
+}
+
+TEST(joins_and_is_known) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "wrong"), HD_UNAUTHENTICATED);
+    CHECK(strstr(w.err.text, "wrong") == NULL); // a token is never said again
+    CHECK_INT(join(&w, "a.>", S1, "join me"), HD_INVALID);
+    CHECK_STR(w.err.field, "name");
+    CHECK_INT(fleet(&w, 0)->n_workers, 0);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK(stream_there(&w, "w1", S1));
+    const Hodei__V1__Fleet *difference = twin_take(&w.twin, HD_ARRIVED_HINT, CHANGED, MSG(fleet));
+    CHECK(difference && difference->n_workers == 1 && difference->version == difference->previous + 1);
+    const Hodei__V1__Fleet *all = fleet(&w, 0);
+    CHECK_INT(all->version, difference ? difference->version : 0);
+    CHECK_INT(all->n_workers, 1);
+    CHECK_STR(all->workers[0]->session, S1);
+    CHECK_INT(all->workers[0]->slots, 4);
+    CHECK_INT(all->workers[0]->state, HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE);
+    CHECK_INT(fleet(&w, all->version)->n_workers, 0); // nothing new
+    world_release(&w);
+}
+
+TEST(heartbeats_are_leases_and_no_change) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(&w, 0)->version;
+    twin_forget(&w.twin);
+    for (int i = 0; i < 10; i++) {
+        CHECK(beat(&w, "w1", S1, false));
+        twin_pass_s(&w.twin, 5);
+    }
+    CHECK(!beat(&w, "w1", S2, false)); // another session
+    CHECK(!beat(&w, "w9", S1, false)); // nobody
+    CHECK_INT(fleet(&w, 0)->version, version);
+    const Hodei__V1__ReconcileRequest *held = twin_take(&w.twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
+    CHECK(held && held->n_workers == 1 && held->workers[0]->n_attempts == 1);
+    if (held && held->n_workers == 1) {
+        CHECK_STR(held->workers[0]->worker, "w1");
+        CHECK_STR(held->workers[0]->session, S1);
+        CHECK_STR(held->workers[0]->attempts[0], A1);
+        CHECK(held->workers[0]->received_at_ms > 1700000000000 - 1);
+    }
+    Hodei__V1__ListWorkersRequest list = HODEI__V1__LIST_WORKERS_REQUEST__INIT;
+    Hodei__V1__ListWorkersReply *workers;
+    CHECK_INT(twin_call(&w.twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply), &w.err,
+                        &workers),
+              HD_OK);
+    CHECK(workers && workers->n_workers == 1 && workers->workers[0]->running == 1);
+    list.pool = "other";
+    CHECK_INT(twin_call(&w.twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply), &w.err,
+                        &workers),
+              HD_OK);
+    CHECK(workers && workers->n_workers == 0);
+    world_release(&w);
+}
+
+TEST(silence_ends_in_loss_that_is_told_until_answered) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    twin_pass_s(&w.twin, 8);
+    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
+    twin_pass_s(&w.twin, 4);
+    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT);
+    CHECK(beat(&w, "w1", S1, false));
+    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
+    twin_pass_s(&w.twin, 18);
+    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT); // the lease is over, the margin is not
+    w.twin.silent = true;
+    twin_pass_s(&w.twin, 4);
+    CHECK_INT(state_of(&w, "w1"), REG_LOST);
+    const Hodei__V1__SessionsLostRequest *lost =
+        twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+    CHECK(lost && lost->n_sessions == 1 && strcmp(lost->sessions[0]->session, S1) == 0);
+    CHECK(!beat(&w, "w1", S1, false));                        // a lost session gets no lease
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_UNAVAILABLE); // nor may it join before its loss is known
+    CHECK(*w.err.hint);
+    twin_pass_s(&w.twin, 8); // the question times out
+    w.twin.silent = false;
+    twin_forget(&w.twin);
+    twin_pass_s(&w.twin, 8); // it is asked again, and answered
+    lost = twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+    CHECK(lost && lost->n_sessions == 1);
+    twin_forget(&w.twin);
+    twin_pass_s(&w.twin, 20);
+    CHECK(!twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request))); // and then no more
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
+    world_release(&w);
+}
+
+TEST(a_name_changes_hands_after_its_lease) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again
+    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE);
+    CHECK(strstr(w.err.hint, "lease") != NULL);
+    twin_pass_s(&w.twin, 13);
+    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE);
+    CHECK(beat(&w, "w1", S1, false));
+    twin_pass_s(&w.twin, 10);
+    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE); // it has a new lease
+    twin_pass_s(&w.twin, 7);
+    twin_forget(&w.twin);
+    CHECK_INT(join(&w, "w1", S2, "join me"), HD_OK);
+    twin_pass_s(&w.twin, 2);
+    const Hodei__V1__SessionsLostRequest *lost =
+        twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+    CHECK(lost && lost->n_sessions == 1 && strcmp(lost->sessions[0]->session, S1) == 0);
+    CHECK(!beat(&w, "w1", S1, false));
+    CHECK(beat(&w, "w1", S2, false));
+    CHECK(stream_there(&w, "w1", S2));
+    world_release(&w);
+}
+
+TEST(two_sessions_join_at_once) {
+    struct world w;
+    world_init(&w);
+    static Hodei__V1__Executor executors[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
+    Hodei__V1__JoinRequest request = HODEI__V1__JOIN_REQUEST__INIT;
+    Hodei__V1__JoinReply *reply;
+    request.token = "join me";
+    request.name = "w1";
+    request.pool = "default";
+    request.slots = 1;
+    request.executors = executors;
+    request.n_executors = 1;
+    request.session = S1;
+    int first = twin_ask(&w.twin, "", "worker-registry", "Join", &request.base);
+    request.session = S2;
+    int second = twin_ask(&w.twin, "", "worker-registry", "Join", &request.base);
+    twin_pass_s(&w.twin, 2);
+    CHECK(twin_answered(&w.twin, first, MSG(join_reply), &w.err, &reply));
+    CHECK_INT(w.err.status, HD_OK);
+    CHECK(twin_answered(&w.twin, second, MSG(join_reply), &w.err, &reply));
+    CHECK_INT(w.err.status, HD_UNAVAILABLE);
+    world_release(&w);
+}
+
+TEST(a_stream_that_is_missing_is_made_again) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK(!stream_there(&w, "w1", S2)); // not made by looking
+    twin_forget(&w.twin);
+    CHECK(beat(&w, "w1", S1, true));
+    twin_pass_s(&w.twin, 2);
+    CHECK(stream_there(&w, "w1", S1));
+    CHECK_INT(w.registry[0].n_due, 0);
+    world_release(&w);
+}
+
+TEST(too_many_at_once_are_spared) {
+    struct world w;
+    world_init(&w);
+    for (int i = 0; i < 10; i++)
+        CHECK_INT(join(&w, hd_arena_printf(&w.twin.arena, "w%d", i), S1, "join me"), HD_OK);
+    for (int s = 0; s < 8; s++) {
+        for (int i = 4; i < 10; i++)
+            CHECK(beat(&w, hd_arena_printf(&w.twin.arena, "w%d", i), S1, false));
+        twin_pass_s(&w.twin, 5);
+    }
+    CHECK(w.registry[0].alarm);
+    CHECK_INT(atomic_load(&registry_metrics[REG_M_ALARM].value), 1);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(state_of(&w, hd_arena_printf(&w.twin.arena, "w%d", i)), REG_SUSPECT);
+    CHECK(beat(&w, "w3", S1, false)); // now they are three of ten
+    twin_pass_s(&w.twin, 2);
+    CHECK(!w.registry[0].alarm);
+    CHECK_INT(state_of(&w, "w0"), REG_LOST);
+    CHECK_INT(state_of(&w, "w3"), REG_ONLINE);
+    world_release(&w);
+}
+
+TEST(replicas_share_the_truth) {
+    struct world w;
+    world_init(&w);
+    add_registry(&w, 1);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    for (int i = 0; i < 12; i++) { // requests go to either
+        twin_pass_s(&w.twin, 5);
+        CHECK(beat(&w, "w1", S1, false));
+    }
+    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
+    uint64_t version = fleet(&w, 0)->version;
+    twin_pass_s(&w.twin, 25);
+    CHECK_INT(state_of(&w, "w1"), REG_LOST);
+    CHECK_INT(fleet(&w, 0)->version, version + 2); // suspect and lost, each once
+    world_release(&w);
+}
+
+TEST_MAIN
