@@ -161,7 +161,7 @@ static enum hd_status split(const char *address, char *host, size_t size, const 
 
 static enum hd_status open_listener(const char *address, struct hd_err *err, int *ret_fd) {
     char host[256];
-    const char *port;
+    const char *port = NULL;
     HD_TRY(split(address, host, sizeof(host), &port, err));
     struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
     int failed = getaddrinfo(*host ? host : NULL, port, &want, &found);
