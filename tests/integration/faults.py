@@ -1,0 +1,133 @@
+"""What may fail, during a run of 200 jobs: each process is killed in turn, all streams are wiped. Every job must run once."""
+
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hodei import Platform, expect, run_tests, wait_for  # noqa: E402
+
+JOBS = 200
+SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
+
+
+def fan(name, folder, seconds):
+    """A run of JOBS jobs: a hundred, then ten that need ten each, and so on; each leaves a line in a file of its own."""
+    lines = ["hodei: v1", "name: " + name, "jobs:"]
+    for i in range(JOBS):
+        needs = "needs: [%s], " % ", ".join("j%d" % ((i - 100) * 1 + k) for k in (0, 50)) if i >= 150 else ""
+        lines.append("  j%d: { %srun: 'echo begin >>%s/j%d; sleep %g; echo end >>%s/j%d; echo out-%d' }" %
+                     (i, needs, folder, i, seconds, folder, i, i))
+    return "\n".join(lines) + "\n"
+
+
+class World:
+    def __init__(self, name, agents=1, slots=8, seconds=0.3):
+        self.p = Platform(agents=agents, slots=slots).start()
+        self.folder = os.path.join(self.p.folder, "out")
+        os.makedirs(self.folder)
+        os.chmod(self.folder, 0o777)
+        self.p.apply(fan(name, self.folder, seconds))
+        self.run = self.p.start_run(name)
+
+    def done(self):
+        return len(os.listdir(self.folder))
+
+    def wait_done(self, n):
+        wait_for(lambda: self.done() >= n, "%d jobs have begun (%d have)" % (n, self.done()), 90)
+
+    def check(self):
+        self.p.wait_run(self.run, "succeeded", 120)
+        jobs = self.p.jobs(self.run)
+        expect(len(jobs) == JOBS, "%d jobs" % len(jobs))
+        for name, job in jobs.items():
+            with open(os.path.join(self.folder, name)) as file:
+                did = file.read()
+            expect(did == "begin\nend\n", "%s ran once: %r, %r" % (name, did, job["attempts"]))
+            expect(job["state"] == "succeeded" and len(job["attempts"]) == 1, "%s: %r" % (name, job))
+        for i in range(JOBS):
+            want = b"out-%d\n" % i
+            wait_for(lambda i=i, want=want: self.p.log(self.run, "j%d" % i) == want, "log of j%d" % i)
+
+    def end(self):
+        if sys.exc_info()[0]:
+            self.p.print_logs()
+        self.p.destroy()
+
+
+def around(world, faults):
+    """Spreads the faults over the run."""
+    try:
+        for i, fault in enumerate(faults):
+            world.wait_done(8 + i * (JOBS - 40) // len(faults))
+            fault()
+        world.check()
+    finally:
+        world.end()
+
+
+def test_each_service_killed():
+    world = World("services")
+    around(world, [lambda name=name: world.p.kill(name) for name in SERVICES])
+
+
+def test_base_killed():
+    world = World("base")
+    around(world, [lambda: world.p.kill("nats"), lambda: world.p.kill("postgres"),
+                   lambda: world.p.kill("agent-1"), lambda: world.p.kill("nats"), lambda: world.p.kill("agent-1")])
+
+
+def test_all_streams_wiped():
+    world = World("wiped")
+
+    def wipe():
+        bus = world.p.nats()
+        expect(len(bus.wipe()) >= 4, "there were streams")
+        bus.close()
+
+    around(world, [wipe, wipe])
+
+
+def test_everything_at_once():
+    world = World("at-once")
+
+    def all_services():
+        pids = world.p.pids()
+        for name in SERVICES:
+            os.kill(pids[name], signal.SIGKILL)
+
+    around(world, [all_services, lambda: world.p.kill("nats"), all_services])
+
+
+def test_worker_lost():
+    """An agent that stays away: after lease and margin its job starts elsewhere, and its own late result is refused."""
+    p = Platform(agents=2, slots=1).start()
+    try:
+        mark = os.path.join(p.folder, "lost")
+        p.apply("hodei: v1\nname: lost\njobs:\n  only:\n    run: |\n"
+                "      echo begin >>%s\n      if [ $(wc -l <%s) = 1 ]; then sleep 600; fi\n" % (mark, mark))
+        run = p.start_run("lost")
+        wait_for(lambda: os.path.exists(mark), "it runs")
+        worker = wait_for(lambda: p.jobs(run)["only"]["attempts"][0]["worker"], "its worker is known")
+        pid = p.process(worker)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        p.wait_run(run, "succeeded", 60)
+        took = time.monotonic() - began
+        attempts = p.jobs(run)["only"]["attempts"]
+        expect([a["state"] for a in attempts] == ["lost", "succeeded"], "%r" % attempts)
+        expect(attempts[1]["worker"] != worker, "elsewhere")
+        expect(took >= 10, "not before lease and margin: %.1f s" % took)
+        os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: sum(w["state"] == "online" for w in p.get("/v1/workers")["workers"]) == 2, "it is back", 30)
+        wait_for(lambda: not [x for x in p.everything() if "sleep 600" in x[1]], "the old one is stopped", 20)
+        expect([a["state"] for a in p.jobs(run)["only"]["attempts"]] == ["lost", "succeeded"], "the end stays")
+    finally:
+        if sys.exc_info()[0]:
+            p.print_logs()
+        p.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))

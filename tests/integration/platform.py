@@ -1,0 +1,503 @@
+"""The whole platform from outside: HTTP, the CLI, the bus. Every process is real."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hodei import ENDED, HODEI, Platform, alive, expect, run_tests, wait_for  # noqa: E402
+
+p = None  # the platform that the tests share
+
+
+def one_job(name, script, extra=""):
+    lines = "".join("      %s\n" % line for line in script.splitlines())
+    return "hodei: v1\nname: %s\njobs:\n  only:\n%s    run: |\n%s" % (name, extra, lines)
+
+
+def run_one(name, script, extra="", state="succeeded"):
+    p.apply(one_job(name, script, extra))
+    run = p.start_run(name)
+    p.wait_run(run, state)
+    return run
+
+
+# --- the path --------------------------------------------------------------------------------------------------------
+
+
+def test_start():
+    print("        ready after %.1f s" % p.start_seconds)
+    out = p.output()
+    expect(p.info["server"] in out, "the address is shown")
+    expect("admin-token" in out, "where the token is is shown")
+    expect(p.token not in json.dumps(p.info), "the token is not in dev.json")
+    workers = p.get("/v1/workers")["workers"]
+    expect(len(workers) == 1 and workers[0]["state"] == "online", "one worker: %r" % workers)
+
+
+def test_health():
+    services = [x for x in p.info["processes"] if x["name"] not in ("postgres", "nats") and x["port"]]
+    expect(len(services) >= 8, "eight services have health pages: %r" % services)
+    import urllib.request
+    for service in services:
+        for path in ("livez", "readyz", "metrics"):
+            with urllib.request.urlopen("http://127.0.0.1:%d/%s" % (service["port"], path), timeout=5) as reply:
+                body = reply.read()
+                expect(reply.status == 200, "%s/%s" % (service["name"], path))
+        expect(b"hodei_" in body and b"# TYPE" in body, "%s has metrics" % service["name"])
+
+
+def test_pipelines():
+    first = p.apply(one_job("crud", "true"))
+    expect(first["changed"] and first["pipeline"]["version"] == 1, "first version: %r" % first)
+    again = p.apply(one_job("crud", "true"))
+    expect(not again.get("changed") and again["pipeline"]["version"] == 1, "the same changes nothing: %r" % again)
+    second = p.apply(one_job("crud", "false"))
+    expect(second["pipeline"]["version"] == 2, "second version: %r" % second)
+    expect("false" in p.get("/v1/pipelines/crud")["source"], "the newest source")
+    expect("true" in p.get("/v1/pipelines/crud?version=1")["source"], "the old source")
+    expect("crud" in [x["name"] for x in p.get("/v1/pipelines")["pipelines"]], "listed")
+    reply = p.api("POST", "/v1/pipelines:validate", one_job("valid-only", "true"))
+    expect(reply.status == 200, "validate: %r" % reply)
+    expect(p.api("GET", "/v1/pipelines/valid-only").status == 404, "validate stores nothing")
+    expect(p.api("DELETE", "/v1/pipelines/crud").status == 204, "deleted")
+    expect(p.api("GET", "/v1/pipelines/crud").status == 404, "gone")
+    reply = p.api("POST", "/v1/runs", {"pipeline": "crud"})
+    expect(reply.status in (404, 412), "no run of a deleted pipeline: %r" % reply)
+
+
+def test_graph():
+    p.apply("""
+hodei: v1
+name: graph
+env: { A: pipeline, B: pipeline }
+jobs:
+  first:
+    env: { B: job }
+    run: echo "first $A $B $C"
+  left:
+    needs: [first]
+    command: [/bin/echo, "left is", "$A"]
+  right:
+    needs: [first]
+    steps:
+      - run: echo right one
+      - command: [sh, -c, "echo right two >&2"]
+  last:
+    needs: [left, right]
+    run: echo last
+""")
+    run = p.start_run("graph", env={"C": "run"})
+    got = p.wait_run(run, "succeeded")
+    expect(got["jobs_total"] == 4 and got["jobs_ended"] == 4, "counts: %r" % got)
+    jobs = p.jobs(run)
+    expect(jobs["last"]["started_at_ms"] >= max(jobs["left"]["ended_at_ms"], jobs["right"]["ended_at_ms"]), "order")
+    expect(all(len(j["attempts"]) == 1 for j in jobs.values()), "one attempt each")
+    wait_for(lambda: b"last" in p.log(run), "the log is whole")
+    expect(p.log(run, "first") == b"first pipeline job run\n", "env: %r" % p.log(run, "first"))
+    expect(p.log(run, "left") == b"left is $A\n", "no shell: %r" % p.log(run, "left"))
+    expect(p.log(run, "right") == b"right one\nright two\n", "both steps: %r" % p.log(run, "right"))
+
+
+def test_failure():
+    p.apply("""
+hodei: v1
+name: fails
+jobs:
+  bad: { run: "exit 3" }
+  killed: { run: "kill -9 $$" }
+  missing: { command: [/no/such/program] }
+  after: { needs: [bad], run: echo never }
+  beside: { run: echo beside }
+""")
+    run = p.start_run("fails")
+    p.wait_run(run, "failed")
+    jobs = p.jobs(run)
+    states = {name: job["state"] for name, job in jobs.items()}
+    expect(states == {"bad": "failed", "killed": "failed", "missing": "failed", "after": "skipped", "beside": "succeeded"},
+           "states: %r" % states)
+    expect(jobs["bad"]["attempts"][0]["exit_code"] == 3, "exit code: %r" % jobs["bad"])
+    expect(jobs["killed"]["attempts"][0]["signal"] == 9, "signal: %r" % jobs["killed"])
+    missing = jobs["missing"]["attempts"][0]
+    expect(missing["cause"] == "start_failed" and "/no/such/program" in missing["message"], "why: %r" % missing)
+
+
+def test_log_is_whole():
+    run = run_one("bulk", "seq 1 400000; echo end >&2")
+    want = b"".join(b"%d\n" % i for i in range(1, 400001)) + b"end\n"
+    wait_for(lambda: len(p.log(run)) >= len(want), "all %d bytes are stored" % len(want))
+    expect(p.log(run) == want, "exact and in order")
+
+
+def test_usage():
+    run = run_one("usage", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+    usage = p.jobs(run)["only"]["attempts"][0]["usage"]
+    expect(int(usage.get("user_ms", 0)) > 20, "CPU time is counted: %r" % usage)
+    expect(int(usage["max_rss_bytes"]) > 100000, "memory is counted: %r" % usage)
+
+
+def test_idempotency():
+    p.apply(one_job("once", "true"))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(lambda _: p.start_run("once", key="the-key"), range(16)))
+    expect(len(ids) == 1, "one run: %r" % ids)
+    reply = p.api("POST", "/v1/runs", {"pipeline": "once"}, {"Idempotency-Key": "the-key"})
+    expect(reply.json["existing"] is True, "said so: %r" % reply)
+    expect(len(p.get("/v1/runs?pipeline=once")["runs"]) == 1, "one in the list")
+
+
+def test_noop():
+    p.apply("hodei: v1\nname: noops\njobs:\n" + "".join("  j%d: { executor: noop }\n" % i for i in range(500)))
+    run = p.start_run("noops")
+    p.wait_run(run, "succeeded")
+    jobs = p.jobs(run)
+    expect(len(jobs) == 500 and all(len(j["attempts"]) == 1 for j in jobs.values()), "each once")
+
+
+def test_quota():
+    folder = os.path.join(p.folder, "quota")
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o777)
+    try:
+        reply = p.api("PUT", "/v1/quota", {"concurrent_jobs": 2})
+        expect(reply.status == 200, "%r" % reply)
+        wait_for(lambda: p.get("/v1/quota").get("enforced"), "the limit is in force")
+        p.apply("hodei: v1\nname: limited\njobs:\n" + "".join(
+            "  j%d: { run: 'mkdir %s/$$; ls %s | wc -l; sleep 0.2; rmdir %s/$$' }\n" % (i, folder, folder, folder) for i in range(8)))
+        run = p.start_run("limited")
+        p.wait_run(run, "succeeded")
+        counts = []
+        for name in p.jobs(run):
+            wait_for(lambda name=name: p.log(run, name).strip(), "log of %s" % name)
+            counts.append(int(p.log(run, name)))
+        expect(max(counts) <= 2, "at most two at once: %r" % counts)
+    finally:
+        p.api("PUT", "/v1/quota", {"concurrent_jobs": 1000})
+        wait_for(lambda: p.get("/v1/quota").get("enforced"), "the limit is lifted")
+
+
+def test_many_runs_at_once():
+    p.apply(one_job("crowd", "echo $$"))
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda _: p.start_run("crowd"), range(100)))
+    for run in runs:
+        p.wait_run(run, "succeeded")
+    expect(len(set(runs)) == 100, "each its own")
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_running():
+    mark = os.path.join(p.folder, "cancel.pid")
+    p.apply("""
+hodei: v1
+name: cancel-me
+jobs:
+  long:
+    run: |
+      setsid sleep 600 &
+      echo $! >%s.new; mv %s.new %s
+      sleep 600
+  later: { needs: [long], run: echo never }
+""" % (mark, mark, mark))
+    run = p.start_run("cancel-me")
+    wait_for(lambda: os.path.exists(mark), "the job runs")
+    expect(p.api("POST", "/v1/runs/%s:cancel" % run).status == 200, "cancelled")
+    p.wait_run(run, "cancelled")
+    jobs = p.jobs(run)
+    expect(jobs["long"]["state"] == "cancelled" and jobs["later"]["state"] == "cancelled", "%r" % jobs)
+    with open(mark) as file:
+        daemon = int(file.read())
+    wait_for(lambda: not alive(daemon), "the daemonised child is gone", 5)
+    expect(p.api("POST", "/v1/runs/%s:cancel" % run).status in (200, 409, 412), "a second cancel harms nothing")
+    expect(p.run(run)["state"] == "cancelled", "the end does not change")
+
+
+def test_cancel_waiting():
+    p.apply(one_job("nowhere", "true", "    labels: { planet: mars }\n"))
+    run = p.start_run("nowhere")
+    wait_for(lambda: p.job_state(run, "only") == "ready", "ready, and no worker has the label")
+    p.api("POST", "/v1/runs/%s:cancel" % run)
+    p.wait_run(run, "cancelled", 10)
+
+
+def test_cancel_at_any_moment():
+    p.apply(one_job("fleeting", "echo hello"))
+    runs = []
+    for i in range(30):
+        run = p.start_run("fleeting")
+        time.sleep(i * 0.002)  # at another point of its life each time
+        p.api("POST", "/v1/runs/%s:cancel" % run)
+        runs.append(run)
+    states = [p.wait_run(run)["state"] for run in runs]
+    expect(set(states) <= {"cancelled", "succeeded"}, "%r" % states)
+
+
+def test_stubborn_job_is_killed():
+    mark = os.path.join(p.folder, "stubborn.pid")
+    p.apply(one_job("stubborn", "trap '' TERM\necho $$ >%s\nwhile :; do sleep 0.1; done" % mark, "    cancel_grace: 1s\n"))
+    run = p.start_run("stubborn")
+    wait_for(lambda: os.path.exists(mark) and open(mark).read().strip(), "the job runs")
+    p.api("POST", "/v1/runs/%s:cancel" % run)
+    p.wait_run(run, "cancelled", 15)
+    expect(not alive(int(open(mark).read())), "killed")
+
+
+def test_timeout():
+    run = run_one("slow", "sleep 600", "    timeout: 1s\n    cancel_grace: 1s\n", "failed")
+    expect(p.job_state(run, "only") == "timed_out", "timed out")
+
+
+# --- the CLI ---------------------------------------------------------------------------------------------------------
+
+
+def test_cli():
+    yaml = one_job("by-cli", "echo one; sleep 0.3; echo two")
+    path = os.path.join(p.folder, "by-cli.yml")
+    with open(path, "w") as file:
+        file.write(yaml)
+    p.cli("pipeline", "apply", path)
+    expect("by-cli" in p.cli("pipeline", "list").stdout, "listed")
+    expect(p.cli("pipeline", "get", "by-cli").stdout == yaml, "source")
+    run = p.cli("run", "start", "by-cli").stdout.strip()
+    followed = p.cli("logs", "-f", run).stdout
+    expect("one" in followed and "two" in followed, "followed: %r" % followed)
+    watched = p.cli("run", "watch", run).stdout
+    expect("succeeded" in watched, "watched: %r" % watched)
+    expect(run in p.cli("run", "list").stdout, "in the list")
+    expect(json.loads(p.cli("run", "get", run, "-o", "json").stdout)["state"] == "succeeded", "as JSON")
+    expect("agent-1" in p.cli("worker", "list").stdout, "workers")
+    p.apply(one_job("by-cli-bad", "exit 1"))
+    done = p.cli("run", "start", "by-cli-bad", "--watch", code=None)
+    expect(done.returncode != 0, "a failed run is an exit status")
+    p.cli("pipeline", "delete", "by-cli")
+    done = p.cli("pipeline", "get", "by-cli", code=None)
+    expect(done.returncode != 0 and "by-cli" in done.stderr, "an error names what is missing: %r" % done.stderr)
+    long = p.start_long("cli-cancel")
+    p.cli("run", "cancel", long)
+    p.wait_run(long, "cancelled")
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+BAD_PIPELINES = [
+    ("not YAML", "hodei: [v1\n", 400),
+    ("unknown key", "hodei: v1\nname: x\njobs:\n  a:\n    rum: echo\n", 400),
+    ("wrong type", "hodei: v1\nname: x\njobs: [1, 2]\n", 400),
+    ("cycle", "hodei: v1\nname: x\njobs:\n  a: { needs: [b], run: a }\n  b: { needs: [a], run: b }\n", 400),
+    ("unknown need", "hodei: v1\nname: x\njobs:\n  a: { needs: [zz], run: a }\n", 400),
+    ("deep", "hodei: v1\nname: x\njobs: " + "[" * 5000 + "]" * 5000 + "\n", 400),
+    ("alias bomb", "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+        "%s: &%s [%s]\n" % (c, c, ",".join(["*" + chr(ord(c) - 1)] * 10)) for c in "bcdefghij") + "hodei: v1\n", 400),
+    ("no jobs", "hodei: v1\nname: x\n", 400),
+    ("bad duration", "hodei: v1\nname: x\njobs:\n  a: { run: a, timeout: soon }\n", 400),
+    ("NUL", "hodei: v1\nname: \"x\\0y\"\njobs:\n  a: { run: a }\n", 400),
+    ("two documents", "hodei: v1\nname: x\njobs: { a: { run: a } }\n---\nhodei: v1\n", 400),
+]
+
+
+def check_problem(reply, status, what):
+    expect(reply.status == status, "%s: %r" % (what, reply))
+    problem = reply.json
+    expect(reply.headers["Content-Type"].startswith("application/problem+json"), "%s: its type" % what)
+    expect(problem["status"] == status and problem["detail"] and problem["title"], "%s: %r" % (what, problem))
+    return problem
+
+
+def test_bad_pipelines():
+    for what, source, status in BAD_PIPELINES:
+        problem = check_problem(p.api("POST", "/v1/pipelines", source), status, what)
+        expect(problem.get("line") or problem.get("field"), "%s names the place: %r" % (what, problem))
+    problem = check_problem(p.api("POST", "/v1/pipelines", BAD_PIPELINES[1][1]), 400, "unknown key")
+    expect(problem["line"] == 5 and "run" in problem["detail"] + problem.get("hint", ""), "the nearest: %r" % problem)
+    check_problem(p.api("POST", "/v1/pipelines", "#" * (2 << 20) + "\nhodei: v1\n"), 413, "2 MiB and more")
+    big = "hodei: v1\nname: x\njobs: { a: { run: a } }\n#" + "x" * (1 << 20)
+    problem = p.api("POST", "/v1/pipelines", big)
+    expect(problem.status in (400, 413), "above 1 MiB: %r" % problem)
+
+
+def test_bad_requests():
+    check_problem(p.raw("GET", "/v1/runs"), 401, "no token")
+    reply = p.raw("GET", "/v1/runs", headers={"Authorization": "Bearer wrong"})
+    check_problem(reply, 401, "wrong token")
+    expect("Bearer" in reply.headers.get("WWW-Authenticate", ""), "says how")
+    check_problem(p.raw("GET", "/v1/runs", headers={"Authorization": "Bearer " + "x" * 5000}), 401, "long token")
+    check_problem(p.api("GET", "/v1/runs/019a0000-0000-7000-8000-000000000000"), 404, "unknown id")
+    check_problem(p.api("GET", "/v1/runs/nonsense"), 400, "not an id")
+    check_problem(p.api("GET", "/v1/pipelines/none"), 404, "unknown pipeline")
+    check_problem(p.api("GET", "/v2/x"), 404, "unknown path")
+    check_problem(p.api("PATCH", "/v1/runs"), 405, "unknown method")
+    json_type = {"Content-Type": "application/json"}
+    check_problem(p.api("POST", "/v1/runs", b"{not json", json_type), 400, "not JSON")
+    check_problem(p.api("POST", "/v1/runs", {"pipeline": 7}), 400, "wrong type")
+    problem = check_problem(p.api("POST", "/v1/runs", {"pipelin": "x"}), 400, "unknown key")
+    expect("pipelin" in json.dumps(problem), "named: %r" % problem)
+    check_problem(p.api("POST", "/v1/runs", b"[" * 100000, json_type), 400, "deep JSON")
+    check_problem(p.api("POST", "/v1/runs", {"pipeline": "no-such"}), 404, "run of nothing")
+    check_problem(p.api("POST", "/v1/runs", b"x=1", {"Content-Type": "application/x-www-form-urlencoded"}), 415, "form")
+    check_problem(p.api("GET", "/v1/runs?page_size=100000"), 400, "page size")
+    check_problem(p.api("GET", "/v1/runs?nonsense=1"), 400, "unknown parameter")
+    check_problem(p.api("GET", "/v1/runs?page_token=%ff"), 400, "bad escape")
+    check_problem(p.api("POST", "/v1/runs", {"pipeline": "x"}, {"Idempotency-Key": "k" * 5000}), 400, "long key")
+
+
+def test_hostile_bus():
+    before = p.pids()
+    bus = p.nats()
+    junk = [b"", b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a" * 60000, b"\x12\x80", os.urandom(3000),
+            b"\x0a\x05\xc3\x28abc"]
+    nest = b""
+    for _ in range(2000):
+        nest = b"\x0a" + varint(len(nest)) + nest
+    junk.append(nest)
+    subjects = ["hodei.rpc.orchestrator.StartRun", "hodei.rpc.quota.GetQuota", "hodei.rpc.pipelines.ApplyPipeline",
+                "hodei.rpc.worker-registry.Heartbeat", "hodei.rpc.worker-registry.Join", "hodei.rpc.auth.Authenticate",
+                "hodei.rpc.observability.ReadLog", "hodei.flow.ready.default", "hodei.flow.placed",
+                "hodei.report.agent-1.attempts", "hodei.report.nobody.attempts", "hodei.log.x.y.z.0",
+                "hodei.log.agent-1.default.not-a-run.0", "hodei.work.agent-1", "hodei.ack.agent-1",
+                "hodei.evt.default.run.changed", "hodei.evt.system.worker.changed", "hodei.strange.subject", "foreign"]
+    for subject in subjects:
+        for data in junk:
+            bus.publish(subject, data)
+    bus.flush()
+    reply = bus.request("hodei.rpc.orchestrator.StartRun", b"\xff\xff")
+    expect(reply, "an error comes back")
+    bus.close()
+    run_one("after-junk", "echo fine")
+    expect(p.pids() == before, "every process is still the same one")
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+# --- agents and jobs that outlive them -------------------------------------------------------------------------------
+
+
+def test_agent_killed():
+    mark = os.path.join(p.folder, "agent.runs")
+    p.apply(one_job("outlive", "echo x >>%s\nfor i in $(seq 1 40); do echo line $i; sleep 0.1; done" % mark))
+    run = p.start_run("outlive")
+    wait_for(lambda: b"line 3" in p.log(run), "it runs and its log is stored")
+    p.kill("agent-1")
+    p.wait_run(run, "succeeded")
+    job = p.jobs(run)["only"]
+    expect(len(job["attempts"]) == 1, "one attempt: %r" % job)
+    want = b"".join(b"line %d\n" % i for i in range(1, 41))
+    wait_for(lambda: p.log(run) == want, "the log is whole: %r" % p.log(run)[-200:])
+    with open(mark) as file:
+        expect(file.read() == "x\n", "it ran once")
+
+
+def test_agent_away_while_the_job_ends():
+    p.apply(one_job("end-alone", "echo begin; sleep 1; echo end; exit 5"))
+    run = p.start_run("end-alone")
+    wait_for(lambda: b"begin" in p.log(run), "it runs")
+    pid = p.process("agent-1")["pid"]
+    os.kill(pid, signal.SIGSTOP)  # deaf for longer than the job takes
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGKILL)
+    p.wait_run(run, "failed")
+    expect(p.jobs(run)["only"]["attempts"][0]["exit_code"] == 5, "the result came by the shim")
+    wait_for(lambda: p.log(run) == b"begin\nend\n", "the log is whole")
+
+
+def test_shim_killed():
+    mark = os.path.join(p.folder, "shim.pid")
+    p.apply(one_job("shimless", "echo $$ >>%s\nif [ $(wc -l <%s) = 1 ]; then exec sleep 600; fi" % (mark, mark)))
+    run = p.start_run("shimless")
+    wait_for(lambda: os.path.exists(mark) and open(mark).read().strip(), "it runs")
+    shims = [pid for pid, command in p.everything() if "hodei-shim" in command.split()[0]]
+    expect(len(shims) == 1, "one shim: %r" % shims)
+    os.kill(shims[0], signal.SIGKILL)
+    got = p.wait_run(run)
+    attempts = p.jobs(run)["only"]["attempts"]
+    expect(attempts[0]["state"] == "lost", "lost with its shim: %r" % attempts)
+    expect(got["state"] == "succeeded" and len(attempts) == 2, "a new attempt did it: %r" % attempts)
+    with open(mark) as file:
+        wait_for(lambda first=int(file.readline()): not alive(first), "the first one is dead", 5)
+
+
+# --- dev itself ------------------------------------------------------------------------------------------------------
+
+
+def test_dev_killed_and_started_again():
+    p.apply(one_job("survivor", "sleep 3; echo survived"))
+    before = p.run(run_one("kept", "echo kept"))
+    run = p.start_run("survivor")
+    wait_for(lambda: p.job_state(run, "only") == "active", "it runs")
+    os.kill(p.dev.pid, signal.SIGKILL)
+    p.dev.wait()
+    p.dev = None
+    token = p.token
+    p.start()
+    expect(p.token == token, "the same token")
+    expect(p.run(before["id"])["state"] == "succeeded", "runs are kept")
+    expect("kept" in [x["name"] for x in p.get("/v1/pipelines")["pipelines"]], "pipelines are kept")
+    wait_for(lambda: p.log(before["id"]) == b"kept\n", "logs are kept")
+    p.wait_run(run, "succeeded")
+    expect(len(p.jobs(run)["only"]["attempts"]) == 1, "adopted, not begun again")
+
+
+def test_two_side_by_side():
+    other = Platform()
+    try:
+        other.start()
+        expect(other.info["server"] != p.info["server"], "its own port")
+        other.apply(one_job("second", "echo there"))
+        run = other.start_run("second")
+        other.wait_run(run, "succeeded")
+        expect(p.api("GET", "/v1/runs/" + run).status == 404, "its own data")
+        reply = p.raw("GET", "/v1/runs", headers={"Authorization": "Bearer " + other.token})
+        expect(reply.status == 401, "its own token")
+        locked = subprocess.run([HODEI, "dev", "--data", other.data], capture_output=True, text=True, timeout=20)
+        expect(locked.returncode != 0 and "another" in locked.stderr, "one at a time: %r" % locked.stderr)
+        expect(other.stop() == 0, "Ctrl-C is a good end")
+        wait_for(lambda: not other.everything(), "nothing is left", 10)
+    finally:
+        other.destroy()
+
+
+def test_stops_everything():
+    mark = os.path.join(p.folder, "stop.pid")
+    p.apply(one_job("at-the-end", "echo $$ >%s; exec sleep 600" % mark))
+    p.start_run("at-the-end")
+    wait_for(lambda: os.path.exists(mark) and open(mark).read().strip(), "a job runs")
+    began = time.monotonic()
+    expect(p.stop() == 0, "exit status 0")
+    print("        stopped in %.1f s" % (time.monotonic() - began))
+    wait_for(lambda: not p.everything(), "nothing is left: %r" % p.everything(), 5)
+    expect(not alive(int(open(mark).read())), "the job ended with it")
+
+
+def start_long(name):
+    p.apply(one_job(name, "sleep 600"))
+    run = p.start_run(name)
+    wait_for(lambda: p.job_state(run, "only") == "active", "it runs")
+    return run
+
+
+def main():
+    global p
+    p = Platform(slots=4)
+    p.start_long = start_long
+    p.start()
+    tests = [(name[5:], function) for name, function in globals().items() if name.startswith("test_")]
+    code = run_tests(tests, sys.argv)
+    if code:
+        p.print_logs()
+    p.destroy()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
