@@ -1,0 +1,215 @@
+#include "agent/agent.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "agent/reports.h"
+#include "base/log.h"
+#include "base/pb.h"
+
+#define HINT_ACKS 0
+#define REPORTS_OUT_MAX 2
+#define LOGS_OUT_MAX 32
+#define WORK_AGAIN_MS 500
+#define COMPLAIN_MS 10000
+enum tag { TAG_REPORT = 1, TAG_LOG };
+
+enum hd_status agent_init(struct agent *agent, const struct agent_def *def, const struct agent_env *env,
+                          struct hd_now now, struct hd_err *err) {
+    agent->def = *def;
+    agent->env = *env;
+    agent->boot = hd_rng_next(env->rng);
+    hd_arena_init(&agent->arena);
+    session_init(&agent->session, def->session, agent->def.worker, def->slots, &agent->def.executor);
+    session_begin(&agent->session, &agent->arena, now);
+    connection_init(&agent->connection, &agent->def.connection, env->rng);
+    enum hd_status status =
+        env->bus->ops->listen(env->bus, hd_subject(&agent->arena, HD_SUBJECT_ACK, def->worker), NULL, HINT_ACKS, err);
+    return status == HD_UNAVAILABLE ? HD_OK : status; // the bus does it once it is connected
+}
+
+void agent_release(struct agent *agent) {
+    session_release(&agent->session);
+    hd_arena_release(&agent->arena);
+}
+
+// --- what arrives ----------------------------------------------------------------------------------------------------
+
+static void take_work(struct agent *agent, struct hd_arrived *arrived) {
+    struct hd_err err = {0};
+    ProtobufCMessage *msg = NULL;
+    bool may_start = !agent->stopping && connection_has_lease(&agent->connection, agent->session.now.mono_ms);
+    agent->again[agent->n_works] = false;
+    if (hd_pb_unpack(&agent->arena, &hodei__v1__work__descriptor, arrived->data, arrived->len, &err, &msg) != HD_OK) {
+        hd_warn("a message on the work stream is given up: %s", err.text);
+        hd_metric_add(&session_metrics[SESSION_M_FOREIGN], 1);
+    } else {
+        agent->again[agent->n_works] = !session_work(&agent->session, (const Hodei__V1__Work *)msg, may_start);
+    }
+    agent->works[agent->n_works++] = *arrived;
+}
+
+static void take_acks(struct agent *agent, const struct hd_arrived *arrived) {
+    ProtobufCMessage *msg = NULL;
+    if (hd_pb_unpack(&agent->arena, &hodei__v1__acks__descriptor, arrived->data, arrived->len, NULL, &msg) == HD_OK)
+        session_acks(&agent->session, (const Hodei__V1__Acks *)msg);
+    else
+        hd_metric_add(&session_metrics[SESSION_M_FOREIGN], 1);
+}
+
+static void published(struct agent *agent, const struct hd_arrived *arrived) {
+    unsigned *out = arrived->tag == TAG_REPORT ? &agent->reports_out : &agent->logs_out;
+    *out -= *out > 0; // one that failed is said again in its time
+}
+
+static bool receive(struct agent *agent) {
+    struct hd_bus *bus = agent->env.bus;
+    size_t n = bus->ops->receive(bus, agent->arrived, AGENT_ARRIVALS);
+    for (size_t i = 0; i < n; i++) {
+        struct hd_arrived *arrived = &agent->arrived[i];
+        if (arrived->kind == HD_ARRIVED_FEED) {
+            take_work(agent, arrived);
+            continue; // acknowledged after the journal
+        }
+        if (arrived->kind == HD_ARRIVED_HINT)
+            take_acks(agent, arrived);
+        else if (arrived->kind == HD_ARRIVED_ANSWER)
+            connection_answer(&agent->connection, bus, &agent->session, arrived);
+        else if (arrived->kind == HD_ARRIVED_PUBLISHED)
+            published(agent, arrived);
+        bus->ops->done(bus, arrived);
+    }
+    return n > 0;
+}
+
+// --- what is carried out ---------------------------------------------------------------------------------------------
+
+static bool write_journal(struct agent *agent) {
+    const struct effects *fx = &agent->session.fx;
+    struct hd_err err = {0};
+    if (!fx->journal.len)
+        return true;
+    if (agent->env.record(agent->env.arg, fx->journal.data, fx->journal.len, fx->sync, &err) == HD_OK)
+        return true;
+    if (agent->session.now.mono_ms >= agent->complained_ms) {
+        agent->complained_ms = agent->session.now.mono_ms + COMPLAIN_MS;
+        hd_error("%s: no work is taken until it can be written", err.text);
+    }
+    return false;
+}
+
+static void settle_works(struct agent *agent, bool recorded) {
+    struct hd_bus *bus = agent->env.bus;
+    for (size_t i = 0; i < agent->n_works; i++) {
+        if (recorded && !agent->again[i])
+            bus->ops->ack(bus, &agent->works[i]);
+        else
+            bus->ops->nak(bus, &agent->works[i], WORK_AGAIN_MS);
+        bus->ops->done(bus, &agent->works[i]);
+    }
+    agent->n_works = 0;
+}
+
+static void tell_shim(struct agent *agent) {
+    const Hodei__V1__ShimMessage *msg = &agent->session.fx.shim;
+    if (msg->n_jobs || msg->n_cancels || msg->n_forgets || msg->n_log_acks)
+        agent->env.to_shim(agent->env.arg, msg);
+}
+
+// True: what was taken is on the disk and on its way.
+static bool carry_out(struct agent *agent) {
+    bool recorded = write_journal(agent);
+    if (!recorded)
+        session_undo(&agent->session);
+    tell_shim(agent);
+    session_carried_out(&agent->session);
+    return recorded;
+}
+
+static void publish(struct agent *agent, const char *subject, const ProtobufCMessage *msg, enum tag tag) {
+    char id[64];
+    uint8_t *data;
+    size_t len;
+    hd_pb_pack(&agent->arena, msg, &data, &len);
+    snprintf(id, sizeof(id), "agent.%016" PRIx64 ".%" PRIu64, agent->boot, ++agent->last_id);
+    agent->env.bus->ops->publish(agent->env.bus, subject, data, len, id, tag);
+}
+
+static void tell_reports(struct agent *agent) {
+    const Hodei__V1__AttemptReports *reports;
+    reports_due(&agent->session);
+    while (agent->reports_out < REPORTS_OUT_MAX && (reports = reports_take(&agent->session))) {
+        const char *subject = hd_arena_printf(&agent->arena, HD_SUBJECT_REPORT ".%s.attempts", agent->session.worker);
+        publish(agent, subject, &reports->base, TAG_REPORT);
+        agent->reports_out++;
+    }
+}
+
+static void tell_logs(struct agent *agent) {
+    const Hodei__V1__LogChunks *chunks;
+    logs_due(&agent->session);
+    while (agent->logs_out < LOGS_OUT_MAX &&
+           (chunks = logs_take(&agent->session, agent->env.read_log, agent->env.arg))) {
+        const Hodei__V1__LogChunk *chunk = chunks->chunks[0];
+        publish(agent, hd_subject_log(&agent->arena, chunk->worker, chunk->tenant, chunk->run, chunk->job_index),
+                &chunks->base, TAG_LOG);
+        agent->logs_out++;
+    }
+}
+
+// --- the turn --------------------------------------------------------------------------------------------------------
+
+static void watch_bus(struct agent *agent) {
+    if (!agent->env.bus->ops->connected(agent->env.bus) && agent->connection.was_connected)
+        hd_warn("NATS is not connected; jobs go on");
+}
+
+bool agent_turn(struct agent *agent, struct hd_now now) {
+    const Hodei__V1__ShimMessage *said;
+    hd_arena_reset(&agent->arena);
+    session_begin(&agent->session, &agent->arena, now);
+    watch_bus(agent);
+    bool did = receive(agent);
+    while ((said = agent->env.from_shim(agent->env.arg, &agent->arena))) {
+        session_shim(&agent->session, said);
+        did = true;
+    }
+    settle_works(agent, carry_out(agent));
+    if (agent->env.bus->ops->connected(agent->env.bus)) {
+        tell_reports(agent);
+        tell_logs(agent);
+        (void)carry_out(agent); // a log that cannot be read settles its attempt
+    }
+    connection_turn(&agent->connection, agent->env.bus, &agent->session);
+    agent->env.bus->ops->flush(agent->env.bus);
+    return did;
+}
+
+int64_t agent_due_ms(const struct agent *agent) {
+    if (!agent->env.bus->ops->connected(agent->env.bus)) // nothing can be told
+        return SESSION_NEVER;
+    int64_t due = session_due_ms(&agent->session);
+    if (!agent->connection.asking && agent->connection.due_ms < due)
+        due = agent->connection.due_ms;
+    if (agent->session.unsent.head && agent->reports_out < REPORTS_OUT_MAX)
+        due = 0;
+    if (agent->session.log_ready.head && agent->logs_out < LOGS_OUT_MAX)
+        due = 0;
+    return due;
+}
+
+void agent_stop(struct agent *agent, bool jobs, struct hd_now now) {
+    hd_arena_reset(&agent->arena);
+    session_begin(&agent->session, &agent->arena, now);
+    agent->stopping = true;
+    connection_stop_feed(&agent->connection, agent->env.bus);
+    if (!jobs)
+        return;
+    session_cancel_all(&agent->session);
+    (void)carry_out(agent);
+}
+
+bool agent_idle(const struct agent *agent) {
+    return !agent->session.unsent.head && !agent->session.sent.head && !agent->session.folding.head &&
+           !agent->session.log_ready.head && !agent->session.log_sent.head && !agent->reports_out && !agent->logs_out;
+}

@@ -1,0 +1,61 @@
+// The agent without a process: session, connection and bus put together, in turns. The process (process.c), the tests and the
+// simulator provide what is around it.
+//
+// A turn: take what has arrived, decide, then carry out in this order: journal (one sync a batch), shim (one message a batch),
+// acknowledge the work, reports, logs. Reports and logs leave while few of them are on their way, so that batches grow under
+// load. All memory of a turn is the agent's arena.
+#ifndef HD_AGENT_AGENT_H
+#define HD_AGENT_AGENT_H
+
+#include "agent/connection.h"
+#include "agent/executor.h"
+#include "agent/logs.h"
+#include "agent/session.h"
+
+struct agent_env {
+    struct hd_bus *bus; // borrowed
+    struct hd_rng *rng; // borrowed
+    // Appends to the journal; where `sync`, it is on the disk afterwards.
+    enum hd_status (*record)(void *arg, const void *data, size_t len, bool sync, struct hd_err *err);
+    // The shim: the next message that it has said (NULL: none), and what is said to it.
+    const Hodei__V1__ShimMessage *(*from_shim)(void *arg, struct hd_arena *arena);
+    void (*to_shim)(void *arg, const Hodei__V1__ShimMessage *msg);
+    log_read_fn *read_log;
+    void *arg;
+};
+struct agent_def {
+    const char *worker;
+    struct hd_uuid session;
+    unsigned slots;
+    struct executor_env executor;
+    struct connection_def connection;
+};
+
+#define AGENT_ARRIVALS 256 // a turn
+struct agent {
+    struct agent_def def;
+    struct agent_env env;
+    struct hd_arena arena;
+    struct session session;
+    struct connection connection;
+    unsigned reports_out, logs_out; // publications on their way
+    uint64_t boot, last_id;         // of message ids
+    bool stopping;                  // nothing is taken any more
+    int64_t complained_ms;
+    struct hd_arrived arrived[AGENT_ARRIVALS], works[AGENT_ARRIVALS];
+    bool again[AGENT_ARRIVALS]; // of works: to be delivered again
+    size_t n_works;
+};
+
+// The bus must be there; the agent starts to listen. The session is empty: replay the journal before the first turn.
+enum hd_status agent_init(struct agent *agent, const struct agent_def *def, const struct agent_env *env,
+                          struct hd_now now, struct hd_err *err) HD_MUST_USE;
+void agent_release(struct agent *agent);
+bool agent_turn(struct agent *agent, struct hd_now now); // true when it did something
+int64_t agent_due_ms(const struct agent *agent);         // mono: the next turn where nothing arrives
+// Takes nothing more; with `jobs` stops them. What is held is still reported by the turns that follow.
+void agent_stop(struct agent *agent, bool jobs, struct hd_now now);
+// Everything that can be told has been.
+bool agent_idle(const struct agent *agent);
+
+#endif

@@ -1,0 +1,133 @@
+#include "agent/reports.h"
+
+#include "base/pb.h"
+
+#define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define NUMBER_START 1
+#define NUMBER_END 2
+
+void reports_started(struct session *session, struct attempt *attempt) {
+    if (attempt->report != REPORT_NONE)
+        return;
+    attempt->report = REPORT_STARTED;
+    attempt->report_due_ms = session->now.mono_ms + SESSION_FOLD_MS;
+    queue_add(&session->folding, CHAIN_REPORT, attempt);
+}
+
+void reports_ended(struct session *session, struct attempt *attempt) {
+    if (attempt->report == REPORT_DONE)
+        return;
+    attempt->report = REPORT_ENDED;
+    queue_add(&session->unsent, CHAIN_REPORT, attempt);
+}
+
+void reports_unwanted(struct session *session, struct attempt *attempt) {
+    attempt->report = REPORT_DONE;
+    queue_leave(CHAIN_REPORT, attempt);
+    session_settle(session, attempt);
+}
+
+void reports_acked(struct session *session, struct attempt *attempt, uint32_t number, bool final) {
+    if (attempt->report == REPORT_DONE)
+        return;
+    if (attempt->ended && number >= NUMBER_END) {
+        reports_unwanted(session, attempt);
+    } else if (final) {
+        // Decided elsewhere while it runs, or before its end was heard.
+        if (!attempt->ended)
+            session_shim_cancel(session, attempt->text);
+        reports_unwanted(session, attempt);
+    } else if (attempt->report == REPORT_STARTED) {
+        attempt->report = REPORT_TOLD;
+        queue_leave(CHAIN_REPORT, attempt);
+    }
+}
+
+static void fill(struct hd_arena *arena, const struct attempt *attempt, Hodei__V1__AttemptReport *report) {
+    *report = (Hodei__V1__AttemptReport)HODEI__V1__ATTEMPT_REPORT__INIT;
+    report->attempt = (char *)(uintptr_t)attempt->text;
+    report->number = NUMBER_START;
+    report->state = STATE(RUNNING);
+    report->started_at_ms = attempt->started_at_ms;
+    if (!attempt->ended)
+        return;
+    report->number = NUMBER_END;
+    report->state = attempt->state;
+    report->ended_at_ms = attempt->ended_at_ms;
+    report->exit_code = attempt->exit_code;
+    report->signal = attempt->signal;
+    report->cause = attempt->cause;
+    if (attempt->message)
+        report->message = attempt->message;
+    report->log_frames = attempt->log_frames;
+    if (!attempt->user_ms && !attempt->system_ms && !attempt->max_rss_bytes)
+        return;
+    Hodei__V1__Usage *usage = HD_NEW(arena, Hodei__V1__Usage);
+    *usage = (Hodei__V1__Usage)HODEI__V1__USAGE__INIT;
+    usage->user_ms = attempt->user_ms;
+    usage->system_ms = attempt->system_ms;
+    usage->max_rss_bytes = attempt->max_rss_bytes;
+    report->usage = usage;
+}
+
+void reports_pack_end(struct hd_arena *arena, const struct attempt *attempt, uint8_t **ret, size_t *ret_len) {
+    Hodei__V1__AttemptReport report;
+    fill(arena, attempt, &report);
+    hd_pb_pack(arena, &report.base, ret, ret_len);
+}
+
+// Of one that is dead by now nothing is needed: it is settled.
+void reports_record_end(struct session *session, struct attempt *attempt) {
+    uint8_t *data;
+    size_t len;
+    if (attempt->dead)
+        return;
+    reports_pack_end(session->arena, attempt, &data, &len);
+    session_record(session, &attempt->id, HODEI__V1__JOURNAL_RECORD__KIND__KIND_ENDED, data, len);
+}
+
+void reports_restore_end(struct session *session, struct attempt *attempt, const Hodei__V1__AttemptReport *report) {
+    attempt->started = report->started_at_ms != 0;
+    attempt->started_at_ms = report->started_at_ms;
+    attempt->ended_at_ms = report->ended_at_ms;
+    attempt->exit_code = report->exit_code;
+    attempt->signal = report->signal;
+    attempt->log_frames = report->log_frames;
+    if (report->usage) {
+        attempt->user_ms = report->usage->user_ms;
+        attempt->system_ms = report->usage->system_ms;
+        attempt->max_rss_bytes = report->usage->max_rss_bytes;
+    }
+    session_end(session, attempt, report->state, report->cause, report->message);
+}
+
+static void move_due(struct attempt_queue *from, struct attempt_queue *to, int64_t now_ms) {
+    while (from->head && from->head->report_due_ms <= now_ms)
+        queue_add(to, CHAIN_REPORT, from->head);
+}
+
+void reports_due(struct session *session) {
+    move_due(&session->folding, &session->unsent, session->now.mono_ms);
+    move_due(&session->sent, &session->unsent, session->now.mono_ms);
+}
+
+Hodei__V1__AttemptReports *reports_take(struct session *session) {
+    struct hd_arena *arena = session->arena;
+    size_t cap = 0;
+    if (!session->unsent.head)
+        return NULL;
+    Hodei__V1__AttemptReports *msg = HD_NEW(arena, Hodei__V1__AttemptReports);
+    *msg = (Hodei__V1__AttemptReports)HODEI__V1__ATTEMPT_REPORTS__INIT;
+    msg->worker = (char *)(uintptr_t)session->worker;
+    msg->session = session->text;
+    while (session->unsent.head && msg->n_reports < REPORTS_MAX) {
+        struct attempt *attempt = session->unsent.head;
+        Hodei__V1__AttemptReport *report = HD_NEW(arena, Hodei__V1__AttemptReport);
+        fill(arena, attempt, report);
+        HD_GROW(arena, msg->reports, msg->n_reports, cap);
+        msg->reports[msg->n_reports++] = report;
+        attempt->report_due_ms = session->now.mono_ms + SESSION_AGAIN_MS;
+        queue_add(&session->sent, CHAIN_REPORT, attempt);
+    }
+    return msg;
+}
