@@ -7,10 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "base/log.h"
 #include "base/map.h"
-#include "service/runner.h"
-#include "service/service_impl.h"
+#include "service/health.h"
 
 #define CONNECTIONS 16
 #define REQUEST_MAX 4096
@@ -22,7 +21,7 @@ struct connection {
     struct hd_buf buf; // the request, then what is left of the answer
 };
 struct health {
-    struct hd_service *service;
+    const struct health_source *source;
     int epoll_fd, listen_fd;
     uint64_t accepted;
     struct connection connections[CONNECTIONS];
@@ -30,32 +29,19 @@ struct health {
 
 // --- answers ---------------------------------------------------------------------------------------------------------
 
-static bool ready(const struct hd_service *service, struct hd_buf *why) {
-    bool bus = service->env.bus->ops->connected(service->env.bus);
-    bool db = !service->env.db || hd_db_connected(service->env.db);
-    if (service->stopping)
-        hd_buf_adds(why, "stopping\n");
-    if (!bus)
-        hd_buf_adds(why, "NATS is not connected\n");
-    if (!db)
-        hd_buf_adds(why, "PostgreSQL is not connected\n");
-    return bus && db && !service->stopping;
-}
-
-static void answer(const struct hd_service *service, struct connection *connection) {
+static void answer(const struct health_source *source, struct connection *connection) {
     HD_AUTO_BUF struct hd_buf body = {0};
     const char *status = "200 OK", *type = "text/plain; charset=utf-8", *request = connection->buf.data;
     if (hd_starts_with(request, "GET /livez ")) {
         hd_buf_adds(&body, "ok\n");
     } else if (hd_starts_with(request, "GET /readyz ")) {
-        if (ready(service, &body))
+        if (source->ready(source->arg, &body))
             hd_buf_adds(&body, "ok\n");
         else
             status = "503 Service Unavailable";
     } else if (hd_starts_with(request, "GET /metrics ")) {
         type = "text/plain; version=0.0.4; charset=utf-8";
-        hd_metrics_format(service->metrics, RM_COUNT, &body);
-        hd_metrics_format(service->def->metrics, service->def->n_metrics, &body);
+        source->metrics(source->arg, &body);
     } else {
         status = hd_starts_with(request, "GET ") ? "404 Not Found" : "405 Method Not Allowed";
         hd_buf_adds(&body, "GET /livez, /readyz or /metrics\n");
@@ -81,7 +67,7 @@ static void write_some(struct health *health, struct connection *connection) {
     while (connection->buf.len) {
         ssize_t n = send(connection->fd, connection->buf.data, connection->buf.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) {
-            struct epoll_event event = {.events = EPOLLOUT, .data.u64 = loop_key(LOOP_HEALTH, connection->fd)};
+            struct epoll_event event = {.events = EPOLLOUT, .data.fd = connection->fd};
             (void)epoll_ctl(health->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
             return;
         }
@@ -105,7 +91,7 @@ static void read_some(struct health *health, struct connection *connection) {
     hd_buf_add(&connection->buf, chunk, (size_t)n);
     if (!memmem(connection->buf.data, connection->buf.len, "\r\n\r\n", 4))
         return;
-    answer(health->service, connection);
+    answer(health->source, connection);
     write_some(health, connection);
 }
 
@@ -121,13 +107,12 @@ static void take_connection(struct health *health) {
     }
     hang_up(place);
     *place = (struct connection){.fd = fd, .order = ++health->accepted};
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = loop_key(LOOP_HEALTH, fd)};
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
     if (epoll_ctl(health->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
         hang_up(place);
 }
 
-void health_event(struct health *health, int fd, uint32_t events) {
-    (void)events;
+static void event_of(struct health *health, int fd) {
     if (fd == health->listen_fd) {
         take_connection(health);
         return;
@@ -142,6 +127,17 @@ void health_event(struct health *health, int fd, uint32_t events) {
             read_some(health, connection);
         return;
     }
+}
+
+int health_fd(const struct health *health) {
+    return health->epoll_fd;
+}
+
+void health_turn(struct health *health) {
+    struct epoll_event events[CONNECTIONS + 1];
+    int n = epoll_wait(health->epoll_fd, events, CONNECTIONS + 1, 0);
+    for (int i = 0; i < n; i++)
+        event_of(health, events[i].data.fd);
 }
 
 // --- listening -------------------------------------------------------------------------------------------------------
@@ -189,16 +185,16 @@ static unsigned port_of(int fd) {
                                             : ((struct sockaddr_in *)&name)->sin_port);
 }
 
-enum hd_status health_new(const char *address, struct hd_service *service, int epoll_fd, struct hd_err *err,
+enum hd_status health_new(const char *address, const struct health_source *source, struct hd_err *err,
                           struct health **ret) {
     int fd = -1;
     HD_TRY(open_listener(address, err, &fd));
     struct health *health = hd_calloc(1, sizeof(*health));
-    *health = (struct health){.service = service, .epoll_fd = epoll_fd, .listen_fd = fd};
+    *health = (struct health){.source = source, .epoll_fd = epoll_create1(EPOLL_CLOEXEC), .listen_fd = fd};
     for (size_t i = 0; i < CONNECTIONS; i++)
         health->connections[i].fd = -1;
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = loop_key(LOOP_HEALTH, fd)};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    if (epoll_ctl(health->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         health_free(health);
         return hd_err_set(err, HD_INTERNAL, "epoll: %s", strerror(errno));
     }
@@ -213,5 +209,6 @@ void health_free(struct health *health) {
     for (size_t i = 0; i < CONNECTIONS; i++)
         hang_up(&health->connections[i]);
     close(health->listen_fd);
+    hd_close_fd(&health->epoll_fd);
     free(health);
 }

@@ -18,12 +18,4 @@ static inline int loop_key_fd(uint64_t key) {
     return (int)(uint32_t)key;
 }
 
-// /livez, /readyz, /metrics on the loop itself, without a thread: that /livez answers proves that the loop turns.
-struct health;
-// Listens on host:port; HD_INVALID names what is wrong.
-enum hd_status health_new(const char *address, struct hd_service *service, int epoll_fd, struct hd_err *err,
-                          struct health **ret) HD_MUST_USE;
-void health_free(struct health *health);
-void health_event(struct health *health, int fd, uint32_t events);
-
 #endif

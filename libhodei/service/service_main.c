@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "service/health.h"
 #include "service/migrations.h"
 #include "service/runner.h"
 #include "service/service_impl.h"
@@ -37,6 +38,7 @@ struct process {
     struct hd_db *db;
     struct hd_service *service;
     struct health *health;
+    struct health_source health_source;
     int epoll_fd, signal_fd;
 };
 
@@ -114,6 +116,34 @@ static const char *or_null(const char *text) {
     return *text ? text : NULL;
 }
 
+// --- health ----------------------------------------------------------------------------------------------------------
+
+static bool is_ready(const void *arg, struct hd_buf *why) {
+    const struct hd_service *service = arg;
+    bool bus = service->env.bus->ops->connected(service->env.bus);
+    bool db = !service->env.db || hd_db_connected(service->env.db);
+    if (service->stopping)
+        hd_buf_adds(why, "stopping\n");
+    if (!bus)
+        hd_buf_adds(why, "NATS is not connected\n");
+    if (!db)
+        hd_buf_adds(why, "PostgreSQL is not connected\n");
+    return bus && db && !service->stopping;
+}
+
+static void add_metrics(const void *arg, struct hd_buf *out) {
+    const struct hd_service *service = arg;
+    hd_metrics_format(service->metrics, RM_COUNT, out);
+    hd_metrics_format(service->def->metrics, service->def->n_metrics, out);
+}
+
+static enum hd_status open_health(struct process *process, const char *listen, struct hd_err *err) {
+    process->health_source = (struct health_source){is_ready, add_metrics, process->service};
+    HD_TRY(health_new(listen, &process->health_source, err, &process->health));
+    watch(process, LOOP_HEALTH, health_fd(process->health));
+    return HD_OK;
+}
+
 static enum hd_status start(struct process *process, struct hd_err *err) {
     const struct hd_settings *settings = process->settings;
     const struct hd_service_def *def = process->def;
@@ -138,7 +168,7 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     watch(process, LOOP_BUS, process->bus->ops->fd(process->bus));
     const char *listen = hd_settings_text(settings, "listen");
     if (*listen)
-        HD_TRY(health_new(listen, process->service, process->epoll_fd, err, &process->health));
+        HD_TRY(open_health(process, listen, err));
     return HD_OK;
 }
 
@@ -172,7 +202,7 @@ static void dispatch(struct process *process, const struct epoll_event *event) {
         service_fd_ready(process->service, fd, event->events, hd_now_read());
         return;
     case LOOP_HEALTH:
-        health_event(process->health, fd, event->events);
+        health_turn(process->health);
         return;
     }
 }
