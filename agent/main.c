@@ -1,0 +1,24 @@
+#include "agent/process.h"
+
+static const struct hd_setting settings[] = {
+    {"name", HD_SET_TEXT, NULL, "of the worker, 1 to 64 of A-Z a-z 0-9 _ -; empty: the machine's name"},
+    {"state", HD_SET_TEXT, "/var/lib/hodei-agent", "state folder; its id is the worker's session"},
+    {"pool", HD_SET_TEXT, "default", "pool that the worker belongs to"},
+    {"labels", HD_SET_TEXT, NULL, "key=value, separated by commas"},
+    {"slots", HD_SET_INT, "0", "jobs at once; 0: two for each processor, at least 4", .min = 0, .max = 8000},
+    {"join-token", HD_SET_TEXT, NULL, "token that lets it join", .secret = true},
+    {"shim", HD_SET_TEXT, NULL, "program of the shim; empty: hodei-shim beside this program"},
+    {"stop-jobs", HD_SET_BOOL, NULL, "SIGTERM stops the jobs too"},
+    {"stop-timeout", HD_SET_DURATION, "12s", "SIGTERM waits that long for what is to be told", .min = 0,
+     .max = 3600000},
+    {"nats", HD_SET_TEXT, "nats://127.0.0.1:4222", "addresses of nats-server, separated by commas"},
+    {"nats-user", HD_SET_TEXT, NULL, "user at nats-server"},
+    {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
+    {"nats-inbox", HD_SET_TEXT, "_INBOX.agent", "prefix of its inboxes"},
+    {"listen", HD_SET_TEXT, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics; empty: none, port 0: a free one"},
+    {"log-level", HD_SET_TEXT, "info", "debug, info, warn or error"},
+};
+
+int main(int argc, char **argv) {
+    return agent_main(settings, sizeof(settings) / sizeof(settings[0]), argc, argv);
+}
