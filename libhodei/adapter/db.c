@@ -22,6 +22,13 @@ struct hd_db *hd_db_new(const char *conninfo, const struct hd_db_def *def) {
     if (!db->conninfo)
         abort();
     db->def = *def;
+    assert(def->n_tables <= HD_DB_TABLES_MAX);
+    for (size_t i = 0; i < def->n_tables; i++) {
+        db->tables[i] = def->tables[i];
+        db->table_lens[i] = def->table_lens[i];
+    }
+    db->def.tables = db->tables;
+    db->def.table_lens = db->table_lens;
     return db;
 }
 

@@ -20,11 +20,12 @@ struct hd_migration {
     const char *name;
     const char *sql;
 };
+#define HD_DB_TABLES_MAX 4
 struct hd_db_def {
-    const char *schema; // made if it is not there; search_path is it alone
-    const struct hd_sql *const *tables;
+    const char *schema;                 // made if it is not there; search_path is it alone
+    const struct hd_sql *const *tables; // the two lists are copied, the tables themselves borrowed
     const size_t *table_lens;
-    size_t n_tables;
+    size_t n_tables; // at most HD_DB_TABLES_MAX
     const struct hd_migration *migrations;
     size_t n_migrations;
     const struct hd_migration *runner_migrations; // tables every service has; numbered apart, applied first
@@ -38,13 +39,27 @@ void hd_db_free(struct hd_db *db);
 enum hd_status hd_db_connect(struct hd_ctx *cx) HD_MUST_USE;
 bool hd_db_connected(const struct hd_db *db);
 
-enum hd_status hd_db_begin(struct hd_ctx *cx) HD_MUST_USE; // connects if needed; sets statement_timeout from the deadline
-enum hd_status hd_db_commit(struct hd_ctx *cx) HD_MUST_USE; // HD_TIMEOUT: the connection broke during commit, outcome unknown
+enum hd_status
+hd_db_begin(struct hd_ctx *cx) HD_MUST_USE; // connects if needed; sets statement_timeout from the deadline
+enum hd_status
+hd_db_commit(struct hd_ctx *cx) HD_MUST_USE; // HD_TIMEOUT: the connection broke during commit, outcome unknown
 void hd_db_rollback(struct hd_ctx *cx);
 bool hd_db_retryable(const struct hd_db *db); // the last failure was a serialization failure or a deadlock
 
-enum hd_param_type { HD_P_NULL, HD_P_BOOL, HD_P_I32, HD_P_I64, HD_P_TEXT, HD_P_BYTES, HD_P_UUID,
-                     HD_P_I32S, HD_P_I64S, HD_P_TEXTS, HD_P_BYTESS, HD_P_UUIDS };
+enum hd_param_type {
+    HD_P_NULL,
+    HD_P_BOOL,
+    HD_P_I32,
+    HD_P_I64,
+    HD_P_TEXT,
+    HD_P_BYTES,
+    HD_P_UUID,
+    HD_P_I32S,
+    HD_P_I64S,
+    HD_P_TEXTS,
+    HD_P_BYTESS,
+    HD_P_UUIDS
+};
 struct hd_bytes {
     const uint8_t *data; // NULL is SQL NULL
     size_t len;
@@ -88,7 +103,7 @@ struct hd_rows {
 };
 bool hd_row_null(const struct hd_rows *rows, size_t row, size_t column);
 bool hd_row_bool(const struct hd_rows *rows, size_t row, size_t column);
-int64_t hd_row_int(const struct hd_rows *rows, size_t row, size_t column); // int2, int4, int8; NULL is 0
+int64_t hd_row_int(const struct hd_rows *rows, size_t row, size_t column);      // int2, int4, int8; NULL is 0
 const char *hd_row_text(const struct hd_rows *rows, size_t row, size_t column); // NULL is ""
 struct hd_bytes hd_row_bytes(const struct hd_rows *rows, size_t row, size_t column);
 struct hd_uuid hd_row_uuid(const struct hd_rows *rows, size_t row, size_t column); // NULL is zero

@@ -8,8 +8,10 @@
 
 struct hd_db {
     char *conninfo;
-    struct hd_db_def def; // borrowed parts
-    PGconn *conn;         // NULL: not connected
+    struct hd_db_def def;
+    const struct hd_sql *tables[HD_DB_TABLES_MAX];
+    size_t table_lens[HD_DB_TABLES_MAX]; // borrowed parts
+    PGconn *conn;                        // NULL: not connected
     bool in_tx;
     bool retryable;
     bool connect_logged;      // one log line an outage

@@ -54,7 +54,6 @@ static int usage_error(const struct hd_err *err) {
 
 // --- the database of a service ---------------------------------------------------------------------------------------
 
-// The tables of statements must live as long as the database; one allocation holds both, and hd_db_free cannot know of it.
 struct hd_db *hd_service_db_new(const struct hd_service_def *def, const char *conninfo) {
     const struct hd_db_def db = {
         .schema = def->name,
