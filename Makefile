@@ -109,15 +109,15 @@ $(B)/hodei: $(call objs,$(CLI_C)) $(B)/libpipelines.a $(LIB)
 # --- unit tests: one program a file, linked with every library ------------------------------------------------------------
 UNIT_C := $(wildcard tests/unit/test_*.c)
 UNIT := $(UNIT_C:tests/unit/%.c=$(B)/unit/%)
-$(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) | $(GEN_H)
+$(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
 	@mkdir -p $(@D)
 	@echo "cc $<"
-	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(SVC_LIBS) $(wildcard $(B)/libagent.a) $(LIB) -Wl,--end-group $(LIBS_ALL)
+	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- integration, simulator, fuzz: programs that link everything -----------------------------------------------------------
-LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(wildcard $(B)/libagent.a) $(LIB) -Wl,--end-group $(LIBS_ALL)
+LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
 # --- targets for people ----------------------------------------------------------------------------------------------------
 .PHONY: help

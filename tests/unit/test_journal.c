@@ -42,12 +42,11 @@ struct folder {
     struct hd_arena arena;
 };
 
-static struct folder folder_make(void) {
-    struct folder folder = {.path = "/tmp/hodei-journal-XXXXXX"};
-    CHECK(mkdtemp(folder.path) != NULL);
-    folder.fd = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    hd_arena_init(&folder.arena);
-    return folder;
+static void folder_make(struct folder *folder) {
+    *folder = (struct folder){.path = "/tmp/hodei-journal-XXXXXX"};
+    CHECK(mkdtemp(folder->path) != NULL);
+    folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    hd_arena_init(&folder->arena);
 }
 
 static void folder_remove(struct folder *folder) {
@@ -70,12 +69,13 @@ static void append_raw(struct folder *folder, const void *data, size_t len) {
 }
 
 TEST(what_was_appended_comes_back) {
-    struct folder folder = folder_make();
+    struct folder folder;
     struct journal journal;
     struct seen seen;
     struct hd_err err = {0};
     HD_AUTO_BUF struct hd_buf batch = {0};
     bool damaged = true;
+    folder_make(&folder);
     CHECK_INT(reopen(&folder, &journal, &seen, &damaged), HD_OK);
     CHECK(!damaged);
     CHECK_INT(seen.n, 0);
@@ -106,11 +106,12 @@ TEST(a_torn_tail_is_cut_off_at_every_length) {
     size_t first = batch.len;
     add(&batch, 2, KIND(TAKEN), "second");
     for (size_t len = first + 1; len < batch.len; len++) {
-        struct folder folder = folder_make();
+        struct folder folder;
         struct journal journal;
         struct seen seen;
         bool damaged;
         struct hd_err err = {0};
+        folder_make(&folder);
         CHECK_INT(reopen(&folder, &journal, &seen, &damaged), HD_OK);
         append_raw(&folder, batch.data, len);
         journal_close(&journal);
@@ -166,13 +167,14 @@ TEST(hostile_bytes_are_no_records) {
 }
 
 TEST(rewriting_replaces_the_whole) {
-    struct folder folder = folder_make();
+    struct folder folder;
     struct journal journal;
     struct seen seen;
     struct stat before, after;
     struct hd_err err = {0};
     HD_AUTO_BUF struct hd_buf batch = {0}, all = {0};
     bool damaged;
+    folder_make(&folder);
     CHECK_INT(reopen(&folder, &journal, &seen, &damaged), HD_OK);
     char text[1000];
     memset(text, 'x', sizeof(text) - 1);
@@ -197,12 +199,13 @@ TEST(rewriting_replaces_the_whole) {
 }
 
 TEST(a_failed_append_leaves_what_was_there) {
-    struct folder folder = folder_make();
+    struct folder folder;
     struct journal journal;
     struct seen seen;
     struct hd_err err = {0};
     HD_AUTO_BUF struct hd_buf batch = {0};
     bool damaged;
+    folder_make(&folder);
     CHECK_INT(reopen(&folder, &journal, &seen, &damaged), HD_OK);
     add(&batch, 1, KIND(TAKEN), "kept");
     CHECK_INT(journal_append(&journal, batch.data, batch.len, true, &err), HD_OK);
