@@ -1,0 +1,188 @@
+// The fleet: a copy of what the registry knows, by version.
+#include "base/buf.h"
+#include "base/names.h"
+#include "services/scheduler/scheduler.h"
+
+#define ASK_TIMEOUT_MS 1800
+
+static uint64_t name_key(const char *name) {
+    return hd_hash(name, strlen(name), 2);
+}
+
+struct sch_worker *sch_worker_get(struct scheduler *scheduler, const char *name) {
+    if (!hd_token_valid(name))
+        return NULL;
+    struct sch_worker *worker = hd_map_get(&scheduler->workers, name_key(name));
+    if (worker)
+        return hd_streq(worker->name, name) ? worker : NULL;
+    worker = hd_calloc(1, sizeof(*worker));
+    hd_strlcpy(worker->name, name, sizeof(worker->name));
+    hd_map_put(&scheduler->workers, name_key(name), worker);
+    return worker;
+}
+
+struct sch_pool *sch_pool_find(const struct scheduler *scheduler, const char *name) {
+    struct sch_pool *pool = scheduler->pools;
+    while (pool && !hd_streq(pool->name, name))
+        pool = pool->next;
+    return pool;
+}
+
+static struct sch_pool *pool_get(struct scheduler *scheduler, const char *name) {
+    struct sch_pool *pool = sch_pool_find(scheduler, name), **at = &scheduler->pools;
+    if (pool)
+        return pool;
+    pool = hd_calloc(1, sizeof(*pool));
+    hd_strlcpy(pool->name, name, sizeof(pool->name));
+    while (*at)
+        at = &(*at)->next;
+    *at = pool;
+    if (scheduler->service)
+        hd_service_kick(scheduler->service, SCH_TIMER_LEASE);
+    return pool;
+}
+
+static void leave_pool(struct sch_worker *worker) {
+    struct sch_pool *pool = worker->pool;
+    if (!pool)
+        return;
+    for (size_t i = 0; i < pool->n_workers; i++)
+        if (pool->workers[i] == worker) {
+            pool->workers[i] = pool->workers[--pool->n_workers];
+            break;
+        }
+    worker->pool = NULL;
+}
+
+static void join_pool(struct sch_worker *worker, struct sch_pool *pool) {
+    if (worker->pool == pool)
+        return;
+    leave_pool(worker);
+    if (pool->n_workers == pool->cap_workers) {
+        size_t cap = pool->cap_workers ? pool->cap_workers * 2 : 16;
+        struct sch_worker **grown = hd_calloc(cap, sizeof(struct sch_worker *));
+        if (pool->n_workers)
+            memcpy(grown, pool->workers, pool->n_workers * sizeof(struct sch_worker *));
+        free(pool->workers);
+        pool->workers = grown;
+        pool->cap_workers = cap;
+    }
+    pool->workers[pool->n_workers++] = worker;
+    worker->pool = pool;
+}
+
+static void free_labels(struct sch_worker *worker) {
+    for (size_t i = 0; i < worker->n_labels; i++)
+        free((void *)(uintptr_t)worker->labels[i].key); // the value stands behind it
+    free(worker->labels);
+    worker->labels = NULL;
+    worker->n_labels = 0;
+}
+
+static void take_labels(struct sch_worker *worker, const Hodei__V1__Worker *from) {
+    free_labels(worker);
+    worker->labels = hd_calloc(from->n_labels, sizeof(*worker->labels));
+    for (size_t i = 0; i < from->n_labels; i++) {
+        size_t key = strlen(from->labels[i]->key) + 1, value = strlen(from->labels[i]->value) + 1;
+        char *text = hd_calloc(1, key + value);
+        memcpy(text, from->labels[i]->key, key);
+        memcpy(text + key, from->labels[i]->value, value);
+        worker->labels[worker->n_labels++] = (struct sch_label){text, text + key};
+    }
+}
+
+// One that is LOST, or no longer named, is kept as long as places on it count.
+void sch_worker_forget_if_gone(struct scheduler *scheduler, struct sch_worker *worker) {
+    if (worker->pool || worker->used)
+        return;
+    hd_map_remove(&scheduler->workers, name_key(worker->name));
+    free_labels(worker);
+    free(worker);
+}
+
+static void take_worker(struct scheduler *scheduler, const Hodei__V1__Worker *from) {
+    struct sch_worker *worker = sch_worker_get(scheduler, from->name);
+    if (!worker || !hd_token_valid(from->pool))
+        return;
+    if (!hd_streq(worker->session, from->session)) // what it refused was another's
+        worker->full_until_mono_ms = 0;
+    hd_strlcpy(worker->session, from->session, sizeof(worker->session));
+    worker->state = from->state;
+    worker->slots = from->slots < SCH_MAX_SLOTS ? from->slots : SCH_MAX_SLOTS;
+    worker->heartbeat_at_ms = from->heartbeat_at_ms;
+    worker->seen = scheduler->fleet_seen;
+    worker->executors = 0;
+    for (size_t i = 0; i < from->n_executors; i++)
+        if (from->executors[i] > 0 && (unsigned)from->executors[i] < 32)
+            worker->executors |= 1u << from->executors[i];
+    take_labels(worker, from);
+    struct sch_pool *before = worker->pool;
+    if (from->state == HODEI__V1__WORKER_STATE__WORKER_STATE_LOST)
+        leave_pool(worker);
+    else
+        join_pool(worker, pool_get(scheduler, from->pool));
+    if (worker->pool)
+        worker->pool->dirty = true;
+    if (before)
+        before->dirty = true;
+    sch_worker_forget_if_gone(scheduler, worker);
+}
+
+static void take_list(struct scheduler *scheduler, const Hodei__V1__Fleet *fleet, bool whole) {
+    scheduler->fleet_version = fleet->version;
+    scheduler->fleet_seen += whole;
+    for (size_t i = 0; i < fleet->n_workers; i++)
+        take_worker(scheduler, fleet->workers[i]);
+    if (!whole)
+        return;
+    for (struct sch_pool *pool = scheduler->pools; pool; pool = pool->next)
+        for (size_t i = pool->n_workers; i-- > 0;) {
+            struct sch_worker *worker = pool->workers[i];
+            if (worker->seen == scheduler->fleet_seen)
+                continue;
+            leave_pool(worker);
+            sch_worker_forget_if_gone(scheduler, worker);
+        }
+}
+
+// --- handlers --------------------------------------------------------------------------------------------------------
+
+enum hd_status sch_fleet_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct scheduler *scheduler = self;
+    (void)items, (void)n;
+    if (scheduler->fleet_asked_mono_ms && cx->now.mono_ms < scheduler->fleet_asked_mono_ms + ASK_TIMEOUT_MS)
+        return HD_OK;
+    Hodei__V1__GetFleetRequest request = HODEI__V1__GET_FLEET_REQUEST__INIT;
+    request.version = scheduler->fleet_version;
+    hd_ask(cx, "worker-registry", "GetFleet", &request.base, SCH_A_FLEET, ASK_TIMEOUT_MS);
+    scheduler->fleet_asked_mono_ms = cx->now.mono_ms;
+    return HD_OK;
+}
+
+enum hd_status sch_fleet_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct scheduler *scheduler = self;
+    scheduler->fleet_asked_mono_ms = 0;
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__Fleet *fleet = (const Hodei__V1__Fleet *)items[i].msg;
+        if (fleet && fleet->version && fleet->version != scheduler->fleet_version)
+            take_list(scheduler, fleet, true);
+    }
+    hd_metric_set(&sch_metrics[SCH_M_WORKERS], (int64_t)scheduler->workers.n);
+    sch_place_all(cx, scheduler);
+    return HD_OK;
+}
+
+enum hd_status sch_fleet_changed(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct scheduler *scheduler = self;
+    for (size_t i = 0; i < n; i++) {
+        const Hodei__V1__Fleet *fleet = (const Hodei__V1__Fleet *)items[i].msg;
+        if (fleet->version <= scheduler->fleet_version)
+            continue;
+        if (fleet->previous == scheduler->fleet_version && fleet->previous)
+            take_list(scheduler, fleet, false);
+        else
+            hd_service_kick(scheduler->service, SCH_TIMER_FLEET); // a gap
+    }
+    sch_place_all(cx, scheduler);
+    return HD_OK;
+}

@@ -1,0 +1,98 @@
+// The scheduler's tables: what it hears, asks and counts.
+#include "base/buf.h"
+#include "services/scheduler/scheduler.h"
+
+#define N(table) (sizeof(table) / sizeof((table)[0]))
+
+struct hd_metric sch_metrics[SCH_METRIC_COUNT] = {
+    [SCH_M_OFFERS] = {"hodei_scheduler_offers_total", NULL, "offers taken", HD_COUNTER},
+    [SCH_M_WAITING] = {"hodei_scheduler_waiting_jobs", NULL, "offers that wait for a place", HD_GAUGE},
+    [SCH_M_PLACED] = {"hodei_scheduler_placed_total", NULL, "placements decided", HD_COUNTER},
+    [SCH_M_ACCEPTED] = {"hodei_scheduler_results_total", "result=\"accepted\"", "answers to placements", HD_COUNTER},
+    [SCH_M_STALE] = {"hodei_scheduler_results_total", "result=\"stale\"", "answers to placements", HD_COUNTER},
+    [SCH_M_REFUSED] = {"hodei_scheduler_refused_total", NULL, "jobs that agents had no room for", HD_COUNTER},
+    [SCH_M_RESENT] = {"hodei_scheduler_resent_total", NULL, "placements said again", HD_COUNTER},
+    [SCH_M_POOLS] = {"hodei_scheduler_led_pools", NULL, "pools that this process leads", HD_GAUGE},
+    [SCH_M_WORKERS] = {"hodei_scheduler_workers", NULL, "workers known", HD_GAUGE},
+};
+
+static const struct hd_feed feeds[] = {
+    {.message = &hodei__v1__pool_feed__descriptor, .handle = sch_feed}, // opened for each pool that is led
+};
+static const struct hd_answer answers[] = {
+    [SCH_A_LEASE] = {"lease", &hodei__v1__lease_pool_reply__descriptor, sch_lease_answered},
+    [SCH_A_FLEET] = {"fleet", &hodei__v1__fleet__descriptor, sch_fleet_answered},
+};
+static const struct hd_hint hints[] = {
+    {"hodei.evt.system.worker.changed", NULL, &hodei__v1__fleet__descriptor, sch_fleet_changed},
+};
+static const struct hd_timer timers[] = {
+    {SCH_TIMER_FLEET, 2000, sch_fleet_due},
+    {SCH_TIMER_LEASE, 1000, sch_lease_due},
+    {SCH_TIMER_TEND, 500, sch_tend},
+};
+
+struct scheduler *sch_new(struct hd_uuid holder) {
+    struct scheduler *scheduler = hd_calloc(1, sizeof(*scheduler));
+    hd_uuid_format(holder, scheduler->holder);
+    return scheduler;
+}
+
+void sch_attach(struct scheduler *scheduler, struct hd_service *service) {
+    scheduler->service = service;
+}
+
+static enum hd_status init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                           struct hd_err *err) {
+    struct hd_rng rng;
+    (void)settings, (void)err;
+    hd_rng_seed_os(&rng);
+    struct scheduler *scheduler = sch_new(hd_uuid7(hd_now_read().wall_ms, &rng));
+    sch_attach(scheduler, service);
+    *ret_self = scheduler;
+    return HD_OK;
+}
+
+static void free_worker(struct sch_worker *worker) {
+    for (size_t i = 0; i < worker->n_labels; i++)
+        free((void *)(uintptr_t)worker->labels[i].key);
+    free(worker->labels);
+    free(worker);
+}
+
+void sch_free(void *self) {
+    struct scheduler *scheduler = self;
+    if (!scheduler)
+        return;
+    for (struct sch_pool *pool = scheduler->pools, *next; pool; pool = next) {
+        next = pool->next;
+        sch_pool_forget(scheduler, pool);
+        sch_queue_release(&pool->queue);
+        hd_map_release(&pool->offers);
+        free(pool->workers);
+        free(pool);
+    }
+    size_t pos = 0;
+    for (struct sch_worker *worker; (worker = hd_map_next(&scheduler->workers, &pos, NULL));)
+        free_worker(worker);
+    hd_map_release(&scheduler->workers);
+    free(scheduler);
+}
+
+const struct hd_service_def sch_def = {
+    .name = "scheduler",
+    .about = "decides which ready job goes to which worker",
+    .feeds = feeds,
+    .n_feeds = N(feeds),
+    .answers = answers,
+    .n_answers = N(answers),
+    .hints = hints,
+    .n_hints = N(hints),
+    .timers = timers,
+    .n_timers = N(timers),
+    .metrics = sch_metrics,
+    .n_metrics = SCH_METRIC_COUNT,
+    .init = init,
+    .release = sch_free,
+    .stopping = sch_stopping,
+};
