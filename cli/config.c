@@ -23,7 +23,7 @@ static enum hd_status read_small(struct cli *cli, const char *path, char **ret) 
 // "key: value" lines; '#' begins a comment. Keys: server, token, token-file.
 static enum hd_status read_config(struct cli *cli, const char **server, const char **token, const char **token_file) {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
-    char *text, *save = NULL;
+    char *text = NULL, *save = NULL;
     const char *path = xdg && xdg[0] ? hd_arena_printf(&cli->arena, "%s/hodei/config", xdg)
                                      : hd_arena_printf(&cli->arena, "%s/.config/hodei/config", home ? home : "");
 

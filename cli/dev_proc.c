@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -195,15 +196,15 @@ struct leftover {
 
 // The process of a pid file, held by a pidfd so that the id cannot pass to another; -1 where it is gone.
 static int leftover_open(struct dev *dev, const char *name) {
-    FILE *file = fopen(pid_path(dev, name), "re");
-    long pid = 0;
-    int64_t started = 0;
-
-    if (!file)
+    char text[64], *end = NULL;
+    HD_AUTO_FD int file = open(pid_path(dev, name), O_RDONLY | O_CLOEXEC);
+    if (file < 0)
         return -1;
-    int n = fscanf(file, "%ld %" SCNd64, &pid, &started);
-    fclose(file);
-    int fd = n == 2 && pid > 1 ? pidfd_open((pid_t)pid, 0) : -1;
+    ssize_t n = read(file, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    long pid = strtol(text, &end, 10); // what is no number is 0, and no process
+    int64_t started = strtoll(end, NULL, 10);
+    int fd = pid > 1 && pid <= INT_MAX ? pidfd_open((pid_t)pid, 0) : -1;
     if (fd >= 0 && start_time((pid_t)pid) != started) {
         close(fd);
         fd = -1;

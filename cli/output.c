@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
@@ -90,6 +91,7 @@ void table_format(const struct table *table, const struct cli *cli, struct hd_bu
     size_t widths[12] = {0}, columns = table->columns;
     struct cli plain = {.colour = false};
 
+    assert(columns > 0);
     for (size_t c = 0; c < columns; c++)
         widths[c] = width(table->headings[c]);
     for (size_t i = 0; i < table->n; i++)

@@ -18,7 +18,7 @@ struct hd_str {
 #define HD_STR(literal) ((struct hd_str){(literal), sizeof(literal) - 1})
 struct hd_str hd_str(const char *text); // NULL is empty
 bool hd_str_eq(struct hd_str a, const char *b);
-bool hd_streq(const char *a, const char *b);                             // NULL equals ""
+bool hd_streq(const char *a, const char *b); // NULL equals ""
 bool hd_starts_with(const char *text, const char *prefix);
 size_t hd_strlcpy(char *dst, const char *src, size_t size);              // returns strlen(src); always terminates
 enum hd_status hd_parse_i64(const char *text, int64_t *ret) HD_MUST_USE; // whole text, base 10

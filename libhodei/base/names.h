@@ -9,14 +9,14 @@
 
 #include "base/arena.h"
 
-#define HD_SUBJECT_RPC "hodei.rpc"       // hodei.rpc.<service>.<Method>: core, queue group <service>
-#define HD_SUBJECT_EVENT "hodei.evt"     // hodei.evt.<tenant>.<entity>.<what>: EVENTS
+#define HD_SUBJECT_RPC "hodei.rpc"            // hodei.rpc.<service>.<Method>: core, queue group <service>
+#define HD_SUBJECT_EVENT "hodei.evt"          // hodei.evt.<tenant>.<entity>.<what>: EVENTS
 #define HD_SUBJECT_READY "hodei.flow.ready"   // hodei.flow.ready.<pool>: FLOW, orchestrator → leader of the pool
 #define HD_SUBJECT_PLACED "hodei.flow.placed" // FLOW, leader → orchestrator
-#define HD_SUBJECT_WORK "hodei.work"     // hodei.work.<worker>: WORK_<worker>
-#define HD_SUBJECT_REPORT "hodei.report" // hodei.report.<worker>.attempts: REPORTS
-#define HD_SUBJECT_LOG "hodei.log"       // hodei.log.<worker>.<tenant>.<run>.<job index>: LOGS
-#define HD_SUBJECT_ACK "hodei.ack"       // hodei.ack.<worker>: core, owner → agent: committed up to here
+#define HD_SUBJECT_WORK "hodei.work"          // hodei.work.<worker>: WORK_<worker>
+#define HD_SUBJECT_REPORT "hodei.report"      // hodei.report.<worker>.attempts: REPORTS
+#define HD_SUBJECT_LOG "hodei.log"            // hodei.log.<worker>.<tenant>.<run>.<job index>: LOGS
+#define HD_SUBJECT_ACK "hodei.ack"            // hodei.ack.<worker>: core, owner → agent: committed up to here
 
 struct hd_stream {
     const char *name;
@@ -36,7 +36,8 @@ extern const struct hd_stream hd_work_stream;
 char *hd_subject(struct hd_arena *arena, const char *prefix, const char *a); // prefix.a
 char *hd_subject_rpc(struct hd_arena *arena, const char *service, const char *method);
 char *hd_subject_event(struct hd_arena *arena, const char *tenant, const char *entity, const char *what);
-char *hd_subject_log(struct hd_arena *arena, const char *worker, const char *tenant, const char *run, unsigned job_index);
+char *hd_subject_log(struct hd_arena *arena, const char *worker, const char *tenant, const char *run,
+                     unsigned job_index);
 
 // A subject token of ours: [A-Za-z0-9_-]{1,64}.
 bool hd_token_valid(const char *text);

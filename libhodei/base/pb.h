@@ -19,15 +19,15 @@
 #define HD_PB_MAX_DEPTH 64
 #define HD_JSON_MAX_DEPTH 32
 
-enum hd_status hd_pb_unpack(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc, const void *data, size_t len,
-                            struct hd_err *err, ProtobufCMessage **ret) HD_MUST_USE;
+enum hd_status hd_pb_unpack(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc, const void *data,
+                            size_t len, struct hd_err *err, ProtobufCMessage **ret) HD_MUST_USE;
 // A new message with all fields at their defaults.
 ProtobufCMessage *hd_pb_new(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc);
 // Packs into the arena.
 void hd_pb_pack(struct hd_arena *arena, const ProtobufCMessage *msg, uint8_t **ret, size_t *ret_len);
 
-enum hd_status hd_json_to_pb(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc, const char *json, size_t len,
-                             struct hd_err *err, ProtobufCMessage **ret) HD_MUST_USE;
+enum hd_status hd_json_to_pb(struct hd_arena *arena, const ProtobufCMessageDescriptor *desc, const char *json,
+                             size_t len, struct hd_err *err, ProtobufCMessage **ret) HD_MUST_USE;
 void hd_pb_to_json(const ProtobufCMessage *msg, struct hd_buf *out);
 void hd_pb_to_json_all(const ProtobufCMessage *msg, struct hd_buf *out); // with [] for lists that are empty
 // Sets one scalar field by name from text (a path or query parameter). HD_MISSING: no such field; HD_INVALID: wrong value.

@@ -10,14 +10,19 @@
 
 #include "base/status.h"
 
-enum hd_setting_type { HD_SET_TEXT, HD_SET_INT, HD_SET_BOOL, HD_SET_DURATION }; // durations: 500ms, 10s, 5m, 2h → int64 ms
+enum hd_setting_type {
+    HD_SET_TEXT,
+    HD_SET_INT,
+    HD_SET_BOOL,
+    HD_SET_DURATION
+}; // durations: 500ms, 10s, 5m, 2h → int64 ms
 struct hd_setting {
     const char *name; // "lease-ttl"
     enum hd_setting_type type;
     const char *value; // default as text, NULL: empty / 0 / false
     const char *help;
-    bool secret;       // printed as ***; taken from the environment, a file (name-file) or the YAML file, not from a flag
-    int64_t min, max;  // for INT and DURATION; both 0: any
+    bool secret; // printed as ***; taken from the environment, a file (name-file) or the YAML file, not from a flag
+    int64_t min, max; // for INT and DURATION; both 0: any
 };
 struct hd_settings; // the values; made by parse
 

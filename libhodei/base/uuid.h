@@ -21,7 +21,7 @@ struct hd_rng {
     uint64_t s[4];
 };
 void hd_rng_seed(struct hd_rng *rng, uint64_t seed);
-void hd_rng_seed_os(struct hd_rng *rng);                  // from the kernel
+void hd_rng_seed_os(struct hd_rng *rng); // from the kernel
 uint64_t hd_rng_next(struct hd_rng *rng);
 uint64_t hd_rng_below(struct hd_rng *rng, uint64_t bound); // 0..bound-1; bound > 0
 void hd_random_bytes(void *ret, size_t len);               // from the kernel, for secrets
@@ -35,7 +35,7 @@ int64_t hd_uuid_time_ms(struct hd_uuid id); // the time in a UUIDv7
 bool hd_uuid_eq(struct hd_uuid a, struct hd_uuid b);
 int hd_uuid_cmp(struct hd_uuid a, struct hd_uuid b);
 bool hd_uuid_zero(struct hd_uuid id);
-void hd_uuid_format(struct hd_uuid id, char ret[HD_UUID_TEXT]);               // lower case, with hyphens
+void hd_uuid_format(struct hd_uuid id, char ret[HD_UUID_TEXT]);                  // lower case, with hyphens
 enum hd_status hd_uuid_parse(const char *text, struct hd_uuid *ret) HD_MUST_USE; // HD_INVALID; NULL is invalid
 
 #endif

@@ -21,7 +21,7 @@ static unsigned test_failures;
 #define TEST(id)                                                                                                       \
     static void test_##id(void);                                                                                       \
     static struct test test_entry_##id = {#id, test_##id, NULL};                                                       \
-    __attribute__((constructor)) static void test_register_##id(void) {                                               \
+    __attribute__((constructor)) static void test_register_##id(void) {                                                \
         *tests_tail = &test_entry_##id;                                                                                \
         tests_tail = &test_entry_##id.next;                                                                            \
     }                                                                                                                  \

@@ -78,7 +78,7 @@ TEST(any_order_stores_every_frame_once) {
     hd_rng_seed(&rng, 42);
     for (int round = 0; round < 200; round++) {
         uint64_t next = 0, stored = 0;
-        struct frames_piece kept[FRAMES_EARLY_MAX + 8];
+        struct frames_piece kept[FRAMES_EARLY_MAX + 8] = {0};
         size_t n_kept = 0;
         for (int step = 0; step < 400 && next < 100; step++) {
             struct frames_piece p[FRAMES_EARLY_MAX + 8];
