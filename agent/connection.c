@@ -128,12 +128,11 @@ static void lease(struct connection *connection, const struct session *session, 
         return;
     connection->lease_until_ms = connection->asked_ms + lease_ms;
     connection->failures = 0;
-    later(connection, session, connection->heartbeat_ms);
-    int64_t next_ms = connection->asked_ms + connection->heartbeat_ms;
-    if (connection->due_ms > next_ms)
-        connection->due_ms = next_ms;
-    if (connection->due_ms < session->now.mono_ms + HEARTBEAT_MIN_MS / 2)
-        connection->due_ms = session->now.mono_ms + HEARTBEAT_MIN_MS / 2;
+    int64_t soonest_ms = session->now.mono_ms + HEARTBEAT_MIN_MS / 2;
+    connection->due_ms = connection->asked_ms + connection->heartbeat_ms -
+                         (int64_t)hd_rng_below(connection->rng, (uint64_t)connection->heartbeat_ms / 10);
+    if (connection->due_ms < soonest_ms)
+        connection->due_ms = soonest_ms;
 }
 
 static void open_feed(struct connection *connection, struct hd_bus *bus, const Hodei__V1__JoinReply *reply) {

@@ -85,7 +85,7 @@ static void assign(struct session *session, const Hodei__V1__Assignment *assignm
         answer(session, id, STATE(REFUSED), CAUSE(STATE_LOST), "the assignment is too old to be started safely");
     else if (problem)
         refuse(session, id, STATE(FAILED), CAUSE(START_FAILED), problem);
-    else if (session->live >= session->slots || session->attempts.n >= SESSION_HELD_MAX)
+    else if (session->live >= session->slots)
         refuse(session, id, STATE(REFUSED), CAUSE(NO_ROOM), "the worker has no free slot");
     else
         take(session, id, assignment);
@@ -121,7 +121,7 @@ static void cancel(struct session *session, const Hodei__V1__CancelAttempt *canc
 }
 
 bool session_work(struct session *session, const Hodei__V1__Work *work, bool may_start) {
-    bool start = may_start && session->shim_up;
+    bool start = may_start && session->shim_up && session->attempts.n < SESSION_HELD_MAX;
     for (size_t i = 0; start && i < work->n_assignments; i++)
         assign(session, work->assignments[i]);
     for (size_t i = 0; i < work->n_cancels; i++)

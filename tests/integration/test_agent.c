@@ -70,27 +70,48 @@ static void agent_start(struct world *w) {
     snprintf(program, sizeof(program), "%s/hodei-agent", w->bin);
     snprintf(state, sizeof(state), "--state=%s/state", w->folder);
     snprintf(nats, sizeof(nats), "--nats=%s", w->url);
-    char *argv[] = {program,       "--name=w1",         "--slots=2000", "--listen=127.0.0.1:0",
-                    "--stop-jobs", "--stop-timeout=3s", state,          nats,
+    char *argv[] = {program,
+                    "--name=w1",
+                    "--slots=2000",
+                    "--listen=127.0.0.1:0",
+                    "--stop-jobs",
+                    "--stop-timeout=3s",
+                    "--nats-user=agent",
+                    state,
+                    nats,
                     NULL};
     w->agent = spawn(w, "agent", argv);
 }
 
+// With the rights that an agent has in `hodei dev`, so that what it may not do shows here.
+static void write_conf(const char *path, unsigned port, const char *folder) {
+    FILE *file = fopen(path, "we");
+    CHECK(file != NULL);
+    fprintf(file,
+            "listen: \"127.0.0.1:%u\"\njetstream { store_dir: \"%s\" }\nports_file_dir: \"%s\"\n"
+            "authorization { users: [ { user: services, password: s }, { user: agent, password: a, permissions: {\n"
+            "  publish: [\"hodei.rpc.worker-registry.Join\", \"hodei.rpc.worker-registry.Heartbeat\", "
+            "\"hodei.report.>\",\n"
+            "    \"hodei.log.>\", \"$JS.API.CONSUMER.MSG.NEXT.>\", \"$JS.ACK.>\"]\n"
+            "  subscribe: [\"_INBOX.agent.>\", \"hodei.ack.>\"] } } ] }\n",
+            port, folder, folder);
+    fclose(file);
+}
+
 static bool nats_start(struct world *w) {
-    char ports[100];
-    snprintf(ports, sizeof(ports), "%s/nats", w->folder);
-    mkdir(ports, 0700);
+    char folder[100], conf[120], file[160];
+    snprintf(folder, sizeof(folder), "%s/nats", w->folder);
+    snprintf(conf, sizeof(conf), "%s/nats.conf", folder);
+    mkdir(folder, 0700);
     for (int tries = 0; tries < 20; tries++) {
-        char port[16];
-        snprintf(port, sizeof(port), "%u", 20000 + (unsigned)hd_rng_below(&w->rng, 20000));
-        char *argv[] = {"nats-server", "-a",  "127.0.0.1",        "-p",  port, "-js",
-                        "-sd",         ports, "--ports_file_dir", ports, NULL};
+        unsigned port = 20000 + (unsigned)hd_rng_below(&w->rng, 20000);
+        char *argv[] = {"nats-server", "-c", conf, NULL};
+        write_conf(conf, port, folder);
         w->nats = spawn(w, "nats", argv);
-        char file[160];
-        snprintf(file, sizeof(file), "%s/nats-server_%ld.ports", ports, (long)w->nats);
+        snprintf(file, sizeof(file), "%s/nats-server_%ld.ports", folder, (long)w->nats);
         for (int i = 0; i < 500; i++) { // until its file is there, or it ends
             if (access(file, F_OK) == 0) {
-                snprintf(w->url, sizeof(w->url), "nats://127.0.0.1:%s", port);
+                snprintf(w->url, sizeof(w->url), "nats://127.0.0.1:%u", port);
                 return true;
             }
             if (waitpid(w->nats, NULL, WNOHANG) == w->nats)
@@ -242,8 +263,10 @@ static void world_init(struct world *w) {
     for (int up = 0; up < 2 && strrchr(w->bin, '/'); up++) // <build>/integration/test_agent
         *strrchr(w->bin, '/') = '\0';
     setenv("HODEI_JOIN_TOKEN", "secret", 1);
+    setenv("HODEI_NATS_PASSWORD", "a", 1);
     CHECK(nats_start(w));
-    w->bus = hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = w->url, .name = "test"});
+    w->bus =
+        hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = w->url, .user = "services", .password = "s", .name = "test"});
     const struct hd_bus_ops *ops = w->bus->ops;
     int64_t until = hd_now_read().mono_ms + PATIENCE_MS;
     while (!ops->connected(w->bus) && hd_now_read().mono_ms < until)
