@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/shim/shim.h"
+#include "base/log.h"
 
 static int open_dir(int at, const char *name) {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -53,9 +54,8 @@ static unsigned flatten(int top, const char *name, unsigned most, bool *ret_stuc
         }
         up[2 * sizeof(random)] = '\0';
         // Moving a directory writes its "..", which needs the right to write in it.
-        if (is_dir(fd, entry->d_name))
-            (void)fchmodat(fd, entry->d_name, 0700, 0);
-        if (renameat(fd, entry->d_name, top, up) != 0)
+        bool writable = !is_dir(fd, entry->d_name) || fchmodat(fd, entry->d_name, 0700, 0) == 0;
+        if (!writable || renameat(fd, entry->d_name, top, up) != 0)
             *ret_stuck = true;
     }
     closedir(dir);

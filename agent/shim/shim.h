@@ -21,12 +21,12 @@
 #include "base/uuid.h"
 #include "hodei/v1/shim.pb-c.h"
 
-#define SHIM_MAX_JOBS 8192                 // records, ended ones included; their states fit into one hello
-#define SHIM_FRAME_DATA (32u << 10)        // of one LogFrame
-#define SHIM_SPOOL_AHEAD (16u << 20)       // bytes of log that may wait for acknowledgement before a job is not read from
-#define SHIM_LINGER_MS 250                 // what outlives its step may write that long before it is killed
-#define SHIM_DRAIN_MS 2000                 // what left the group may hold the pipes that long after that
-#define SHIM_IDLE_MS 60000                 // with no agent and no job the shim ends
+#define SHIM_MAX_JOBS 8192           // records, ended ones included; their states fit into one hello
+#define SHIM_FRAME_DATA (32u << 10)  // of one LogFrame
+#define SHIM_SPOOL_AHEAD (16u << 20) // bytes of log that may wait for acknowledgement before a job is not read from
+#define SHIM_LINGER_MS 250           // what outlives its step may write that long before it is killed
+#define SHIM_DRAIN_MS 2000           // what left the group may hold the pipes that long after that
+#define SHIM_IDLE_MS 60000           // with no agent and no job the shim ends
 #define SHIM_NEVER INT64_MAX
 
 // Something in the epoll set; the first member of what it stands for.
@@ -74,7 +74,7 @@ struct job {
     char *workspace, *spool;
 
     enum phase phase;
-    bool dirty, finishing, forget;
+    bool dirty, finishing, forget, started;
     size_t step;
     pid_t pid; // of the step, 0: none; also its process group
     struct job_pipe out[2];
@@ -104,10 +104,13 @@ struct shim {
     struct hd_map pids;      // leaders of running and draining steps
     struct job_list waiting, active;
     struct job *finishing, *dirty; // lists, taken at the end of the turn
-    struct job *dead;              // to free at the end of the turn, since its events may still be in the batch; by `next`
-    struct hd_buf trash;           // workspaces to remove, NUL-separated
+    struct job *dead;    // to free at the end of the turn, since its events may still be in the batch; by `next`
+    struct hd_buf trash; // workspaces to remove, NUL-separated
     int64_t idle_since_ms;
-    bool reap, sweep, shutdown;
+    bool reap, shutdown;
+    bool leave;        // by a signal: ends with its last process, whoever still wants its results
+    const char *state; // absolute path; borrowed
+    char *work;        // <state>/work/
     uint8_t frame[sizeof(struct spool_header) + SHIM_FRAME_DATA];
 };
 
@@ -127,12 +130,12 @@ void wire_close(struct shim *shim);
 struct job *shim_job(const struct shim *shim, const char *attempt);
 void shim_take(struct shim *shim, struct batch *batch, const Hodei__V1__ShimJob *spec);
 void shim_start_waiting(struct shim *shim, unsigned most);
-void shim_deadlines(struct shim *shim);       // carries out what is due
+void shim_deadlines(struct shim *shim);        // carries out what is due
 int64_t shim_next_deadline(struct shim *shim); // monotonic
 void job_stop(struct job *job, enum stop why);
-void job_exited(struct job *job); // the step's process has ended and is not reaped
+void job_exited(struct job *job);  // the step's process has ended and is not reaped
 void job_drained(struct job *job); // a pipe came to its end
-void job_finish(struct job *job); // after the sweep
+void job_finish(struct job *job);  // after the sweep
 void job_forget(struct job *job);
 void job_dirty(struct job *job);
 
@@ -142,6 +145,7 @@ enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct h
 // spool.c: output.
 void pipe_ready(struct source *source, uint32_t events);
 bool pipe_read(struct job_pipe *pipe, unsigned frames); // true: more may be there
+void pipes_resume(struct job *job);
 void pipe_close(struct job_pipe *pipe);
 enum hd_status spool_add(struct job *job, uint8_t stream, const void *data, size_t len) HD_MUST_USE;
 void spool_say(struct job *job, const char *fmt, ...) HD_PRINTF(2, 3); // a line of the platform's own
@@ -150,8 +154,9 @@ void spool_close(struct job *job);
 
 // tree.c: processes that belong to a job.
 void tree_signal(pid_t leader, int signal); // its group and all its descendants
-void tree_reap(struct shim *shim);
-void tree_sweep(struct shim *shim); // ends the jobs in shim->finishing whose stray descendants are gone
+void tree_reap(struct shim *shim);          // finds leaders that have ended, and reaps everybody else
+void tree_sweep(struct shim *shim);         // ends the jobs in shim->finishing whose stray descendants are gone
+void tree_kill_leftovers(const char *work); // of a shim that died: by the HODEI_WORKSPACE in their environment
 
 // remove.c: workspaces.
 enum hd_status workspace_make(const char *path, struct hd_err *err) HD_MUST_USE;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/shim/shim.h"
+#include "hodei/v1/log.pb-c.h"
 
 #define FRAMES_AT_ONCE 8 // of one pipe in one turn, so that a loud job does not starve the others
 
@@ -132,10 +133,13 @@ void spool_acked(struct job *job, uint64_t frame, uint64_t byte) {
     job->acked_frame = frame;
     job->acked_byte = byte;
     punch(job);
-    if (!too_far_ahead(job)) {
-        pipe_set_paused(&job->out[0], false);
-        pipe_set_paused(&job->out[1], false);
-    }
+    if (!too_far_ahead(job))
+        pipes_resume(job);
+}
+
+void pipes_resume(struct job *job) {
+    pipe_set_paused(&job->out[0], false);
+    pipe_set_paused(&job->out[1], false);
 }
 
 void spool_close(struct job *job) {

@@ -1,0 +1,349 @@
+// The life of a job: steps in order, deadlines, the end.
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/shim/shim.h"
+
+#define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define CAUSE(x) HODEI__V1__CAUSE__CAUSE_##x
+#define FINISH_AGAIN_MS 50 // a stray that is slow to die is looked at again
+
+static uint64_t key_of(struct hd_uuid id) {
+    return hd_hash(id.b, sizeof(id.b), 0);
+}
+
+struct job *shim_job(const struct shim *shim, const char *attempt) {
+    struct hd_uuid id;
+    struct job *job = hd_uuid_parse(attempt, &id) == HD_OK ? hd_map_get(&shim->jobs, key_of(id)) : NULL;
+    return job && hd_uuid_eq(job->id, id) ? job : NULL;
+}
+
+void job_dirty(struct job *job) {
+    if (job->dirty)
+        return;
+    job->dirty = true;
+    job->next_dirty = job->shim->dirty;
+    job->shim->dirty = job;
+}
+
+static void list_add(struct job_list *list, struct job *job) {
+    job->next = NULL;
+    job->prev = list->tail;
+    *(list->tail ? &list->tail->next : &list->head) = job;
+    list->tail = job;
+}
+
+static void list_remove(struct job_list *list, struct job *job) {
+    *(job->prev ? &job->prev->next : &list->head) = job->next;
+    *(job->next ? &job->next->prev : &list->tail) = job->prev;
+    job->next = job->prev = NULL;
+}
+
+static char *copy(const char *text) {
+    char *made = strdup(text);
+    if (!made)
+        abort();
+    return made;
+}
+
+static void batch_put(struct batch *batch) {
+    if (--batch->refs)
+        return;
+    hd_arena_release(&batch->arena);
+    free(batch);
+}
+
+static void say(struct job *job, const char *text) {
+    free(job->message);
+    job->message = copy(text);
+}
+
+// --- the end ---------------------------------------------------------------------------------------------------------
+
+static void release(struct job *job) {
+    struct shim *shim = job->shim;
+    (void)unlink(job->spool);
+    hd_map_remove(&shim->jobs, key_of(job->id));
+    job->next = shim->dead; // its events may still be in this turn's batch
+    shim->dead = job;
+}
+
+void job_forget(struct job *job) {
+    if (job->phase != PHASE_ENDED) {
+        job->forget = true;
+        return;
+    }
+    release(job);
+}
+
+static void end(struct job *job, Hodei__V1__AttemptState state, Hodei__V1__Cause cause) {
+    struct shim *shim = job->shim;
+    list_remove(job->phase == PHASE_WAITING ? &shim->waiting : &shim->active, job);
+    job->phase = PHASE_ENDED;
+    job->state = state;
+    job->cause = cause;
+    job->ended_at_ms = shim->now.wall_ms;
+    pipe_close(&job->out[0]);
+    pipe_close(&job->out[1]);
+    spool_close(job);
+    if (job->started)
+        trash_add(shim, job->workspace);
+    job->spec = NULL;
+    batch_put(HD_STEAL(job->batch));
+    job_dirty(job);
+    if (job->forget)
+        release(job);
+}
+
+static void end_stopped(struct job *job) {
+    switch (job->stop) {
+    case STOP_TIMEOUT:
+        end(job, STATE(TIMED_OUT), CAUSE(TIMEOUT));
+        break;
+    case STOP_CANCEL:
+        end(job, STATE(CANCELLED), CAUSE(CANCELLED));
+        break;
+    default: // its message says that the log could not be written
+        end(job, STATE(FAILED), CAUSE(UNSPECIFIED));
+        break;
+    }
+}
+
+static void end_failed_start(struct job *job, const struct hd_err *err) {
+    say(job, err->text);
+    spool_say(job, "%s", err->text);
+    end(job, STATE(FAILED), CAUSE(START_FAILED));
+}
+
+// --- steps -----------------------------------------------------------------------------------------------------------
+
+static void next_step(struct job *job) {
+    struct shim *shim = job->shim;
+    const Hodei__V1__Step *step = job->spec->steps[job->step];
+    struct hd_err err = {0};
+    if (step_spawn(job, step, &err) != HD_OK) {
+        end_failed_start(job, &err);
+        return;
+    }
+    job->phase = PHASE_RUNNING;
+    job->kill_ms = job->drain_ms = SHIM_NEVER;
+    job->killed = false;
+    job->step_deadline_ms = step->timeout_ms > 0 ? shim->now.mono_ms + step->timeout_ms : SHIM_NEVER;
+    hd_map_put(&shim->pids, (uint64_t)job->pid, job);
+}
+
+static void begin(struct job *job) {
+    struct shim *shim = job->shim;
+    struct hd_err err = {0};
+    job->started_at_ms = shim->now.wall_ms;
+    if (job->spec->timeout_ms > 0)
+        job->deadline_ms = shim->now.mono_ms + job->spec->timeout_ms;
+    if (workspace_make(job->workspace, &err) != HD_OK) {
+        end_failed_start(job, &err);
+        return;
+    }
+    list_remove(&shim->waiting, job);
+    list_add(&shim->active, job);
+    job->phase = PHASE_RUNNING;
+    job->started = true;
+    job_dirty(job);
+    if (job->spec->n_steps)
+        next_step(job);
+    else
+        end(job, STATE(SUCCEEDED), CAUSE(UNSPECIFIED));
+}
+
+void shim_start_waiting(struct shim *shim, unsigned most) {
+    for (unsigned i = 0; i < most && shim->waiting.head; i++)
+        begin(shim->waiting.head);
+}
+
+void shim_take(struct shim *shim, struct batch *batch, const Hodei__V1__ShimJob *spec) {
+    struct hd_uuid id;
+    struct job *job = shim_job(shim, spec->attempt);
+    if (job) { // said again
+        job_dirty(job);
+        return;
+    }
+    if (hd_uuid_parse(spec->attempt, &id) != HD_OK || spec->workspace[0] != '/' || spec->spool[0] != '/')
+        return;
+    job = hd_calloc(1, sizeof(*job));
+    *job = (struct job){.shim = shim,
+                        .id = id,
+                        .batch = batch,
+                        .spec = spec,
+                        .workspace = copy(spec->workspace),
+                        .spool = copy(spec->spool),
+                        .phase = PHASE_WAITING,
+                        .deadline_ms = SHIM_NEVER,
+                        .step_deadline_ms = SHIM_NEVER,
+                        .kill_ms = SHIM_NEVER,
+                        .drain_ms = SHIM_NEVER,
+                        .spool_fd = -1};
+    hd_uuid_format(id, job->attempt);
+    job->out[0] = (struct job_pipe){.source.fd = -1, .job = job, .stream = 1};
+    job->out[1] = (struct job_pipe){.source.fd = -1, .job = job, .stream = 2};
+    batch->refs++;
+    hd_map_put(&shim->jobs, key_of(id), job);
+    list_add(&shim->waiting, job);
+    struct hd_err err = {0};
+    if (shim->jobs.n > SHIM_MAX_JOBS) {
+        hd_err_set(&err, HD_LIMITED, "the shim holds %d jobs already", SHIM_MAX_JOBS);
+        end_failed_start(job, &err);
+    } else if (shim->leave) {
+        job->stop = STOP_CANCEL;
+        end_stopped(job);
+    }
+}
+
+// --- stopping --------------------------------------------------------------------------------------------------------
+
+void job_stop(struct job *job, enum stop why) {
+    struct shim *shim = job->shim;
+    if (job->phase == PHASE_ENDED || job->stop)
+        return;
+    job->stop = why;
+    if (job->phase == PHASE_WAITING) {
+        end_stopped(job);
+        return;
+    }
+    pipes_resume(job);
+    if (!job->pid)
+        return;
+    tree_signal(job->pid, SIGTERM);
+    job->kill_ms = shim->now.mono_ms + (job->spec->grace_ms > 0 ? job->spec->grace_ms : 0);
+}
+
+static void kill_now(struct job *job) {
+    job->killed = true;
+    job->kill_ms = SHIM_NEVER;
+    tree_signal(job->pid, SIGKILL);
+}
+
+// --- after the step's process ----------------------------------------------------------------------------------------
+
+static void sweep(struct job *job) {
+    if (job->phase != PHASE_DRAINING)
+        return;
+    job->phase = PHASE_SWEEPING;
+    job->drain_ms = job->shim->now.mono_ms + FINISH_AGAIN_MS;
+    pipe_close(&job->out[0]);
+    pipe_close(&job->out[1]);
+    (void)kill(-job->pid, SIGKILL); // it is unreaped: its group is still ours
+    job->finishing = true;
+    job->next_finishing = job->shim->finishing;
+    job->shim->finishing = job;
+}
+
+void job_drained(struct job *job) {
+    if (job->phase == PHASE_DRAINING && job->out[0].source.fd < 0 && job->out[1].source.fd < 0)
+        sweep(job);
+}
+
+void job_exited(struct job *job) {
+    job->phase = PHASE_DRAINING;
+    job->kill_ms = SHIM_NEVER;
+    job->step_deadline_ms = SHIM_NEVER;
+    job->killed = false;
+    job->drain_ms = job->shim->now.mono_ms + SHIM_LINGER_MS;
+    pipes_resume(job);
+    for (unsigned i = 0; i < 2; i++)
+        if (job->out[i].source.fd >= 0)
+            pipe_read(&job->out[i], 4);
+    job_drained(job);
+}
+
+static void count_usage(struct job *job, const struct rusage *usage) {
+    job->user_us += usage->ru_utime.tv_sec * INT64_C(1000000) + usage->ru_utime.tv_usec;
+    job->system_us += usage->ru_stime.tv_sec * INT64_C(1000000) + usage->ru_stime.tv_usec;
+    if (usage->ru_maxrss * INT64_C(1024) > job->max_rss_bytes)
+        job->max_rss_bytes = usage->ru_maxrss * INT64_C(1024);
+}
+
+// After the sweep: the step's own end decides what comes next.
+void job_finish(struct job *job) {
+    struct shim *shim = job->shim;
+    struct rusage usage = {0};
+    int status = 0;
+    pid_t pid = job->pid;
+    hd_map_remove(&shim->pids, (uint64_t)pid);
+    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
+        ;
+    job->pid = 0;
+    job->drain_ms = SHIM_NEVER;
+    count_usage(job, &usage);
+    job->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    job->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (job->stop) {
+        end_stopped(job);
+    } else if (job->signal) {
+        char text[64];
+        snprintf(text, sizeof(text), "ended by signal %d", job->signal);
+        say(job, text);
+        end(job, STATE(FAILED), CAUSE(SIGNAL));
+    } else if (job->exit_code) {
+        char text[64];
+        snprintf(text, sizeof(text), "ended with exit code %d", job->exit_code);
+        say(job, text);
+        end(job, STATE(FAILED), CAUSE(EXIT_CODE));
+    } else if (++job->step < job->spec->n_steps) {
+        next_step(job);
+    } else {
+        end(job, STATE(SUCCEEDED), CAUSE(UNSPECIFIED));
+    }
+}
+
+// --- deadlines -------------------------------------------------------------------------------------------------------
+
+static void time_out(struct job *job, int64_t timeout_ms, const char *what) {
+    char text[128];
+    snprintf(text, sizeof(text), "%s ran longer than its timeout of %" PRId64 ".%03" PRId64 " s", what,
+             timeout_ms / 1000, timeout_ms % 1000);
+    say(job, text);
+    spool_say(job, "%s", text);
+    job->deadline_ms = job->step_deadline_ms = SHIM_NEVER;
+    job_stop(job, STOP_TIMEOUT);
+}
+
+static void drain_over(struct job *job) {
+    if (job->phase == PHASE_SWEEPING) { // the next sweep looks again
+        job->drain_ms = job->shim->now.mono_ms + FINISH_AGAIN_MS;
+        return;
+    }
+    if (job->killed) { // what left the group holds the pipes
+        sweep(job);
+        return;
+    }
+    job->killed = true;
+    job->drain_ms = job->shim->now.mono_ms + SHIM_DRAIN_MS;
+    (void)kill(-job->pid, SIGKILL);
+}
+
+void shim_deadlines(struct shim *shim) {
+    int64_t now = shim->now.mono_ms;
+    for (struct job *job = shim->active.head, *next; job; job = next) {
+        next = job->next;
+        if (now >= job->step_deadline_ms && job->phase == PHASE_RUNNING)
+            time_out(job, job->spec->steps[job->step]->timeout_ms, "the step");
+        else if (now >= job->deadline_ms)
+            time_out(job, job->spec->timeout_ms, "the job");
+        if (now >= job->kill_ms && job->phase == PHASE_RUNNING)
+            kill_now(job);
+        if (now >= job->drain_ms && (job->phase == PHASE_DRAINING || job->phase == PHASE_SWEEPING))
+            drain_over(job);
+    }
+}
+
+int64_t shim_next_deadline(struct shim *shim) {
+    int64_t due = SHIM_NEVER;
+    for (const struct job *job = shim->active.head; job; job = job->next) {
+        const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, job->kill_ms, job->drain_ms};
+        for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
+            due = times[i] < due ? times[i] : due;
+    }
+    return due;
+}

@@ -1,0 +1,39 @@
+// hodei-shim: see shim.h. Started by the agent, which passes it the listening socket.
+#include <stdio.h>
+
+#include "agent/shim/shim.h"
+#include "base/log.h"
+#include "base/settings.h"
+
+static const struct hd_setting settings_table[] = {
+    {"state", HD_SET_TEXT, NULL, "state folder of the agent"},
+    {"listen-fd", HD_SET_INT, "3", "descriptor of the socket that the agent has bound", .min = 0, .max = 1023},
+};
+
+static int refuse(const struct hd_err *err) {
+    fprintf(stderr, "%s\n", err->text);
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    static struct shim shim;
+    const struct hd_settings_table table = {settings_table, sizeof(settings_table) / sizeof(settings_table[0])};
+    struct hd_settings *settings = NULL;
+    struct hd_err err = {0};
+    bool done = false;
+    hd_log_setup("shim", HD_LOG_INFO);
+    if (hd_settings_parse("hodei-shim: runs the jobs of an agent; started by it", &table, 1, &argc, argv, &err,
+                          &settings, &done) != HD_OK)
+        return refuse(&err);
+    if (!done) {
+        const char *state = hd_settings_text(settings, "state");
+        enum hd_status status = state[0] == '/' ? HD_OK : hd_err_set(&err, HD_INVALID, "--state is no absolute path");
+        if (status == HD_OK)
+            status = shim_init(&shim, state, (int)hd_settings_int(settings, "listen-fd"), &err);
+        if (status == HD_OK)
+            shim_run(&shim);
+        shim_release(&shim);
+    }
+    hd_settings_free(settings);
+    return err.status == HD_OK ? 0 : refuse(&err);
+}

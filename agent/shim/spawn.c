@@ -1,0 +1,163 @@
+// One step as a process: own group, pipes for its output, nothing else of ours.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/shim/shim.h"
+
+struct command {
+    char **argv, **envp;
+    const char *program, *folder;
+};
+
+static const char *env_of(char *const *envp, const char *name) {
+    size_t len = strlen(name);
+    for (; *envp; envp++)
+        if (strncmp(*envp, name, len) == 0 && (*envp)[len] == '=')
+            return *envp + len + 1;
+    return NULL;
+}
+
+// The step's own variables win over the job's.
+static char **environment(struct hd_arena *arena, const Hodei__V1__ShimJob *spec, const Hodei__V1__Step *step) {
+    char **list = HD_NEW_ARRAY(arena, spec->n_env + step->n_env + 1, char *);
+    size_t n = 0;
+    for (size_t i = 0; i < step->n_env; i++)
+        list[n++] = hd_arena_printf(arena, "%s=%s", step->env[i]->name, step->env[i]->value);
+    for (size_t i = 0; i < spec->n_env; i++) {
+        bool own = false;
+        for (size_t k = 0; k < step->n_env && !own; k++)
+            own = hd_streq(step->env[k]->name, spec->env[i]->name);
+        if (!own)
+            list[n++] = hd_arena_printf(arena, "%s=%s", spec->env[i]->name, spec->env[i]->value);
+    }
+    list[n] = NULL;
+    return list;
+}
+
+static char **arguments(struct hd_arena *arena, const Hodei__V1__Step *step) {
+    if (step->n_argv) {
+        char **argv = HD_NEW_ARRAY(arena, step->n_argv + 1, char *);
+        memcpy(argv, step->argv, step->n_argv * sizeof(char *));
+        argv[step->n_argv] = NULL;
+        return argv;
+    }
+    char **argv = HD_NEW_ARRAY(arena, 5, char *);
+    argv[0] = *step->shell ? step->shell : (char *)(uintptr_t) "/bin/sh";
+    argv[1] = (char *)(uintptr_t) "-e";
+    argv[2] = (char *)(uintptr_t) "-c";
+    argv[3] = step->script;
+    argv[4] = NULL;
+    return argv;
+}
+
+static bool is_program(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+// By the job's PATH, not ours. A name with a slash is taken as it is, relative to the folder of the step.
+static const char *find_program(struct hd_arena *arena, const char *name, char *const *envp, const char *folder) {
+    const char *path = env_of(envp, "PATH");
+    if (strchr(name, '/') || !path)
+        return name;
+    for (const char *p = path; *p;) {
+        size_t len = strcspn(p, ":");
+        const char *found = *p == '/' ? hd_arena_printf(arena, "%.*s/%s", (int)len, p, name)
+                                      : hd_arena_printf(arena, "%s/%.*s/%s", folder, (int)len, p, name);
+        if (is_program(found))
+            return found;
+        p += len + (p[len] == ':');
+    }
+    return NULL;
+}
+
+static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, struct command *ret, struct hd_err *err) {
+    struct hd_arena *arena = &job->shim->scratch;
+    ret->folder = *step->workdir ? hd_arena_printf(arena, "%s/%s", job->workspace, step->workdir) : job->workspace;
+    ret->argv = arguments(arena, step);
+    ret->envp = environment(arena, job->spec, step);
+    if (!ret->argv[0] || !*ret->argv[0])
+        return hd_err_set(err, HD_INVALID, "the command is empty");
+    ret->program = find_program(arena, ret->argv[0], ret->envp, ret->folder);
+    if (!ret->program)
+        return hd_err_set(err, HD_INVALID, "cannot start %.200s: there is no such program in PATH", ret->argv[0]);
+    return HD_OK;
+}
+
+static int spawn(const struct command *command, int null_fd, const int out[2], pid_t *ret) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, null_fd, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out[0], STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out[1], STDERR_FILENO);
+    posix_spawn_file_actions_addchdir_np(&actions, command->folder);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    int failed = posix_spawn(ret, command->program, &actions, &attr, command->argv, command->envp);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    return failed;
+}
+
+static enum hd_status open_pipe(struct job *job, unsigned which, int *ret_write, struct hd_err *err) {
+    int ends[2];
+    struct job_pipe *pipe = &job->out[which];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return hd_err_set(err, HD_UNAVAILABLE, "cannot make a pipe: %s", strerror(errno));
+    *ret_write = ends[1];
+    // Only our end: a job may not expect its own to be non-blocking.
+    if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
+        close(ends[0]);
+        return hd_err_set(err, HD_UNAVAILABLE, "cannot set up a pipe: %s", strerror(errno));
+    }
+    pipe->source.ready = pipe_ready;
+    pipe->paused = false;
+    if (shim_watch(job->shim, &pipe->source, ends[0], EPOLLIN) != HD_OK) {
+        close(ends[0]);
+        return hd_err_set(err, HD_UNAVAILABLE, "cannot watch a pipe: %s", strerror(errno));
+    }
+    return HD_OK;
+}
+
+static enum hd_status why_not(const struct command *command, int failed, struct hd_err *err) {
+    struct stat st;
+    if (failed == ENOENT && stat(command->folder, &st) != 0)
+        return hd_err_set(err, HD_INVALID, "cannot start %.200s: the folder %.200s is not there", command->argv[0],
+                          command->folder);
+    return hd_err_set(err, failed == EAGAIN || failed == ENOMEM ? HD_UNAVAILABLE : HD_INVALID,
+                      "cannot start %.200s: %s", command->argv[0], strerror(failed));
+}
+
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) {
+    struct command command;
+    int ends[2] = {-1, -1};
+    HD_TRY(prepare(job, step, &command, err));
+    enum hd_status status = open_pipe(job, 0, &ends[0], err);
+    if (status == HD_OK)
+        status = open_pipe(job, 1, &ends[1], err);
+    if (status == HD_OK) {
+        int failed = spawn(&command, job->shim->null_fd, ends, &job->pid);
+        if (failed)
+            status = why_not(&command, failed, err);
+    }
+    hd_close_fd(&ends[0]);
+    hd_close_fd(&ends[1]);
+    if (status == HD_OK)
+        return HD_OK;
+    job->pid = 0;
+    pipe_close(&job->out[0]);
+    pipe_close(&job->out[1]);
+    return status;
+}
