@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/pb.h"
 
 #define SOCKET_NAME "shim.sock"
@@ -75,11 +76,24 @@ static enum hd_status listen_socket(const struct shim_client *client, struct hd_
     return HD_OK;
 }
 
+// Jobs can read the environment of their parent: the agent's settings, some of them secret, are not in it.
+static char **clean_environ(void) {
+    size_t n = 0, kept = 0;
+    while (environ[n])
+        n++;
+    char **list = hd_calloc(n + 1, sizeof(*list));
+    for (size_t i = 0; i < n; i++)
+        if (!hd_starts_with(environ[i], "HODEI_"))
+            list[kept++] = environ[i];
+    return list;
+}
+
 // In a session of its own, with no signal blocked or ignored, so that nothing meant for the agent reaches it.
 static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid) {
     char state[4200], fd_text[32];
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t actions;
+    HD_AUTO_FREE char **env = clean_environ();
     sigset_t none, all;
     snprintf(state, sizeof(state), "--state=%s", client->state);
     snprintf(fd_text, sizeof(fd_text), "--listen-fd=%d", LISTEN_FD);
@@ -93,7 +107,7 @@ static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, listen_fd, LISTEN_FD);
-    int failed = posix_spawn(ret_pid, client->program, &actions, &attr, argv, environ);
+    int failed = posix_spawn(ret_pid, client->program, &actions, &attr, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     return failed;

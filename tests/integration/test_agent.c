@@ -31,6 +31,7 @@ struct attempt { // what the orchestrator knows of one
 };
 struct world {
     char folder[64], bin[1024], url[64];
+    unsigned port;
     pid_t nats, agent;
     struct hd_bus *bus;
     struct hd_rng rng;
@@ -98,19 +99,21 @@ static void write_conf(const char *path, unsigned port, const char *folder) {
     fclose(file);
 }
 
-static bool nats_start(struct world *w) {
+// `port_wanted` 0: a free one.
+static bool nats_start(struct world *w, unsigned port_wanted) {
     char folder[100], conf[120], file[160];
     snprintf(folder, sizeof(folder), "%s/nats", w->folder);
     snprintf(conf, sizeof(conf), "%s/nats.conf", folder);
     mkdir(folder, 0700);
     for (int tries = 0; tries < 20; tries++) {
-        unsigned port = 20000 + (unsigned)hd_rng_below(&w->rng, 20000);
+        unsigned port = port_wanted ? port_wanted : 20000 + (unsigned)hd_rng_below(&w->rng, 20000);
         char *argv[] = {"nats-server", "-c", conf, NULL};
         write_conf(conf, port, folder);
         w->nats = spawn(w, "nats", argv);
         snprintf(file, sizeof(file), "%s/nats-server_%ld.ports", folder, (long)w->nats);
         for (int i = 0; i < 500; i++) { // until its file is there, or it ends
             if (access(file, F_OK) == 0) {
+                w->port = port;
                 snprintf(w->url, sizeof(w->url), "nats://127.0.0.1:%u", port);
                 return true;
             }
@@ -158,6 +161,10 @@ static void serve(struct world *w, const struct hd_arrived *arrived) {
         hd_pb_pack(&w->arena, &join.base, &reply.body.data, &reply.body.len);
         w->joins++;
     } else {
+        const Hodei__V1__HeartbeatRequest *asked = (const Hodei__V1__HeartbeatRequest *)unpack(
+            w, &hodei__v1__heartbeat_request__descriptor, request->body.data, request->body.len);
+        if (asked->stream_missing)
+            CHECK_INT(w->bus->ops->ensure_work(w->bus, "w1", w->session, &err), HD_OK);
         beat.lease_ms = 15000;
         hd_pb_pack(&w->arena, &beat.base, &reply.body.data, &reply.body.len);
         w->beats++;
@@ -264,7 +271,7 @@ static void world_init(struct world *w) {
         *strrchr(w->bin, '/') = '\0';
     setenv("HODEI_JOIN_TOKEN", "secret", 1);
     setenv("HODEI_NATS_PASSWORD", "a", 1);
-    CHECK(nats_start(w));
+    CHECK(nats_start(w, 0));
     w->bus =
         hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = w->url, .user = "services", .password = "s", .name = "test"});
     const struct hd_bus_ops *ops = w->bus->ops;
@@ -419,6 +426,33 @@ TEST(an_agent_that_was_killed_adopts_its_jobs) {
     CHECK_INT(job->exit_code, 3);
     hd_buf_addc(&w.log, '\0');
     CHECK(strstr(w.log.data, "before 3\n") && strstr(w.log.data, "alone\nafter\n"));
+    world_release(&w);
+}
+
+TEST(results_wait_for_a_server_that_was_away) {
+    struct world w;
+    char fifo[128], script[200];
+    world_init(&w);
+    room_for(&w, 10);
+    snprintf(fifo, sizeof(fifo), "%s/go", w.folder);
+    CHECK_INT(mkfifo(fifo, 0600), 0);
+    snprintf(script, sizeof(script), "echo begin; cat %s; exit 4", fifo);
+    struct attempt *job = start(&w, script);
+    UNTIL(&w, job->state == STATE(RUNNING) && job->frames == 1);
+    end(w.nats, SIGKILL); // its work stream was in memory
+    HD_AUTO_FD int go = open(fifo, O_WRONLY);
+    CHECK(write(go, "cut off\n", 8) == 8);
+    hd_close_fd(&go);
+    go = -1;
+    CHECK(nats_start(&w, w.port));
+    UNTIL(&w, over(job));
+    CHECK_INT(job->exit_code, 4);
+    log_text(&w, "begin\ncut off\n");
+    unsigned beats = w.beats;
+    UNTIL(&w, w.beats > beats + 6); // it says that its stream is missing, and has it again
+    struct attempt *next = start(&w, "exit 0");
+    UNTIL(&w, over(next));
+    CHECK_INT(w.joins, 1);
     world_release(&w);
 }
 
