@@ -412,7 +412,8 @@ static void replay_taken(struct session *session, struct hd_uuid id, const Hodei
         return;
     }
     attempt->detail = hd_calloc(1, record->assignment.len);
-    memcpy(attempt->detail, record->assignment.data, record->assignment.len);
+    if (record->assignment.len) // what a damaged disk left may be empty
+        memcpy(attempt->detail, record->assignment.data, record->assignment.len);
     attempt->detail_len = record->assignment.len;
 }
 
