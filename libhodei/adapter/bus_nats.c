@@ -8,8 +8,8 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "base/uuid.h"
 #include "base/pb.h"
+#include "base/uuid.h"
 #include "hodei/v1/common.pb-c.h"
 
 #define KEEPER_AGAIN_MS 1000 // while something is missing
@@ -231,7 +231,10 @@ static void *keeper_main(void *closure) {
         int64_t feeds = nats_feed_tend(bus, now);
         int64_t due = pending < feeds ? pending : feeds;
         if (nats_is_up(bus) && something_missing(bus)) {
-            if (now >= tried + KEEPER_AGAIN_MS || !tried) {
+            bool paused = now < bus->make_after_mono_ms;
+            if (paused) {
+                tried = bus->make_after_mono_ms - KEEPER_AGAIN_MS;
+            } else if (now >= tried + KEEPER_AGAIN_MS || !tried) {
                 pthread_mutex_unlock(&bus->mutex);
                 nats_make_what_is_missing(bus);
                 pthread_mutex_lock(&bus->mutex);

@@ -73,8 +73,9 @@ struct nats_bus {
     pthread_t keeper;
     bool keeper_runs, closing, keeper_due;
     bool streams_wanted, streams_ensured;
-    unsigned connections; // counted by connected and reconnected
-    bool lost;            // since the connection broke; cleared when it stands again
+    int64_t make_after_mono_ms; // nothing is made before
+    unsigned connections;       // counted by connected and reconnected
+    bool lost;                  // since the connection broke; cleared when it stands again
     struct nats_sub *subs;
     unsigned subs_open; // until their last callback
     struct nats_feed *feeds;

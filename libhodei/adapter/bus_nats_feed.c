@@ -12,6 +12,7 @@
 #define PULL_MS 30000
 #define PULL_DOUBTED_MS 1000
 #define PULL_LATE_MS 1000
+#define DELETED_PAUSE_MS 1000
 #define ACK_WAIT_MS 30000
 #define ACK_PENDING_MAX 20000
 #define NS_PER_MS INT64_C(1000000)
@@ -233,9 +234,9 @@ void nats_feed_status(struct nats_bus *bus, const char *rest, natsMsg *msg) {
             return;
         feed->asked = 0;
         feed->expect_mono_ms = 0;
-        if (hd_streq(status, "409") && strstr(text, "Deleted")) {
-            doubt(bus, feed);
-        } else if (hd_streq(status, "503")) {
+        if (hd_streq(status, "503") || (hd_streq(status, "409") && strstr(text, "Deleted"))) {
+            // nats-server 2.9 tells it while it still deletes; a stream that is made again at once loses its files to that.
+            bus->make_after_mono_ms = nats_mono_ms() + DELETED_PAUSE_MS;
             doubt(bus, feed);
         } else {
             answered(feed);
