@@ -6,6 +6,8 @@
 #include "base/pb.h"
 #include "hodei/v1/pipeline.pb-c.h"
 
+#define DROP_MAX_BYTES (16u << 20)
+
 enum media { MEDIA_NONE, MEDIA_JSON, MEDIA_YAML, MEDIA_OTHER };
 
 static enum media media_type(const char *header) {
@@ -26,7 +28,20 @@ static enum media media_type(const char *header) {
     return MEDIA_OTHER;
 }
 
+// Most clients send all before they read: what is a little too large is taken and dropped, so that they see the answer and not a
+// broken connection. With Expect: 100-continue nothing is on its way.
+static void drop_rest(struct exchange *ex) {
+    char chunk[16u << 10];
+    size_t dropped = 0;
+
+    if (mg_get_header(ex->conn, "Expect"))
+        return;
+    for (int n; dropped < DROP_MAX_BYTES && (n = mg_read(ex->conn, chunk, sizeof(chunk))) > 0;)
+        dropped += (size_t)n;
+}
+
 static enum hd_status too_large(struct exchange *ex) {
+    drop_rest(ex);
     ex->http_status = 413;
     return hd_err_set(&ex->err, HD_INVALID, "the body is larger than %u bytes", BODY_MAX_BYTES);
 }
