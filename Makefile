@@ -119,6 +119,15 @@ $(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
 # --- integration, simulator, fuzz: programs that link everything -----------------------------------------------------------
 LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
+INTEGRATION_C := $(wildcard tests/integration/test_*.c)
+INTEGRATION := $(INTEGRATION_C:tests/integration/%.c=$(B)/integration/%)
+$(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B)/hodei-agent $(B)/hodei-shim | $(GEN_H) $(MIGRATIONS)
+	@mkdir -p $(@D)
+	@echo "cc $<"
+	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LINK_EVERYTHING)
+.PHONY: integration
+integration: $(INTEGRATION)
+
 # --- targets for people ----------------------------------------------------------------------------------------------------
 .PHONY: help
 help: ## this list
@@ -192,10 +201,27 @@ format: ## formats every C file
 clean: ## removes build/
 	@rm -rf $(BUILD)
 
+# --- fuzzers: everything of theirs is compiled by clang, apart from the rest ---------------------------------------------------
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
-FUZZ_SRC := $(BASE_C) services/pipelines/yaml.c services/pipelines/compile.c $(wildcard services/pipelines/graph.c)
-.PHONY: fuzzers fuzz
+FUZZ_SRC := $(BASE_C) $(GEN_C:$(G)/%=gen/%) $(filter-out %/process.c,$(AGENT_C)) services/pipelines/yaml.c \
+            services/pipelines/keys.c services/pipelines/compile.c services/pipelines/graph.c
+FUZZ_CFLAGS = $(filter-out -W% -f% -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
+$(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
+$(B)/fuzz/obj/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
+$(B)/fuzz/libfuzzed.a: $(FUZZ_O)
+	$(ar)
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/fuzz/libfuzzed.a
+	@echo "fuzzer $@"
+	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -MMD -MP -MT $@ -MF $@.d -o $@ $< $(B)/fuzz/libfuzzed.a $(LIBS_BASE)
+.PHONY: fuzzers fuzz fuzz-replay
 fuzzers: $(FUZZERS)
 fuzz: $(FUZZERS) ## each fuzzer for a minute
 	@bash tests/fuzz/run.sh $(B)/fuzz 60
+fuzz-replay: $(FUZZERS) ## what the fuzzers have found, again
+	@bash tests/fuzz/run.sh $(B)/fuzz 0

@@ -1,55 +1,14 @@
 // One behaviour suite for the orchestrator's store, run on the twin and on a real PostgreSQL; and, on PostgreSQL alone, what only
 // two connections can show: locks, and a key that two take at once.
-#include "../unit/test.h"
-
-#include <unistd.h>
-
 #include "adapter/db.h"
 #include "orchestrator/migrations.h"
 #include "services/orchestrator/sql.h"
 #include "services/orchestrator/store.h"
+#include "tests/integration/servers.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
 #define ATT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define RUNNING HODEI__V1__RUN_STATE__RUN_STATE_RUNNING
-
-// --- a private PostgreSQL, reached by its socket alone -------------------------------------------------------------------------
-static char pg_dir[] = "/tmp/hodei-orc-store-XXXXXX";
-static bool pg_running;
-
-static bool shell(const char *command) {
-    return system(command) == 0;
-}
-
-static void pg_stop(void) {
-    char command[600];
-    if (!pg_running)
-        return;
-    snprintf(command, sizeof command,
-             "cd /tmp; run='%s'; $run /usr/lib/postgresql/15/bin/pg_ctl -D %s/data -m immediate -w stop >/dev/null; rm "
-             "-rf %s",
-             geteuid() == 0 ? "runuser -u postgres --" : "", pg_dir, pg_dir);
-    if (!shell(command))
-        printf("could not stop PostgreSQL in %s\n", pg_dir);
-    pg_running = false;
-}
-
-static void pg_start(void) {
-    char command[1000];
-    if (!mkdtemp(pg_dir))
-        abort();
-    snprintf(command, sizeof command,
-             "cd /tmp; run='%s'; bin=/usr/lib/postgresql/15/bin; [ -z \"$run\" ] || chown postgres %s; "
-             "$run $bin/initdb -D %s/data -A trust -U hodei >/dev/null 2>&1 && "
-             "$run $bin/pg_ctl -D %s/data -o \"-k %s -c listen_addresses=''\" -l %s/log -w start >/dev/null",
-             geteuid() == 0 ? "runuser -u postgres --" : "", pg_dir, pg_dir, pg_dir, pg_dir, pg_dir);
-    if (!shell(command)) {
-        printf("could not start PostgreSQL in %s\n", pg_dir);
-        exit(1);
-    }
-    pg_running = true;
-    atexit(pg_stop);
-}
 
 // --- a store with its transaction -------------------------------------------------------------------------------------------------
 struct fixture {
@@ -70,10 +29,8 @@ static void open_pg(struct fixture *f) {
                                          .migrations = hd_embedded_migrations,
                                          .n_migrations =
                                              sizeof hd_embedded_migrations / sizeof hd_embedded_migrations[0]};
-    char conninfo[200];
-    snprintf(conninfo, sizeof conninfo, "host=%s user=hodei dbname=postgres", pg_dir);
     f->ops = &orc_pg_store;
-    f->cx.db = hd_db_new(conninfo, &def);
+    f->cx.db = hd_db_new(servers_pg(), &def);
     enum hd_status status = hd_db_connect(&f->cx);
     if (status != HD_OK)
         printf("%s\n", f->cx.err.text);
@@ -656,11 +613,6 @@ TEST(a_placement_holds_the_lease) {
     commit(&a);
     teardown(&a);
     teardown(&b);
-}
-
-__attribute__((constructor(65000))) static void servers(void) {
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    pg_start();
 }
 
 TEST_MAIN

@@ -43,6 +43,7 @@ static inline void twin_init(struct twin *twin) {
     twin->net = hd_memnet_new(&twin->rng);
     twin->bus = hd_bus_mem_new(twin->net, "test");
     twin->now = (struct hd_now){.wall_ms = 1700000000000, .mono_ms = 1000000};
+    hd_memnet_tick(twin->net, twin->now.mono_ms); // asks are timed from here
 }
 
 // The service's state must outlive the twin.
