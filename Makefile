@@ -154,9 +154,9 @@ check-san: $(UNIT)
 
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
-	@$(MAKE) --no-print-directory all integration $(B)/sim
+	@$(MAKE) --no-print-directory all integration $(B)/sim fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
-	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" $(INTEGRATION) tests/lint/schemas.sh "python3 tests/integration/platform.py"
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py" "python3 tests/integration/platform.py"
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
