@@ -1,4 +1,5 @@
 // The life of a job: steps in order, deadlines, the end.
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -139,6 +140,7 @@ static void next_step(struct job *job) {
 static void begin(struct job *job) {
     struct shim *shim = job->shim;
     struct hd_err err = {0};
+    assert(job->spec); // until it ends
     job->started_at_ms = shim->now.wall_ms;
     if (job->spec->timeout_ms > 0)
         job->deadline_ms = shim->now.mono_ms + job->spec->timeout_ms;

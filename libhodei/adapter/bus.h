@@ -29,8 +29,8 @@ struct hd_arrived {
     const uint8_t *data;
     size_t len;
     int64_t arrived_mono_ms;
-    const char *reply;   // opaque to all but the bus
-    void *handle;        // ownership: hd_bus_done
+    const char *reply; // opaque to all but the bus
+    void *handle;      // ownership: hd_bus_done
 };
 
 struct hd_bus_ops;
@@ -55,8 +55,9 @@ struct hd_staged {
 };
 
 // For handlers. The message is packed at once; all memory is the batch's arena.
-void hd_publish(struct hd_ctx *cx, const char *subject, const ProtobufCMessage *msg); // durable: outbox, then its stream
-void hd_tell(struct hd_ctx *cx, const char *subject, const ProtobufCMessage *msg);    // core, best effort
+void hd_publish(struct hd_ctx *cx, const char *subject,
+                const ProtobufCMessage *msg);                                      // durable: outbox, then its stream
+void hd_tell(struct hd_ctx *cx, const char *subject, const ProtobufCMessage *msg); // core, best effort
 // A request to another service, answered later as `answer_kind` (index into the service's answers table).
 void hd_ask(struct hd_ctx *cx, const char *service, const char *method, const ProtobufCMessage *msg, int answer_kind,
             int64_t timeout_ms);
@@ -74,15 +75,17 @@ struct hd_bus_ops {
     enum hd_status (*serve)(struct hd_bus *bus, const char *service, const char *method, int table, struct hd_err *err);
     enum hd_status (*listen)(struct hd_bus *bus, const char *subject, const char *queue, int table, struct hd_err *err);
     // Starts pulling. `consumer` is made when `make` (services), found when not (agents). At most `window` unacknowledged.
-    enum hd_status (*feed_open)(struct hd_bus *bus, const char *stream, const char *consumer, const char *filter, bool make,
-                                unsigned window, int table, struct hd_err *err);
+    enum hd_status (*feed_open)(struct hd_bus *bus, const char *stream, const char *consumer, const char *filter,
+                                bool make, unsigned window, int table, struct hd_err *err);
     void (*feed_close)(struct hd_bus *bus, const char *consumer);
     // True when a pull of this consumer was left unanswered for longer than it may: the stream or consumer is gone.
     bool (*feed_missing)(struct hd_bus *bus, const char *consumer);
     size_t (*receive)(struct hd_bus *bus, struct hd_arrived *ret, size_t max);
-    void (*publish)(struct hd_bus *bus, const char *subject, const void *data, size_t len, const char *msg_id, uint64_t tag);
+    void (*publish)(struct hd_bus *bus, const char *subject, const void *data, size_t len, const char *msg_id,
+                    uint64_t tag);
     void (*send)(struct hd_bus *bus, const char *subject, const void *data, size_t len); // core: tells and replies
-    void (*ask)(struct hd_bus *bus, const char *subject, const void *data, size_t len, int answer_kind, int64_t timeout_ms);
+    void (*ask)(struct hd_bus *bus, const char *subject, const void *data, size_t len, int answer_kind,
+                int64_t timeout_ms);
     void (*ack)(struct hd_bus *bus, const struct hd_arrived *msg);
     void (*nak)(struct hd_bus *bus, const struct hd_arrived *msg, int64_t delay_ms);
     void (*done)(struct hd_bus *bus, struct hd_arrived *msg); // frees what the message holds
@@ -100,8 +103,8 @@ struct hd_bus_nats_def {
 // Does not need the server to be there: it goes on trying. Never NULL.
 struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def);
 // A synchronous request from any thread (gateway, CLI, tests); `*ret` is malloc'ed. HD_TIMEOUT, HD_UNAVAILABLE (no responders).
-enum hd_status hd_bus_nats_call(struct hd_bus *bus, const char *subject, const void *data, size_t len, int64_t timeout_ms,
-                                struct hd_err *err, uint8_t **ret, size_t *ret_len) HD_MUST_USE;
+enum hd_status hd_bus_nats_call(struct hd_bus *bus, const char *subject, const void *data, size_t len,
+                                int64_t timeout_ms, struct hd_err *err, uint8_t **ret, size_t *ret_len) HD_MUST_USE;
 
 // The in-memory twin: one network, many buses on it, no threads. The simulator decides what is delivered when.
 struct hd_memnet;

@@ -176,13 +176,11 @@ static enum hd_status open_listener(const char *address, struct hd_err *err, int
     return HD_OK;
 }
 
+// The port stands at the same place in the addresses of both families.
 static unsigned port_of(int fd) {
-    struct sockaddr_storage name = {0};
+    struct sockaddr_in6 name = {0};
     socklen_t len = sizeof(name);
-    if (getsockname(fd, (struct sockaddr *)&name, &len) != 0)
-        return 0;
-    return ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                            : ((struct sockaddr_in *)&name)->sin_port);
+    return getsockname(fd, (struct sockaddr *)&name, &len) == 0 ? ntohs(name.sin6_port) : 0;
 }
 
 enum hd_status health_new(const char *address, const struct health_source *source, struct hd_err *err,

@@ -1,5 +1,6 @@
 #include "services/scheduler/queue.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ static void lane_add(struct sch_lane *lane, struct sch_offer *offer) {
 }
 
 static void lane_remove(struct sch_lane *lane, struct sch_offer *offer) {
+    assert(lane); // a waiting offer stands in one
     struct sch_offer *last = lane->heap[--lane->n];
     if (last == offer)
         return;
