@@ -154,9 +154,9 @@ check-san: $(UNIT)
 
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
-	@$(MAKE) --no-print-directory all integration $(B)/sim fuzzers
+	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/print-machines fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
-	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py" "python3 tests/integration/platform.py"
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py"
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
@@ -166,8 +166,12 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "bash tests/fuzz/run.sh $(B)/fuzz 60" "python3 tests/integration/faults.py"
 
 lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(B)/print-machines
 	@bash tests/lint/lint.sh
+
+$(B)/print-machines: $(call objs,tests/lint/print_machines.c) $(B)/liborchestrator.a $(B)/libworker-registry.a $(BASELIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 
 # clang-tidy, one stamp a file, so that only what has changed is looked at again.
 TIDY := $(patsubst %.c,$(B)/tidy/%.ok,$(wildcard libhodei/*/*.c services/*/*.c agent/*.c agent/shim/*.c cli/*.c tests/*/*.c))

@@ -34,7 +34,7 @@ part_schemas() {
     [ "${PIPESTATUS[0]}" = 0 ]
 }
 part_docs() {
-    python3 tests/lint/docs.py | grep -v ' 0 failed$'
+    python3 tests/lint/docs.py "$build" | grep -v ' 0 failed$'
     [ "${PIPESTATUS[0]}" = 0 ]
 }
 
