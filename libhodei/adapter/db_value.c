@@ -46,7 +46,7 @@ static uint8_t *put_element(uint8_t *at, const struct hd_param *param, size_t i)
     if (!item.data)
         return put_be32(at, UINT32_MAX); // NULL
     at = put_be32(at, (uint32_t)item.len);
-    assert(param->v.i32s); // an element stands in an array
+    assert(param->v.i32s && param->v.i64s); // one union: an element stands in an array
     if (param->type == HD_P_I32S)
         return put_be32(at, (uint32_t)param->v.i32s[i]);
     if (param->type == HD_P_I64S)
