@@ -5,8 +5,9 @@ SHELL := /bin/bash
 .SUFFIXES:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(shell nproc)
+JOBS ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
 endif
 
 VERSION := 0.1.0
@@ -185,7 +186,10 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(MIGRATIONS)
 	@$(CC) $(ALL_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 
 bench: all $(B)/bench-load ## measures the platform; writes build/bench/bench.json
-	@python3 tests/bench/bench.py
+	@BUILD=$(B) python3 tests/bench/bench.py
+$(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 
 .PHONY: release
 release: ## stripped binaries in build/release, with their sizes
