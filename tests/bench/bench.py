@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Measures the platform on this machine: starts it in a temporary folder by `hodei dev` (PostgreSQL with fsync and
+synchronous_commit on), loads it, writes BUILD/bench/bench.json and prints a table. It never fails on a number.
+
+bench.json: each figure under its key, how it was measured under "samples" (every sample of every key) and "machine" (what it ran
+on). --quick takes a tenth of the load, to see that it works.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+BUILD = os.environ.get("BUILD", "build")
+LOAD = os.path.abspath(BUILD + "/bench-load")
+SERVICES = "api-gateway orchestrator scheduler worker-registry pipelines quota auth observability".split()
+QUICK = "--quick" in sys.argv
+CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
+ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if QUICK else 10
+BEAT = {"noop.single_per_s": (1000, ">"), "process.ratio_to_spawn": (0.3, ">"), "latency.submit_to_start_ms.p50": (15, "<"),
+        "memory.control_plane_pss_mb": (80, "<")}
+
+
+def say(text):
+    print("  " + text, file=sys.stderr, flush=True)
+
+
+def load(*args):
+    ran = subprocess.run([LOAD] + [str(a) for a in args], stdout=subprocess.PIPE, universal_newlines=True)
+    if ran.returncode:
+        sys.exit("bench: bench-load %s has failed" % " ".join(map(str, args)))
+    return json.loads(ran.stdout)
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Platform:
+    """`hodei dev` in a folder of its own."""
+
+    def __init__(self, slots):
+        self.data = tempfile.mkdtemp(prefix="hodei-bench-")
+        os.chmod(self.data, 0o755)  # as root, PostgreSQL runs as another user
+        self.log = open(self.data + "/bench.log", "w")
+        self.port = free_port()
+        start = time.monotonic()
+        self.process = subprocess.Popen([BUILD + "/hodei", "dev", "--data", self.data + "/d", "--port", str(self.port), "--slots",
+                                         str(slots)], stdout=self.log, stderr=subprocess.STDOUT)
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() - start > 120:
+                with open(self.data + "/bench.log") as f:
+                    sys.exit("bench: the platform does not start:\n" + f.read())
+            time.sleep(0.005)
+        self.cold_ms = (time.monotonic() - start) * 1000
+        self.token_file = self.info["admin_token_file"]
+        with open(self.token_file) as f:
+            self.token = f.read().strip()
+
+    def ready(self):
+        try:
+            with open(self.data + "/d/dev.json") as f:
+                self.info = json.load(f)
+        except (OSError, ValueError):
+            return False
+        return self.info.get("ready")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def call(self, method, path, body=None, kind="application/json"):
+        request = urllib.request.Request("http://127.0.0.1:%d%s" % (self.port, path), method=method,
+                                         data=body.encode() if body else None,
+                                         headers={"Authorization": "Bearer " + self.token, "Content-Type": kind})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def apply(self, text):
+        self.call("POST", "/v1/pipelines", text, "application/yaml")
+
+    def process_of(self, name):
+        return next(p for p in self.info["processes"] if p["name"] == name)
+
+    def counter(self, service, name):
+        url = "http://127.0.0.1:%d/metrics" % self.process_of(service)["port"]
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found = re.search(r"^%s (\d+)" % name, answer.read().decode(), re.M)
+        return int(found.group(1)) if found else 0
+
+    def wait_counter(self, name, value, patience_s=600):
+        """When a counter of the orchestrator, raised as it commits, is there: monotonic nanoseconds."""
+        end = time.monotonic() + patience_s
+        while self.counter("orchestrator", name) < value:
+            if time.monotonic() > end:
+                sys.exit("bench: %s does not reach %d: it is %d" % (name, value, self.counter("orchestrator", name)))
+            time.sleep(0.01)
+        return time.monotonic_ns()
+
+
+# --- processes ----------------------------------------------------------------------------------------------------------------
+def pss_mb(pids):
+    total = 0
+    for pid in pids:
+        with open("/proc/%d/smaps_rollup" % pid) as f:
+            total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
+    return total / 1024
+
+
+def all_processes():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name) as f:
+                    rest = f.read().rsplit(")", 1)[1].split()
+                with open("/proc/%s/cmdline" % name, "rb") as f:
+                    words = f.read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            yield int(name), int(rest[1]), (int(rest[11]) + int(rest[12])) * 1000 / os.sysconf("SC_CLK_TCK"), words
+
+
+def tree(root):
+    """Process ids below root, itself included, and shims of its data folder, which have no parent."""
+    rows = list(all_processes())
+    found, more = {root}, True
+    while more:
+        more = {pid for pid, parent, _, _ in rows if parent in found} - found
+        found |= more
+    return found
+
+
+def cpu_ms(pids):
+    return sum(cpu for pid, _, cpu, _ in all_processes() if pid in pids)
+
+
+def shims(platform):
+    return [pid for pid, _, _, words in all_processes() if words[0].endswith("hodei-shim") and
+            any(platform.data in word for word in words)]
+
+
+# --- what is measured ---------------------------------------------------------------------------------------------------------
+def pipeline(name, jobs, job):
+    lines = ["hodei: v1", "name: " + name, "jobs:", "  j0: &j {%s}" % job] + ["  j%d: *j" % i for i in range(1, jobs)]
+    return "\n".join(lines) + "\n"
+
+
+def measure_memory(platform, samples, when=""):
+    samples["memory.control_plane%s_pss_mb" % when] = [pss_mb([platform.process_of(s)["pid"] for s in SERVICES])]
+    samples["memory.agent%s_pss_mb" % when] = [pss_mb([platform.process_of("agent-1")["pid"]] + shims(platform))]
+
+
+def measure_idle(platform, samples):
+    say("idle for %d s" % IDLE_SECONDS)
+    time.sleep(2)
+    own = {platform.process_of(n)["pid"] for n in SERVICES + ["agent-1"]} | set(shims(platform)) | {platform.process.pid}
+    every = tree(platform.process.pid) | own
+    before = cpu_ms(own), cpu_ms(every), time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    spent = time.monotonic() - before[2]
+    samples["idle.cpu_ms_per_s"] = [(cpu_ms(own) - before[0]) / spent]
+    samples["idle.all_cpu_ms_per_s"] = [(cpu_ms(every) - before[1]) / spent]
+
+
+def measure_latency(platform, samples):
+    say("%d runs one after another" % LATENCY_RUNS)
+    note = platform.data + "/note"
+    platform.apply(pipeline("bench-latency", 1, "command: [%s, note, %s]" % (LOAD, note)))
+    load("latency", platform.port, platform.token_file, "bench-latency", 5, note)  # connections, caches
+    runs = load("latency", platform.port, platform.token_file, "bench-latency", LATENCY_RUNS, note)["runs"]
+    for key, of in (("submit_to_accepted", "accepted"), ("submit_to_start", "start"), ("submit_to_result", "result")):
+        samples["latency.%s_ms" % key] = [r[of] / 1e6 for r in runs]
+
+
+def measure_single(platform, samples):
+    platform.apply(pipeline("bench-noop", 1, "executor: noop, run: x"))
+    load("runs", platform.port, platform.token_file, "bench-noop", CALLERS, CALLERS)
+    ended = "hodei_orchestrator_runs_ended_total"
+    for _ in range(ROUNDS):
+        say("%d runs of one no-op job, %d callers" % (SINGLE_RUNS, CALLERS))
+        settle(platform)
+        target = platform.counter("orchestrator", ended) + SINGLE_RUNS
+        asked = load("runs", platform.port, platform.token_file, "bench-noop", SINGLE_RUNS, CALLERS)
+        took = platform.wait_counter(ended, target) - asked["first_ns"]
+        samples.setdefault("noop.single_per_s", []).append(SINGLE_RUNS / (took / 1e9))
+        samples.setdefault("noop.submit_per_s", []).append(SINGLE_RUNS / ((asked["last_ns"] - asked["first_ns"]) / 1e9))
+        samples.setdefault("noop.request_ms", []).extend(ns / 1e6 for ns in asked["request_ns"])
+
+
+def settle(platform):
+    """Every run that was accepted has ended."""
+    platform.wait_counter("hodei_orchestrator_runs_ended_total",
+                          platform.counter("orchestrator", "hodei_orchestrator_runs_started_total"))
+
+
+def measure_fanout(platform, samples, key, name, job):
+    platform.apply(pipeline(name, FANOUT_JOBS, job))
+    for _ in range(ROUNDS):
+        say("one run of %d jobs: %s" % (FANOUT_JOBS, job))
+        settle(platform)
+        target = platform.counter("orchestrator", "hodei_orchestrator_runs_ended_total") + 1
+        start = time.monotonic_ns()
+        run = platform.call("POST", "/v1/runs", json.dumps({"pipeline": name}))["id"]
+        took = platform.wait_counter("hodei_orchestrator_runs_ended_total", target) - start
+        got = platform.call("GET", "/v1/runs/" + run)
+        if not got["state"].lower().endswith("succeeded"):
+            sys.exit("bench: run %s is %s" % (run, got["state"]))
+        samples.setdefault(key, []).append(FANOUT_JOBS / (took / 1e9))
+
+
+def measure_spawn(samples):
+    for _ in range(ROUNDS):
+        got = load("spawn", SPAWN_SECONDS)
+        samples.setdefault("machine.spawn_per_s", []).append(got["spawned"] / (got["ns"] / 1e9))
+
+
+def percentile(values, p):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))]
+
+
+def figures(samples):
+    out = {}
+    for key, values in samples.items():
+        if key.startswith("latency.") or key == "noop.request_ms":
+            out[key + ".p50"], out[key + ".p99"] = percentile(values, 50), percentile(values, 99)
+        else:
+            out[key] = statistics.median(values)
+    out["process.ratio_to_spawn"] = out["process.jobs_per_s"] / out["machine.spawn_per_s"]
+    return out
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = re.search(r"model name\s*: (.*)", f.read())
+    commit = subprocess.run(["git", "log", "-1", "--format=%h"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            universal_newlines=True).stdout.strip()
+    return {"cpus": os.cpu_count(), "model": model.group(1) if model else "", "load_before": os.getloadavg()[0],
+            "kernel": os.uname().release, "commit": commit, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "callers": CALLERS, "single_runs": SINGLE_RUNS, "fanout_jobs": FANOUT_JOBS, "latency_runs": LATENCY_RUNS,
+            "slots": SLOTS}
+
+
+def table(out):
+    print("\n%-40s %12s   to beat" % ("", ""))
+    for key in sorted(out):
+        goal = ""
+        if key in BEAT:
+            limit, sign = BEAT[key]
+            beaten = out[key] > limit if sign == ">" else out[key] < limit
+            goal = "%s %g%s" % (sign, limit, "" if beaten else "  not yet")
+        print("%-40s %12.2f   %s" % (key, out[key], goal))
+
+
+SLOTS = 32
+
+
+def main():
+    samples, about = {}, machine()
+    measure_spawn(samples)
+    for i in range(ROUNDS):
+        say("a cold start")
+        platform = Platform(SLOTS)
+        samples.setdefault("start.cold_ms", []).append(platform.cold_ms)
+        if i < ROUNDS - 1:
+            platform.stop()
+    try:
+        measure_latency(platform, samples)
+        measure_memory(platform, samples)
+        measure_idle(platform, samples)
+        measure_single(platform, samples)
+        measure_fanout(platform, samples, "noop.fanout_per_s", "bench-fanout", "executor: noop, run: x")
+        measure_fanout(platform, samples, "process.jobs_per_s", "bench-process", "command: [/bin/true]")
+        measure_memory(platform, samples, "_after_load")
+    finally:
+        platform.stop()
+    out = figures(samples)
+    samples["process.ratio_to_spawn"] = [v / out["machine.spawn_per_s"] for v in samples["process.jobs_per_s"]]
+    os.makedirs(BUILD + "/bench", exist_ok=True)
+    with open(BUILD + "/bench/bench.json", "w") as f:
+        json.dump(dict(out, samples=samples, machine=about), f, indent=1)
+        f.write("\n")
+    table(out)
+    print("\nwritten to %s/bench/bench.json" % BUILD)
+
+
+if __name__ == "__main__":
+    main()
