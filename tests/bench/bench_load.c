@@ -76,7 +76,7 @@ static int spawn_main(int64_t seconds) {
         die("fork: %s", strerror(errno));
     uint64_t n = spawn_until(end);
     if (pid == 0)
-        _exit(write(pipes[1], &n, sizeof(n)) != sizeof(n));
+        _exit(write(pipes[1], &n, sizeof(n)) == sizeof(n) ? 0 : 1);
     close(pipes[1]);
     if (read(pipes[0], &other, sizeof(other)) != sizeof(other) || waitpid(pid, NULL, 0) != pid)
         die("the other spawner has failed");
