@@ -107,6 +107,8 @@ static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, listen_fd, LISTEN_FD);
+    // The socket of nats.c is not close-on-exec: a shim that held it would keep this agent's pulls alive after its death.
+    posix_spawn_file_actions_addclosefrom_np(&actions, LISTEN_FD + 1);
     int failed = posix_spawn(ret_pid, client->program, &actions, &attr, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);

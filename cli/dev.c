@@ -201,8 +201,12 @@ static bool answers(struct dev *dev) {
 static void print_address(struct dev *dev) {
     const char *token = dev_path(dev, "secrets/admin-token"), *logs = dev_path(dev, "log/");
     const char *hodei = hd_arena_printf(&dev->cli->arena, "%s/hodei", dev->bin);
+    char secret[128] = "";
 
-    printf("\n  address  http://127.0.0.1:%d\n  token    %s\n  logs     %s\n\n", dev->http_port, token, logs);
+    // On a terminal the token itself, for curl; into a file or a journal only where it stands.
+    bool shown = isatty(STDOUT_FILENO) && dev_read_secret(dev, "secrets/admin-token", secret) == HD_OK;
+    printf("\n  address  http://127.0.0.1:%d\n  token    %s%s%s%s\n  logs     %s\n\n", dev->http_port, secret,
+           shown ? "  (" : "", token, shown ? ")" : "", logs);
     printf("In another terminal:\n\n  export HODEI_SERVER=http://127.0.0.1:%d HODEI_TOKEN=$(cat %s)\n", dev->http_port,
            dev_shell_word(dev, token));
     printf("  %s pipeline apply hodei.yml\n  %s run start NAME --watch --logs\n  %s worker list\n\n", hodei, hodei,

@@ -62,6 +62,7 @@ enum hd_status dev_ports(struct dev *dev) HD_MUST_USE; // of the API, nats and e
 enum hd_status dev_plan(struct dev *dev) HD_MUST_USE;
 const char *const *dev_initdb_argv(struct dev *dev);
 const char *dev_conninfo(struct dev *dev);
+enum hd_status dev_read_secret(struct dev *dev, const char *name, char ret[128]) HD_MUST_USE; // without its newline
 
 // dev_proc.c: starting and stopping.
 enum hd_status dev_spawn(struct dev *dev, const char *name, const char *const *argv, const char *const *env,

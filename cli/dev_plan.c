@@ -102,7 +102,7 @@ const char *dev_conninfo(struct dev *dev) {
     return hd_arena_strdup(&dev->cli->arena, out.data);
 }
 
-static enum hd_status read_secret(struct dev *dev, const char *name, char ret[128]) {
+enum hd_status dev_read_secret(struct dev *dev, const char *name, char ret[128]) {
     FILE *file = fopen(dev_path(dev, name), "re");
 
     if (!file || !fgets(ret, 128, file)) {
@@ -134,8 +134,8 @@ static enum hd_status write_nats_conf(struct dev *dev) {
     HD_AUTO_BUF struct hd_buf out = {0};
     char services_password[128], agent_password[128];
 
-    HD_TRY(read_secret(dev, "secrets/nats-services", services_password));
-    HD_TRY(read_secret(dev, "secrets/nats-agent", agent_password));
+    HD_TRY(dev_read_secret(dev, "secrets/nats-services", services_password));
+    HD_TRY(dev_read_secret(dev, "secrets/nats-agent", agent_password));
     hd_buf_addf(&out,
                 "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev\nmax_payload: 4MB\nports_file_dir: %s\n"
                 "jetstream { store_dir: %s, max_mem: 1TB, max_file: 1TB }\n",

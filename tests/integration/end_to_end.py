@@ -418,6 +418,10 @@ def test_shim_killed():
     wait_for(lambda: os.path.exists(mark) and open(mark).read().strip(), "it runs")
     shims = [pid for pid, command in p.everything() if "hodei-shim" in command.split()[0]]
     expect(len(shims) == 1, "one shim: %r" % shims)
+    with open("/proc/net/tcp") as file:
+        inodes = {"socket:[%s]" % line.split()[9] for line in file if not line.startswith("  sl")}
+    held = {os.readlink("/proc/%d/fd/%s" % (shims[0], fd)) for fd in os.listdir("/proc/%d/fd" % shims[0])}
+    expect(not held & inodes, "the shim keeps no connection of its agent open")
     os.kill(shims[0], signal.SIGKILL)
     got = p.wait_run(run)
     attempts = p.jobs(run)["only"]["attempts"]
@@ -495,8 +499,10 @@ def main():
     code = run_tests(tests, sys.argv)
     if code:
         p.print_logs()
+    found = p.sanitizer_findings()
     p.destroy()
-    return code
+    print(found, end="")
+    return 1 if found else code
 
 
 if __name__ == "__main__":

@@ -123,6 +123,17 @@ class Platform:
                 tail = file.read()[-100000:].splitlines()[-lines:]
             print("--- %s\n%s" % (name, "\n".join(tail)))
 
+    def sanitizer_findings(self):
+        """What processes built with SAN=1 have complained of; "" where nothing, or no such build."""
+        found, folder = "", os.path.join(self.data, "log")
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), errors="replace") as file:
+                text = file.read()
+            at = [text.find(word) for word in ("Sanitizer", "runtime error:") if word in text]
+            if at:
+                found += "--- %s\n%s\n" % (name, text[max(0, min(at) - 300):min(at) + 3000])
+        return found
+
     def process(self, name):
         for process in self.read_info()["processes"]:
             if process["name"] == name:
