@@ -164,7 +164,8 @@ unit-san: $(UNIT) $(B)/hodei-shim
 test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all $(B)/sim fuzzers
-	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "bash tests/fuzz/run.sh $(B)/fuzz 60" "python3 tests/integration/faults.py"
+	@$(MAKE) --no-print-directory SAN=1 all
+	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" "bash tests/fuzz/run.sh $(B)/fuzz 60"
 
 lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
 	@$(MAKE) --no-print-directory all $(B)/print-machines
