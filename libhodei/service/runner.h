@@ -14,7 +14,8 @@
 #define TURN_MAX 512        // arrivals a turn
 #define PARKED_MAX 256      // items
 #define PARKED_AGAIN_MS 250 // without a commit
-#define PARKED_PAUSE_MS 20  // at least, so that waiting costs little under load
+#define PARKED_PAUSE_MS                                                                                                \
+    2 // at least, and half a millisecond more for each that waits, so that waiting costs little under load
 #define RPC_TIMEOUT_MS 5000 // where the caller names none
 #define RPC_TIMEOUT_MAX_MS 120000
 #define TURN_DEADLINE_MS 10000 // for statements

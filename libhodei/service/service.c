@@ -104,9 +104,10 @@ static void start_turn(struct hd_service *service, struct hd_now now) {
 // What has changed may be what they wait for.
 static void wake_parked(struct hd_service *service) {
     int64_t now = service->cx.now.mono_ms;
+    int64_t pause = PARKED_PAUSE_MS + (int64_t)service->n_parked / 2;
     for (size_t i = 0; i < service->n_parked; i++) {
         struct parked *parked = &service->parked[i];
-        int64_t soonest = parked->ran_mono_ms + PARKED_PAUSE_MS;
+        int64_t soonest = parked->ran_mono_ms + pause;
         int64_t again = soonest > now ? soonest : now;
         if (again < parked->again_mono_ms)
             parked->again_mono_ms = again;
