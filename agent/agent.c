@@ -9,6 +9,7 @@
 
 #define HINT_ACKS 0
 #define REPORTS_OUT_MAX 2
+#define REPORTS_PAUSE_MAX_MS 20
 #define LOGS_OUT_MAX 32
 #define WORK_AGAIN_MS 500
 #define COMPLAIN_MS 10000
@@ -135,13 +136,22 @@ static void publish(struct agent *agent, const char *subject, const ProtobufCMes
     agent->env.bus->ops->publish(agent->env.bus, subject, data, len, id, tag);
 }
 
+// Between two messages: the more attempts there are, the more ends a message should carry. After a quiet time nothing waits.
+static int64_t reports_pause_ms(const struct agent *agent) {
+    int64_t pause = agent->session.live / 8;
+    return pause < REPORTS_PAUSE_MAX_MS ? pause : REPORTS_PAUSE_MAX_MS;
+}
+
 static void tell_reports(struct agent *agent) {
     const Hodei__V1__AttemptReports *reports;
     reports_due(&agent->session);
+    if (agent->session.now.mono_ms < agent->reports_at_ms)
+        return;
     while (agent->reports_out < REPORTS_OUT_MAX && (reports = reports_take(&agent->session))) {
         const char *subject = hd_arena_printf(&agent->arena, HD_SUBJECT_REPORT ".%s.attempts", agent->session.worker);
         publish(agent, subject, &reports->base, TAG_REPORT);
         agent->reports_out++;
+        agent->reports_at_ms = agent->session.now.mono_ms + reports_pause_ms(agent);
     }
 }
 
@@ -191,8 +201,8 @@ int64_t agent_due_ms(const struct agent *agent) {
     int64_t due = session_due_ms(&agent->session);
     if (!agent->connection.asking && agent->connection.due_ms < due)
         due = agent->connection.due_ms;
-    if (agent->session.unsent.head && agent->reports_out < REPORTS_OUT_MAX)
-        due = 0;
+    if (agent->session.unsent.head && agent->reports_out < REPORTS_OUT_MAX && agent->reports_at_ms < due)
+        due = agent->reports_at_ms;
     if (agent->session.log_ready.head && agent->logs_out < LOGS_OUT_MAX)
         due = 0;
     return due;

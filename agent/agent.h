@@ -42,6 +42,7 @@ struct agent {
     uint64_t boot, last_id;         // of message ids
     bool stopping;                  // nothing is taken any more
     int64_t complained_ms;
+    int64_t reports_at_ms; // no report is said before
     struct hd_arrived arrived[AGENT_ARRIVALS], works[AGENT_ARRIVALS];
     bool again[AGENT_ARRIVALS]; // of works: to be delivered again
     size_t n_works;

@@ -11,8 +11,9 @@
 
 const struct hd_stream hd_streams[HD_STREAM_COUNT] = {
     [HD_STREAM_EVENTS] = {"EVENTS", HD_SUBJECT_EVENT ".>", false, false, 3 * DAY, 1 * GIB, 120 * SECOND},
-    [HD_STREAM_FLOW] = {"FLOW", "hodei.flow.>", true, false, 1 * HOUR, 1 * GIB, 120 * SECOND},
-    [HD_STREAM_REPORTS] = {"REPORTS", HD_SUBJECT_REPORT ".>", true, false, 24 * HOUR, 1 * GIB, 120 * SECOND},
+    // What these two carry is said again by its owner until it is answered: they may be lost at any time, and need no disk.
+    [HD_STREAM_FLOW] = {"FLOW", "hodei.flow.>", true, true, 1 * HOUR, GIB / 4, 120 * SECOND},
+    [HD_STREAM_REPORTS] = {"REPORTS", HD_SUBJECT_REPORT ".>", true, true, 24 * HOUR, GIB / 4, 120 * SECOND},
     [HD_STREAM_LOGS] = {"LOGS", HD_SUBJECT_LOG ".>", true, false, 24 * HOUR, 4 * GIB, 120 * SECOND},
 };
 
