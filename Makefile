@@ -120,6 +120,11 @@ $(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
 # --- integration, simulator, fuzz: programs that link everything -----------------------------------------------------------
 LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
+SIM_C := $(wildcard tests/sim/*.c)
+$(B)/sim: $(call objs,$(SIM_C)) $(LIB) $(SVC_LIBS) $(B)/libagent.a
+	@echo "ld $@"
+	@$(CC) $(LINK_EVERYTHING)
+
 INTEGRATION_C := $(wildcard tests/integration/test_*.c)
 INTEGRATION := $(INTEGRATION_C:tests/integration/%.c=$(B)/integration/%)
 $(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B)/hodei-agent $(B)/hodei-shim | $(GEN_H) $(MIGRATIONS)
@@ -166,6 +171,9 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@$(MAKE) --no-print-directory all $(B)/sim fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" "bash tests/fuzz/run.sh $(B)/fuzz 60"
+
+sim: $(B)/sim ## the simulator: SEEDS=n, or SEED=n with its trace
+	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
 
 lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
 	@$(MAKE) --no-print-directory all $(B)/print-machines

@@ -1,0 +1,141 @@
+// Invariants. They read the store's twin, which everybody shares, and what the shims did.
+#include "tests/sim/sim.h"
+
+#define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+#define ATTEMPT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
+
+uint64_t check_key(const char *attempt) {
+    return hd_hash(attempt, strlen(attempt), 11);
+}
+
+static bool run_ended(int state) {
+    return state == RUN(SUCCEEDED) || state == RUN(FAILED) || state == RUN(CANCELLED);
+}
+
+// --- at the start of a process ---------------------------------------------------------------------------------------
+
+void check_start(struct sim *sim, const struct worker *worker, const char *attempt) {
+    uint64_t key = check_key(attempt);
+    uintptr_t starts = (uintptr_t)hd_map_get(&sim->starts, key) + 1;
+    struct hd_uuid id;
+    sim_event(sim, "%s: starts %s", worker->name, attempt);
+    hd_map_put(&sim->starts, key, (void *)starts);
+    if (starts > 1)
+        sim_fail(sim, "attempt %s is started %u times", attempt, (unsigned)starts);
+    const struct orc_attempt *row = hd_uuid_parse(attempt, &id) == HD_OK ? orc_ws_attempt(&sim->mem->all, id) : NULL;
+    if (!row) {
+        sim_fail(sim, "attempt %s is started, and the orchestrator has not committed it", attempt);
+        return;
+    }
+    if (row->state == ATTEMPT(CANCELLED))
+        sim_fail(sim, "attempt %s is started after its cancel was confirmed", attempt);
+    const Hodei__V1__CompiledJob *spec = NULL;
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        if (hd_streq(sim->pipelines[i].name, row->job->run->pipeline))
+            spec = sim->pipelines[i].plan->jobs[row->job->idx];
+    for (size_t i = 0; spec && i < spec->n_needs; i++) {
+        const struct orc_job *need = orc_ws_job(&sim->mem->all, row->job->run->id, spec->needs[i]);
+        if (!need || need->state != JOB(SUCCEEDED))
+            sim_fail(sim, "attempt %s is started before job %u, which it needs, has succeeded", attempt,
+                     spec->needs[i]);
+    }
+    unsigned running = 0;
+    for (size_t i = 0; i < SIM_SHIM_JOBS; i++)
+        running += worker->jobs[i].used && !worker->jobs[i].ended;
+    if (running > worker->slots)
+        sim_fail(sim, "%s runs %u jobs and has %u slots", worker->name, running, worker->slots);
+}
+
+// --- after each step -------------------------------------------------------------------------------------------------
+
+// The end of anything never changes.
+static void check_final(struct sim *sim, const char *what, const void *id, size_t len, int state, bool ended) {
+    uint64_t key = hd_hash(id, len, (uint64_t)*what);
+    int before = (int)(intptr_t)hd_map_get(&sim->ends, key);
+    if (before && before != state)
+        sim_fail(sim, "%s: its end was %d and is now %d", what, before, state);
+    if (!before && ended)
+        hd_map_put(&sim->ends, key, (void *)(intptr_t)state);
+}
+
+static void check_attempts(struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.attempts.n; i++) {
+        const struct orc_attempt *attempt = sim->mem->all.attempts.items[i];
+        check_final(sim, "attempt", attempt->id.b, sizeof(attempt->id.b), attempt->state,
+                    orc_attempt_ended(attempt->state));
+        if (attempt->state != ATTEMPT(SUCCEEDED) && attempt->state != ATTEMPT(FAILED))
+            continue;
+        char text[HD_UUID_TEXT];
+        hd_uuid_format(attempt->id, text);
+        int outcome = (int)(intptr_t)hd_map_get(&sim->outcomes, check_key(text));
+        if (outcome != attempt->state)
+            sim_fail(sim, "attempt %s is %d in the store, and ended as %d", text, attempt->state, outcome);
+    }
+}
+
+static void check_jobs(struct sim *sim) {
+    int64_t used = 0;
+    for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
+        const struct orc_job *job = sim->mem->all.jobs.items[i];
+        struct {
+            struct hd_uuid run;
+            uint32_t idx, zero;
+        } key = {job->run->id, job->idx, 0};
+        check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
+        used += job->state == JOB(READY) || orc_job_live(job->state);
+        if (run_ended(job->run->state) && !orc_job_ended(job->state))
+            sim_fail(sim, "run %s has ended and its job %u has not", job->run->key, job->idx);
+    }
+    for (size_t i = 0; i < sim->mem->all.n_tenants; i++) {
+        const struct orc_tenant *tenant = sim->mem->all.tenants[i];
+        if (tenant->used != used)
+            sim_fail(sim, "%" PRId64 " jobs are admitted, and the counter says %" PRId64, used, tenant->used);
+        if (tenant->granted && tenant->used > tenant->limit)
+            sim_fail(sim, "%" PRId64 " jobs are admitted above the limit of %" PRId64, tenant->used, tenant->limit);
+    }
+}
+
+static void check_runs(struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
+        const struct orc_run *run = sim->mem->all.runs.items[i];
+        check_final(sim, "run", run->id.b, sizeof(run->id.b), run->state, run_ended(run->state));
+        for (size_t k = 0; k < i; k++)
+            if (*run->key && hd_streq(run->key, sim->mem->all.runs.items[k]->key))
+                sim_fail(sim, "two runs for the idempotency key %s", run->key);
+    }
+}
+
+void check_step(struct sim *sim) {
+    check_attempts(sim);
+    check_jobs(sim);
+    check_runs(sim);
+}
+
+// --- at the end ------------------------------------------------------------------------------------------------------
+
+bool check_all_ended(const struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
+        if (!run_ended(sim->mem->all.runs.items[i]->state))
+            return false;
+    return true;
+}
+
+void check_end(struct sim *sim) {
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        const struct sim_run *run = &sim->runs[i];
+        const struct orc_run *row = run->accepted ? orc_ws_run(&sim->mem->all, run->id) : NULL;
+        if (!run->accepted)
+            sim_fail(sim, "%s was never accepted", run->key);
+        else if (!row)
+            sim_fail(sim, "%s was accepted and is not there", run->key);
+        else if (!run_ended(row->state))
+            sim_fail(sim, "%s has not ended: state %d, %u of %u jobs", run->key, row->state, row->ended, row->total);
+    }
+    for (size_t i = 0; i < sim->mem->all.n_tenants; i++)
+        if (sim->mem->all.tenants[i]->used || sim->mem->all.tenants[i]->queued)
+            sim_fail(sim, "all runs have ended, and %" PRId64 " jobs still count as admitted",
+                     sim->mem->all.tenants[i]->used);
+    if (sim->mem->dead.n)
+        sim_fail(sim, "%zu dead letters: %s", sim->mem->dead.n, ((struct mem_dead *)sim->mem->dead.items[0])->why);
+}

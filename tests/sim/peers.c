@@ -1,0 +1,346 @@
+// Everybody whom the simulator plays itself: users, pipelines, quota and the registry, on one bus, never crashing. They ask again
+// until they are answered, as the real ones do.
+#include "tests/sim/sim.h"
+
+enum { ASK_VERSION = 0, ASK_START = 100, ASK_CANCEL = 200, ASK_LOST = 300, ASK_RECONCILE = 400 };
+enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS };
+#define ASK_MS 2000
+#define JOB_MS 3600000
+
+// --- saying ----------------------------------------------------------------------------------------------------------
+
+static void reply(struct sim *sim, const char *to, const ProtobufCMessage *body) {
+    Hodei__V1__RpcReply msg = HODEI__V1__RPC_REPLY__INIT;
+    uint8_t *data;
+    size_t len;
+    hd_pb_pack(&sim->arena, body, &msg.body.data, &msg.body.len);
+    hd_pb_pack(&sim->arena, &msg.base, &data, &len);
+    sim->peer->ops->send(sim->peer, to, data, len);
+}
+
+static void ask(struct sim *sim, const char *method, const char *tenant, const char *key, const ProtobufCMessage *body,
+                int kind) {
+    Hodei__V1__RpcRequest msg = HODEI__V1__RPC_REQUEST__INIT;
+    Hodei__V1__Principal principal = HODEI__V1__PRINCIPAL__INIT;
+    uint8_t *data;
+    size_t len;
+    principal.subject = (char *)(uintptr_t) "user";
+    principal.tenant = (char *)(uintptr_t)tenant;
+    if (*tenant)
+        msg.principal = &principal;
+    msg.idempotency_key = (char *)(uintptr_t)key;
+    msg.timeout_ms = ASK_MS;
+    hd_pb_pack(&sim->arena, body, &msg.body.data, &msg.body.len);
+    hd_pb_pack(&sim->arena, &msg.base, &data, &len);
+    sim->peer->ops->ask(sim->peer, hd_subject_rpc(&sim->arena, "orchestrator", method), data, len, kind, ASK_MS);
+}
+
+// --- pipelines -------------------------------------------------------------------------------------------------------
+
+static void add_edge(struct hd_arena *arena, Hodei__V1__CompiledPipeline *plan, uint32_t from, uint32_t to) {
+    Hodei__V1__CompiledJob *first = plan->jobs[from], *second = plan->jobs[to];
+    if (!first->dependents)
+        first->dependents = HD_NEW_ARRAY(arena, SIM_JOBS, uint32_t);
+    if (!second->needs)
+        second->needs = HD_NEW_ARRAY(arena, SIM_JOBS, uint32_t);
+    first->dependents[first->n_dependents++] = to;
+    second->needs[second->n_needs++] = from;
+}
+
+static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t number) {
+    struct hd_arena *arena = &sim->arena;
+    Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
+    snprintf(pipeline->name, sizeof(pipeline->name), "p%zu", number);
+    *plan = (Hodei__V1__CompiledPipeline)HODEI__V1__COMPILED_PIPELINE__INIT;
+    plan->tenant = (char *)(uintptr_t)SIM_TENANT;
+    plan->name = pipeline->name;
+    plan->version = 1;
+    plan->n_jobs = (size_t)sim_between(sim, 1, SIM_JOBS);
+    plan->jobs = HD_NEW_ARRAY(arena, plan->n_jobs, Hodei__V1__CompiledJob *);
+    for (uint32_t i = 0; i < plan->n_jobs; i++) {
+        Hodei__V1__CompiledJob *job = plan->jobs[i] = HD_NEW(arena, Hodei__V1__CompiledJob);
+        *job = (Hodei__V1__CompiledJob)HODEI__V1__COMPILED_JOB__INIT;
+        job->name = hd_arena_printf(arena, "j%u", i);
+        job->pool = (char *)(uintptr_t) "default";
+        job->executor = HODEI__V1__EXECUTOR__EXECUTOR_SHELL;
+        job->steps = HD_NEW_ARRAY(arena, 1, Hodei__V1__Step *);
+        job->steps[0] = HD_NEW(arena, Hodei__V1__Step);
+        *job->steps[0] = (Hodei__V1__Step)HODEI__V1__STEP__INIT;
+        job->steps[0]->script = (char *)(uintptr_t) "true";
+        job->n_steps = 1;
+        job->timeout_ms = JOB_MS;
+        job->cancel_grace_ms = 1000;
+        job->on_worker_lost = hd_rng_below(&sim->rng, 4) ? HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE
+                                                         : HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
+        for (uint32_t k = 0; k < i; k++)
+            if (hd_rng_below(&sim->rng, 3) == 0)
+                add_edge(arena, plan, k, i);
+    }
+    pipeline->plan = plan;
+}
+
+void peers_init(struct sim *sim) {
+    struct hd_err err;
+    const struct hd_bus_ops *ops = sim->peer->ops;
+    bool ok = ops->ensure_streams(sim->peer, &err) == HD_OK &&
+              ops->serve(sim->peer, "worker-registry", "Join", SERVE_JOIN, &err) == HD_OK &&
+              ops->serve(sim->peer, "worker-registry", "Heartbeat", SERVE_BEAT, &err) == HD_OK &&
+              ops->serve(sim->peer, "worker-registry", "GetFleet", SERVE_FLEET, &err) == HD_OK &&
+              ops->serve(sim->peer, "quota", "GetGrants", SERVE_GRANTS, &err) == HD_OK;
+    if (!ok)
+        sim_fail(sim, "the peers cannot start");
+    sim->fleet_version = 1;
+    sim->n_pipelines = (size_t)sim_between(sim, 1, SIM_PIPELINES);
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        make_pipeline(sim, &sim->pipelines[i], i);
+    sim->n_runs = (size_t)sim_between(sim, 1, SIM_RUNS);
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        struct sim_run *run = &sim->runs[i];
+        snprintf(run->key, sizeof(run->key), "key-%zu", i);
+        run->pipeline = (int)hd_rng_below(&sim->rng, sim->n_pipelines);
+        run->at_ms = sim->now.mono_ms + sim_between(sim, 500, 15000);
+        if (hd_rng_below(&sim->rng, 4) == 0)
+            run->cancel_at_ms = run->at_ms + sim_between(sim, 1, 8000);
+    }
+}
+
+// --- the registry ----------------------------------------------------------------------------------------------------
+
+static struct worker *worker_of(struct sim *sim, const char *name, const char *session) {
+    for (size_t i = 0; i < sim->n_workers; i++)
+        if (hd_streq(sim->workers[i].name, name) && hd_streq(sim->workers[i].session_text, session))
+            return &sim->workers[i];
+    return NULL;
+}
+
+static void take_join(struct sim *sim, const struct hd_arrived *arrived, const Hodei__V1__JoinRequest *request) {
+    Hodei__V1__JoinReply join = HODEI__V1__JOIN_REPLY__INIT;
+    struct worker *worker = worker_of(sim, request->name, request->session);
+    struct hd_err err;
+    if (!worker || sim->peer->ops->ensure_work(sim->peer, worker->name, worker->session_text, &err) != HD_OK)
+        return;
+    if (!worker->joined || worker->lost)
+        sim->fleet_version++;
+    worker->joined = true;
+    worker->lost = worker->lost_told = false;
+    worker->beat_ms = sim->now.mono_ms;
+    join.lease_ms = SIM_LEASE_MS;
+    join.heartbeat_ms = 5000;
+    join.stream = hd_arena_printf(&sim->arena, "WORK_%s", worker->name);
+    join.consumer = worker->session_text;
+    reply(sim, arrived->reply, &join.base);
+}
+
+static void take_beat(struct sim *sim, const struct hd_arrived *arrived, Hodei__V1__HeartbeatRequest *request) {
+    Hodei__V1__HeartbeatReply beat = HODEI__V1__HEARTBEAT_REPLY__INIT;
+    struct worker *worker = worker_of(sim, request->worker, request->session);
+    if (!worker)
+        return;
+    beat.rejoin = !worker->joined || worker->lost;
+    beat.lease_ms = beat.rejoin ? 0 : SIM_LEASE_MS;
+    reply(sim, arrived->reply, &beat.base);
+    if (beat.rejoin)
+        return;
+    worker->beat_ms = sim->now.mono_ms;
+    Hodei__V1__ReconcileRequest reconcile = HODEI__V1__RECONCILE_REQUEST__INIT;
+    Hodei__V1__HeldByWorker held = HODEI__V1__HELD_BY_WORKER__INIT, *list[] = {&held};
+    held.worker = worker->name;
+    held.session = worker->session_text;
+    held.received_at_ms = sim->now.wall_ms;
+    held.attempts = request->attempts;
+    held.n_attempts = request->n_attempts;
+    reconcile.workers = list;
+    reconcile.n_workers = 1;
+    ask(sim, "Reconcile", "", "", &reconcile.base, ASK_RECONCILE);
+}
+
+static void answer_fleet(struct sim *sim, const struct hd_arrived *arrived, const Hodei__V1__GetFleetRequest *request) {
+    Hodei__V1__Fleet fleet = HODEI__V1__FLEET__INIT;
+    Hodei__V1__Executor can[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
+    if (request->version != sim->fleet_version) {
+        fleet.version = sim->fleet_version;
+        fleet.workers = HD_NEW_ARRAY(&sim->arena, sim->n_workers, Hodei__V1__Worker *);
+    }
+    for (size_t i = 0; fleet.version && i < sim->n_workers; i++) {
+        struct worker *worker = &sim->workers[i];
+        if (!worker->joined)
+            continue;
+        Hodei__V1__Worker *as = HD_NEW(&sim->arena, Hodei__V1__Worker);
+        *as = (Hodei__V1__Worker)HODEI__V1__WORKER__INIT;
+        as->name = worker->name;
+        as->pool = (char *)(uintptr_t) "default";
+        as->slots = worker->slots;
+        as->executors = can;
+        as->n_executors = 1;
+        as->session = worker->session_text;
+        as->state =
+            worker->lost ? HODEI__V1__WORKER_STATE__WORKER_STATE_LOST : HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
+        fleet.workers[fleet.n_workers++] = as;
+    }
+    reply(sim, arrived->reply, &fleet.base);
+}
+
+static void watch_workers(struct sim *sim) {
+    for (size_t i = 0; i < sim->n_workers; i++) {
+        struct worker *worker = &sim->workers[i];
+        if (worker->joined && !worker->lost && sim->now.mono_ms > worker->beat_ms + SIM_LOST_MS) {
+            worker->lost = true;
+            worker->lost_told = sim->mutant == MUTANT_SESSIONS;
+            sim->fleet_version++;
+            sim_event(sim, "%s: lost", worker->name);
+        }
+        if (!worker->lost || worker->lost_told)
+            continue;
+        worker->lost_told = true; // until the answer says otherwise
+        Hodei__V1__SessionsLostRequest request = HODEI__V1__SESSIONS_LOST_REQUEST__INIT;
+        Hodei__V1__LostSession session = HODEI__V1__LOST_SESSION__INIT, *list[] = {&session};
+        session.worker = worker->name;
+        session.session = worker->session_text;
+        request.sessions = list;
+        request.n_sessions = 1;
+        ask(sim, "SessionsLost", "", "", &request.base, ASK_LOST + (int)i);
+    }
+}
+
+// --- quota -----------------------------------------------------------------------------------------------------------
+
+static void answer_grants(struct sim *sim, const struct hd_arrived *arrived) {
+    Hodei__V1__GetGrantsReply grants = HODEI__V1__GET_GRANTS_REPLY__INIT;
+    Hodei__V1__Grant grant = HODEI__V1__GRANT__INIT, *list[] = {&grant};
+    grant.tenant = (char *)(uintptr_t)SIM_TENANT;
+    grant.version = 1;
+    grant.concurrent_jobs = sim->tenant_limit;
+    grants.grants = list;
+    grants.n_grants = 1;
+    reply(sim, arrived->reply, &grants.base);
+}
+
+// --- users -----------------------------------------------------------------------------------------------------------
+
+static void ask_what_is_due(struct sim *sim) {
+    for (size_t i = 0; i < sim->n_pipelines; i++) {
+        struct sim_pipeline *pipeline = &sim->pipelines[i];
+        if (pipeline->put || pipeline->asked)
+            continue;
+        Hodei__V1__PutVersionsRequest request = HODEI__V1__PUT_VERSIONS_REQUEST__INIT;
+        request.versions = &pipeline->plan;
+        request.n_versions = 1;
+        pipeline->asked = true;
+        ask(sim, "PutVersions", "", "", &request.base, ASK_VERSION + (int)i);
+    }
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        struct sim_run *run = &sim->runs[i];
+        if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && sim->pipelines[run->pipeline].put) {
+            Hodei__V1__StartRunRequest request = HODEI__V1__START_RUN_REQUEST__INIT;
+            request.pipeline = sim->pipelines[run->pipeline].name;
+            run->asked = true;
+            ask(sim, "StartRun", SIM_TENANT, run->key, &request.base, ASK_START + (int)i);
+        }
+        if (run->accepted && run->cancel_at_ms && sim->now.mono_ms >= run->cancel_at_ms && !run->cancel_asked &&
+            !run->cancel_accepted) {
+            char id[HD_UUID_TEXT];
+            Hodei__V1__CancelRunRequest request = HODEI__V1__CANCEL_RUN_REQUEST__INIT;
+            hd_uuid_format(run->id, id);
+            request.id = id;
+            run->cancel_asked = true;
+            ask(sim, "CancelRun", SIM_TENANT, "", &request.base, ASK_CANCEL + (int)i);
+        }
+    }
+}
+
+static void start_answered(struct sim *sim, struct sim_run *run, const Hodei__V1__RpcReply *answer) {
+    ProtobufCMessage *msg;
+    struct hd_err err;
+    struct hd_uuid id;
+    if (hd_pb_unpack(&sim->arena, &hodei__v1__start_run_reply__descriptor, answer->body.data, answer->body.len, &err,
+                     &msg) != HD_OK ||
+        hd_uuid_parse(((Hodei__V1__StartRunReply *)msg)->id, &id) != HD_OK) {
+        sim_fail(sim, "the answer to StartRun cannot be read");
+        return;
+    }
+    run->id = id;
+    run->accepted = true;
+    sim_event(sim, "%s: accepted as %s", run->key, ((Hodei__V1__StartRunReply *)msg)->id);
+}
+
+static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
+    int kind = arrived->table / 100 * 100, i = arrived->table % 100;
+    const Hodei__V1__RpcReply *answer = NULL;
+    ProtobufCMessage *msg;
+    struct hd_err err;
+    if (!arrived->failed &&
+        hd_pb_unpack(&sim->arena, &hodei__v1__rpc_reply__descriptor, arrived->data, arrived->len, &err, &msg) == HD_OK)
+        answer = (const Hodei__V1__RpcReply *)msg;
+    bool ok = answer && answer->status == HODEI__V1__STATUS__STATUS_OK;
+    if (answer && !ok && answer->problem && answer->status != HODEI__V1__STATUS__STATUS_UNAVAILABLE &&
+        answer->status != HODEI__V1__STATUS__STATUS_TIMEOUT && kind != ASK_CANCEL)
+        sim_fail(sim, "a request of kind %d is refused: %s", kind, answer->problem->text);
+    if (kind == ASK_VERSION) {
+        sim->pipelines[i].asked = false;
+        sim->pipelines[i].put |= ok;
+    } else if (kind == ASK_START) {
+        sim->runs[i].asked = false;
+        if (ok)
+            start_answered(sim, &sim->runs[i], answer);
+    } else if (kind == ASK_CANCEL) {
+        sim->runs[i].cancel_asked = false;
+        sim->runs[i].cancel_accepted |= ok;
+    } else if (kind == ASK_LOST && !ok) {
+        sim->workers[i].lost_told = false;
+    }
+}
+
+// --- the turn --------------------------------------------------------------------------------------------------------
+
+static void take_request(struct sim *sim, const struct hd_arrived *arrived) {
+    static const ProtobufCMessageDescriptor *const types[] = {
+        [SERVE_JOIN] = &hodei__v1__join_request__descriptor,
+        [SERVE_BEAT] = &hodei__v1__heartbeat_request__descriptor,
+        [SERVE_FLEET] = &hodei__v1__get_fleet_request__descriptor,
+        [SERVE_GRANTS] = &hodei__v1__get_grants_request__descriptor,
+    };
+    ProtobufCMessage *msg;
+    struct hd_err err;
+    if (hd_pb_unpack(&sim->arena, &hodei__v1__rpc_request__descriptor, arrived->data, arrived->len, &err, &msg) !=
+            HD_OK ||
+        hd_pb_unpack(&sim->arena, types[arrived->table], ((Hodei__V1__RpcRequest *)msg)->body.data,
+                     ((Hodei__V1__RpcRequest *)msg)->body.len, &err, &msg) != HD_OK) {
+        sim_fail(sim, "a request to the peers cannot be read: %s", err.text);
+        return;
+    }
+    switch (arrived->table) {
+    case SERVE_JOIN:
+        take_join(sim, arrived, (const Hodei__V1__JoinRequest *)msg);
+        break;
+    case SERVE_BEAT:
+        take_beat(sim, arrived, (Hodei__V1__HeartbeatRequest *)msg);
+        break;
+    case SERVE_FLEET:
+        answer_fleet(sim, arrived, (const Hodei__V1__GetFleetRequest *)msg);
+        break;
+    default:
+        answer_grants(sim, arrived);
+        break;
+    }
+}
+
+void peers_turn(struct sim *sim) {
+    struct hd_arrived arrived[32];
+    size_t n = sim->peer->ops->receive(sim->peer, arrived, 32);
+    for (size_t i = 0; i < n; i++) {
+        if (arrived[i].kind == HD_ARRIVED_RPC)
+            take_request(sim, &arrived[i]);
+        else if (arrived[i].kind == HD_ARRIVED_ANSWER)
+            take_answer(sim, &arrived[i]);
+        sim->peer->ops->done(sim->peer, &arrived[i]);
+    }
+    watch_workers(sim);
+    ask_what_is_due(sim);
+}
+
+bool peers_done(const struct sim *sim) {
+    for (size_t i = 0; i < sim->n_runs; i++)
+        if (!sim->runs[i].accepted || (sim->runs[i].cancel_at_ms && !sim->runs[i].cancel_accepted))
+            return false;
+    return true;
+}

@@ -1,0 +1,160 @@
+// The simulator: the real handlers of orchestrator and scheduler (two replicas each) and the real agent, in one process, on the
+// in-memory bus, a simulated clock and the store's twin. A seed drives everything.
+//
+// world.c    replicas, time, faults, the order in which everybody has a turn
+// peers.c    everybody else: users, pipelines, quota, worker-registry
+// worker.c   a machine: disk (journal), shim (jobs that outlive the agent), agent
+// check.c    invariants, after each step and at the end
+// main.c     options, mutants
+#ifndef HD_TESTS_SIM_SIM_H
+#define HD_TESTS_SIM_SIM_H
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/pb.h"
+#include "hodei/v1/common.pb-c.h"
+#include "hodei/v1/flow.pb-c.h"
+#include "hodei/v1/quota.pb-c.h"
+#include "services/orchestrator/mem.h"
+#include "services/orchestrator/orchestrator.h"
+#include "services/scheduler/scheduler.h"
+
+#define SIM_REPLICAS 2
+#define SIM_WORKERS 3
+#define SIM_PIPELINES 3
+#define SIM_RUNS 8
+#define SIM_JOBS 8
+#define SIM_SHIM_JOBS 512
+#define SIM_TRACE 60
+#define SIM_TENANT "acme"
+#define SIM_LEASE_MS 15000
+#define SIM_LOST_MS 20000 // lease and margin
+
+enum sim_mutant {
+    MUTANT_NONE,
+    MUTANT_JOURNAL,     // the agent's disk forgets what it was told to keep
+    MUTANT_ROLLBACK,    // a crash leaves half a transaction behind
+    MUTANT_LOST_UPDATE, // the store drops a changed row now and then
+    MUTANT_SESSIONS,    // the registry never says that a worker is lost
+    MUTANT_COUNT
+};
+
+struct sim;
+struct replica {
+    struct sim *sim;
+    bool scheduler;
+    const char *name;
+    struct hd_service *service; // NULL: down
+    struct hd_bus *bus;
+    struct orchestrator *orc;
+    struct scheduler *sch;
+    struct hd_rng rng;
+    int64_t back_ms; // when it is started again; or goes on, where it is paused
+    int64_t skew_ms; // of its wall clock
+    bool crashed;
+};
+
+struct shim_job {
+    char attempt[HD_UUID_TEXT];
+    bool used, ended, told_start, told_end, cancelled;
+    int64_t started_ms, end_ms; // mono
+    int outcome;                // AttemptState
+};
+struct worker {
+    struct sim *sim;
+    char name[16];
+    struct hd_uuid session;
+    char session_text[HD_UUID_TEXT];
+    unsigned slots;
+    struct agent *agent; // NULL: down
+    struct hd_bus *bus;
+    struct hd_buf journal;
+    struct shim_job jobs[SIM_SHIM_JOBS];
+    bool hello_said;
+    int64_t back_ms;
+    // What the registry knows.
+    bool joined, lost, lost_told, work_ensured;
+    int64_t beat_ms;
+};
+
+struct sim_pipeline {
+    char name[16];
+    Hodei__V1__CompiledPipeline *plan;
+    bool put, asked;
+};
+struct sim_run {
+    char key[24];
+    int pipeline;
+    int64_t at_ms, cancel_at_ms; // 0: not cancelled
+    struct hd_uuid id;
+    bool asked, accepted, cancel_asked, cancel_accepted;
+};
+
+struct sim {
+    uint64_t seed;
+    enum sim_mutant mutant;
+    bool trace, quiet, failed;
+    struct hd_rng rng;
+    struct hd_arena arena;
+    struct hd_memnet *net;
+    struct hd_now now;
+    int64_t began_ms;
+    struct orc_mem *mem;
+    struct orc_store_ops store_ops; // of the twin, or of a mutant of it
+    struct replica replicas[2 * SIM_REPLICAS];
+    struct hd_bus *peer;
+    struct worker workers[SIM_WORKERS];
+    size_t n_workers;
+    uint64_t fleet_version;
+    int64_t tenant_limit;
+    struct sim_pipeline pipelines[SIM_PIPELINES];
+    size_t n_pipelines;
+    struct sim_run runs[SIM_RUNS];
+    size_t n_runs;
+    struct hd_map starts;   // attempt (hash) → number of starts
+    struct hd_map outcomes; // attempt (hash) → outcome
+    struct hd_map ends;     // of runs, jobs, attempts (hash) → state at their end
+    char events[SIM_TRACE][160];
+    unsigned n_events, crashes, wipes;
+};
+
+// main.c
+void sim_event(struct sim *sim, const char *fmt, ...) HD_PRINTF(2, 3);
+void sim_fail(struct sim *sim, const char *fmt, ...) HD_PRINTF(2, 3);
+static inline bool sim_chance(struct sim *sim, unsigned of) { // one of so many; never in the quiet phase
+    return !sim->quiet && hd_rng_below(&sim->rng, of) == 0;
+}
+static inline int64_t sim_between(struct sim *sim, int64_t low, int64_t high) {
+    return low + (int64_t)hd_rng_below(&sim->rng, (uint64_t)(high - low + 1));
+}
+
+// world.c
+void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant);
+void sim_release(struct sim *sim);
+void sim_run(struct sim *sim);
+
+// peers.c
+void peers_init(struct sim *sim);
+void peers_turn(struct sim *sim);
+bool peers_done(const struct sim *sim); // every user has an answer
+
+// worker.c
+void worker_init(struct sim *sim, size_t i);
+void worker_release(struct worker *worker);
+void worker_turn(struct worker *worker);
+void worker_crash(struct worker *worker, bool machine); // the agent alone, or its jobs too
+
+// check.c
+void check_start(struct sim *sim, const struct worker *worker, const char *attempt);
+void check_step(struct sim *sim);
+void check_end(struct sim *sim);
+bool check_all_ended(const struct sim *sim);
+uint64_t check_key(const char *attempt);
+
+#endif

@@ -1,0 +1,188 @@
+// A machine: what is on its disk and in its shim outlives the agent.
+#include "agent/journal.h"
+#include "tests/sim/sim.h"
+
+#define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define CAUSE(x) HODEI__V1__CAUSE__CAUSE_##x
+
+// --- the shim --------------------------------------------------------------------------------------------------------
+
+static struct shim_job *job_of(struct worker *worker, const char *attempt) {
+    for (size_t i = 0; i < SIM_SHIM_JOBS; i++)
+        if (worker->jobs[i].used && hd_streq(worker->jobs[i].attempt, attempt))
+            return &worker->jobs[i];
+    return NULL;
+}
+
+static void start_job(struct worker *worker, const char *attempt) {
+    struct sim *sim = worker->sim;
+    size_t i = 0;
+    if (job_of(worker, attempt)) // said again: the shim knows it
+        return;
+    while (i < SIM_SHIM_JOBS && worker->jobs[i].used)
+        i++;
+    if (i == SIM_SHIM_JOBS) {
+        sim_fail(sim, "%s: its shim holds more than %d jobs", worker->name, SIM_SHIM_JOBS);
+        return;
+    }
+    struct shim_job *job = &worker->jobs[i];
+    *job = (struct shim_job){.used = true, .started_ms = sim->now.mono_ms};
+    hd_strlcpy(job->attempt, attempt, sizeof(job->attempt));
+    job->end_ms = sim->now.mono_ms + sim_between(sim, 1, hd_rng_below(&sim->rng, 4) ? 300 : 20000);
+    job->outcome = hd_rng_below(&sim->rng, 10) ? STATE(SUCCEEDED) : STATE(FAILED);
+    check_start(sim, worker, attempt);
+}
+
+static void to_shim(void *arg, const Hodei__V1__ShimMessage *msg) {
+    struct worker *worker = arg;
+    for (size_t i = 0; i < msg->n_jobs; i++)
+        start_job(worker, msg->jobs[i]->attempt);
+    for (size_t i = 0; i < msg->n_cancels; i++) {
+        struct shim_job *job = job_of(worker, msg->cancels[i]->attempt);
+        if (!job || job->ended || job->cancelled)
+            continue;
+        job->cancelled = true;
+        job->outcome = STATE(CANCELLED);
+        job->end_ms = worker->sim->now.mono_ms + sim_between(worker->sim, 1, 500);
+    }
+    for (size_t i = 0; i < msg->n_forgets; i++) {
+        struct shim_job *job = job_of(worker, msg->forgets[i]->attempt);
+        if (job && job->ended)
+            job->used = false;
+    }
+}
+
+static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *arena, struct shim_job *job) {
+    Hodei__V1__ShimState *state = HD_NEW(arena, Hodei__V1__ShimState);
+    *state = (Hodei__V1__ShimState)HODEI__V1__SHIM_STATE__INIT;
+    state->attempt = job->attempt;
+    state->started = job->told_start = true;
+    state->started_at_ms = worker->sim->now.wall_ms;
+    state->ended = job->told_end = job->ended;
+    if (job->ended) {
+        state->state = (Hodei__V1__AttemptState)job->outcome;
+        state->cause = job->outcome == STATE(CANCELLED) ? CAUSE(CANCELLED) : CAUSE(UNSPECIFIED);
+        state->ended_at_ms = worker->sim->now.wall_ms;
+    }
+    return state;
+}
+
+static const Hodei__V1__ShimMessage *from_shim(void *arg, struct hd_arena *arena) {
+    struct worker *worker = arg;
+    Hodei__V1__ShimMessage *msg = HD_NEW(arena, Hodei__V1__ShimMessage);
+    *msg = (Hodei__V1__ShimMessage)HODEI__V1__SHIM_MESSAGE__INIT;
+    msg->hello = !worker->hello_said;
+    msg->states = HD_NEW_ARRAY(arena, SIM_SHIM_JOBS, Hodei__V1__ShimState *);
+    for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
+        struct shim_job *job = &worker->jobs[i];
+        if (job->used && (msg->hello || !job->told_start || (job->ended && !job->told_end)))
+            msg->states[msg->n_states++] = state_of(worker, arena, job);
+    }
+    worker->hello_said = true;
+    return msg->hello || msg->n_states ? msg : NULL;
+}
+
+static void end_jobs(struct worker *worker) {
+    for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
+        struct shim_job *job = &worker->jobs[i];
+        if (!job->used || job->ended || job->end_ms > worker->sim->now.mono_ms)
+            continue;
+        job->ended = true;
+        hd_map_put(&worker->sim->outcomes, check_key(job->attempt), (void *)(uintptr_t)job->outcome);
+    }
+}
+
+// --- the agent -------------------------------------------------------------------------------------------------------
+
+static enum hd_status record(void *arg, const void *data, size_t len, bool sync, struct hd_err *err) {
+    struct worker *worker = arg;
+    (void)sync;
+    if (sim_chance(worker->sim, 200))
+        return hd_err_set(err, HD_UNAVAILABLE, "journal: the disk is full");
+    hd_buf_add(&worker->journal, data, len);
+    return HD_OK;
+}
+
+static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, void *ret, size_t len, size_t *ret_len) {
+    (void)arg, (void)attempt, (void)from, (void)ret, (void)len;
+    *ret_len = 0;
+    return HD_MISSING; // jobs of the simulator write nothing
+}
+
+static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) {
+    (void)arg, (void)arena, (void)err;
+    return "join me";
+}
+
+static void replay(void *arg, const Hodei__V1__JournalRecord *each) {
+    session_replay(&((struct worker *)arg)->agent->session, each);
+}
+
+static void start_agent(struct worker *worker) {
+    struct sim *sim = worker->sim;
+    struct hd_err err = {0};
+    const struct agent_def def = {.worker = worker->name,
+                                  .session = worker->session,
+                                  .slots = worker->slots,
+                                  .executor = {.state = "/s", .path = "/bin", .home = "/h"},
+                                  .connection = {.pool = "default", .token = token}};
+    worker->bus = hd_bus_mem_new(sim->net, worker->name);
+    const struct agent_env env = {worker->bus, &sim->rng, record, from_shim, to_shim, read_log, worker};
+    worker->agent = hd_calloc(1, sizeof(*worker->agent));
+    worker->hello_said = false;
+    if (agent_init(worker->agent, &def, &env, sim->now, &err) != HD_OK)
+        sim_fail(sim, "%s: %s", worker->name, err.text);
+    if (sim->mutant == MUTANT_JOURNAL)
+        hd_buf_clear(&worker->journal);
+    struct hd_arena arena;
+    hd_arena_init(&arena);
+    size_t read = journal_decode(&arena, (const uint8_t *)worker->journal.data, worker->journal.len, replay, worker);
+    if (read != worker->journal.len)
+        sim_fail(sim, "%s: its journal cannot be read beyond byte %zu", worker->name, read);
+    hd_arena_release(&arena);
+    sim_event(sim, "%s: agent starts", worker->name);
+}
+
+static void stop_agent(struct worker *worker) {
+    agent_release(worker->agent);
+    free(HD_STEAL(worker->agent));
+    worker->bus->ops->free(HD_STEAL(worker->bus));
+}
+
+void worker_crash(struct worker *worker, bool machine) {
+    struct sim *sim = worker->sim;
+    if (!worker->agent)
+        return;
+    stop_agent(worker);
+    worker->back_ms =
+        sim->now.mono_ms + (hd_rng_below(&sim->rng, 4) ? sim_between(sim, 10, 3000) : sim_between(sim, 3000, 40000));
+    sim_event(sim, "%s: %s for %" PRId64 " ms", worker->name, machine ? "the machine goes" : "the agent is killed",
+              worker->back_ms - sim->now.mono_ms);
+    for (size_t i = 0; machine && i < SIM_SHIM_JOBS; i++)
+        worker->jobs[i].used = false;
+}
+
+void worker_init(struct sim *sim, size_t i) {
+    struct worker *worker = &sim->workers[i];
+    worker->sim = sim;
+    snprintf(worker->name, sizeof(worker->name), "w%zu", i + 1);
+    worker->slots = (unsigned)sim_between(sim, 1, 4);
+    worker->session = hd_uuid7(sim->now.wall_ms - 5000, &sim->rng);
+    hd_uuid_format(worker->session, worker->session_text);
+    start_agent(worker);
+}
+
+void worker_release(struct worker *worker) {
+    if (worker->agent)
+        stop_agent(worker);
+    hd_buf_release(&worker->journal);
+}
+
+void worker_turn(struct worker *worker) {
+    end_jobs(worker);
+    if (worker->sim->now.mono_ms < worker->back_ms) // down, or cut off
+        return;
+    if (!worker->agent)
+        start_agent(worker);
+    agent_turn(worker->agent, worker->sim->now);
+}

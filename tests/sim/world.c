@@ -1,0 +1,185 @@
+// Replicas, time and faults. Every step lets a little time pass and gives everybody a turn, in a random order.
+#include "tests/sim/sim.h"
+
+#define FAULTS_MIN_MS 15000
+#define FAULTS_MAX_MS 60000
+#define QUIET_MAX_MS 300000 // all must have ended by then
+
+// --- replicas --------------------------------------------------------------------------------------------------------
+
+static bool crash_at(void *arg, const char *point) {
+    struct replica *replica = arg;
+    if (!sim_chance(replica->sim, 300))
+        return false;
+    replica->crashed = true;
+    replica->sim->crashes++;
+    sim_event(replica->sim, "%s: crashes when it has %s", replica->name, point);
+    return true;
+}
+
+static void replica_start(struct replica *replica) {
+    struct sim *sim = replica->sim;
+    struct hd_service_env env = {.rng = &replica->rng, .crash_at = crash_at, .arg = replica};
+    replica->crashed = false;
+    env.bus = replica->bus = hd_bus_mem_new(sim->net, replica->name);
+    if (replica->scheduler) {
+        replica->sch = sch_new(hd_uuid7(sim->now.wall_ms, &replica->rng));
+        replica->service = hd_service_new(&sch_def, &env, replica->sch);
+        sch_attach(replica->sch, replica->service);
+    } else {
+        env.tx = &orc_mem_tx;
+        env.store = sim->mem;
+        replica->orc = orc_new(&sim->store_ops, sim->mem);
+        replica->service = hd_service_new(&orc_def, &env, replica->orc);
+    }
+}
+
+static void replica_stop(struct replica *replica) {
+    if (!replica->service)
+        return;
+    hd_service_free(HD_STEAL(replica->service));
+    sch_free(HD_STEAL(replica->sch));
+    orc_free(HD_STEAL(replica->orc));
+    replica->bus->ops->free(HD_STEAL(replica->bus));
+}
+
+static void replica_turn(struct replica *replica) {
+    struct sim *sim = replica->sim;
+    struct hd_now now = {sim->now.wall_ms + replica->skew_ms, sim->now.mono_ms};
+    if (now.mono_ms < replica->back_ms)
+        return;
+    if (!replica->service)
+        replica_start(replica);
+    hd_service_turn(replica->service, now);
+    if (!replica->crashed)
+        return;
+    replica_stop(replica);
+    if (sim->mutant != MUTANT_ROLLBACK)
+        orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
+    else
+        sim->mem->open = false;
+    replica->back_ms = now.mono_ms + sim_between(sim, 5, 4000);
+}
+
+// --- a mutant of the store -------------------------------------------------------------------------------------------
+
+static struct hd_rng mutant_rng;
+static enum hd_status save_forgetful(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (ws->jobs.items[i]->dirty && hd_rng_below(&mutant_rng, 10) == 0)
+            ws->jobs.items[i]->dirty = false;
+    return orc_mem_store.save(cx, store, ws);
+}
+
+// --- the world -------------------------------------------------------------------------------------------------------
+
+void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
+    static const char *const names[] = {"orchestrator-1", "orchestrator-2", "scheduler-1", "scheduler-2"};
+    bool trace = sim->trace;
+    memset(sim, 0, sizeof(*sim));
+    sim->seed = seed;
+    sim->trace = trace;
+    sim->mutant = mutant;
+    hd_rng_seed(&sim->rng, seed);
+    hd_rng_seed(&mutant_rng, seed);
+    hd_arena_init(&sim->arena);
+    sim->net = hd_memnet_new(&sim->rng);
+    sim->now = (struct hd_now){.wall_ms = 1800000000000, .mono_ms = 1000000};
+    sim->began_ms = sim->now.mono_ms;
+    hd_memnet_tick(sim->net, sim->now.mono_ms);
+    sim->mem = orc_mem_new();
+    sim->store_ops = orc_mem_store;
+    if (mutant == MUTANT_LOST_UPDATE)
+        sim->store_ops.save = save_forgetful;
+    sim->peer = hd_bus_mem_new(sim->net, "peer");
+    sim->tenant_limit = sim_between(sim, 1, 12);
+    peers_init(sim);
+    sim->n_workers = (size_t)sim_between(sim, 1, SIM_WORKERS);
+    for (size_t i = 0; i < sim->n_workers; i++)
+        worker_init(sim, i);
+    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++) {
+        sim->replicas[i] = (struct replica){
+            .sim = sim, .scheduler = i >= SIM_REPLICAS, .name = names[i], .skew_ms = sim_between(sim, -400, 400)};
+        hd_rng_seed(&sim->replicas[i].rng, hd_rng_next(&sim->rng));
+    }
+    hd_memnet_faults(sim->net, (struct hd_memnet_faults){.duplicate = (unsigned)sim_between(sim, 0, 10),
+                                                         .reorder = (unsigned)sim_between(sim, 0, 20),
+                                                         .drop_core = (unsigned)sim_between(sim, 0, 10),
+                                                         .redeliver_acked = (unsigned)sim_between(sim, 0, 10)});
+}
+
+void sim_release(struct sim *sim) {
+    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++)
+        replica_stop(&sim->replicas[i]);
+    for (size_t i = 0; i < sim->n_workers; i++)
+        worker_release(&sim->workers[i]);
+    sim->peer->ops->free(sim->peer);
+    hd_memnet_free(sim->net);
+    orc_mem_free(sim->mem);
+    hd_map_release(&sim->starts);
+    hd_map_release(&sim->outcomes);
+    hd_map_release(&sim->ends);
+    hd_arena_release(&sim->arena);
+}
+
+static void inject(struct sim *sim) {
+    if (sim_chance(sim, 2000)) {
+        sim->wipes++;
+        sim_event(sim, "all streams are wiped");
+        hd_memnet_wipe(sim->net);
+    }
+    if (sim_chance(sim, 300)) { // deaf for a while: a pause of the process, or a cut
+        struct replica *replica = &sim->replicas[hd_rng_below(&sim->rng, 2 * SIM_REPLICAS)];
+        replica->back_ms = sim->now.mono_ms + sim_between(sim, 100, 6000);
+        sim_event(sim, "%s: deaf until %" PRId64, replica->name, replica->back_ms - sim->began_ms);
+    }
+    struct worker *worker = &sim->workers[hd_rng_below(&sim->rng, sim->n_workers)];
+    if (sim_chance(sim, 300))
+        worker_crash(worker, hd_rng_below(&sim->rng, 3) == 0);
+    if (sim_chance(sim, 500)) {
+        worker->back_ms = sim->now.mono_ms + sim_between(sim, 1000, 40000);
+        sim_event(sim, "%s: cut off until %" PRId64, worker->name, worker->back_ms - sim->began_ms);
+    }
+}
+
+static void step(struct sim *sim) {
+    int64_t ms = hd_rng_below(&sim->rng, 10) ? sim_between(sim, 1, 20) : sim_between(sim, 20, 300);
+    size_t n = 2 * SIM_REPLICAS + sim->n_workers + 1, order[2 * SIM_REPLICAS + SIM_WORKERS + 1];
+    sim->now.mono_ms += ms;
+    sim->now.wall_ms += ms;
+    hd_memnet_tick(sim->net, sim->now.mono_ms);
+    inject(sim);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = hd_rng_below(&sim->rng, i + 1);
+        order[i] = order[at];
+        order[at] = i;
+    }
+    for (size_t i = 0; i < n && !sim->failed; i++) {
+        if (order[i] < 2 * SIM_REPLICAS)
+            replica_turn(&sim->replicas[order[i]]);
+        else if (order[i] < n - 1)
+            worker_turn(&sim->workers[order[i] - 2 * SIM_REPLICAS]);
+        else
+            peers_turn(sim);
+        check_step(sim);
+    }
+}
+
+void sim_run(struct sim *sim) {
+    int64_t faults_end = sim->now.mono_ms + sim_between(sim, FAULTS_MIN_MS, FAULTS_MAX_MS);
+    while (!sim->failed && sim->now.mono_ms < faults_end)
+        step(sim);
+    sim->quiet = true;
+    sim_event(sim, "the faults end");
+    hd_memnet_faults(sim->net, (struct hd_memnet_faults){0});
+    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++)
+        sim->replicas[i].back_ms = 0;
+    for (size_t i = 0; i < sim->n_workers; i++)
+        if (sim->workers[i].back_ms > sim->now.mono_ms + 5000)
+            sim->workers[i].back_ms = sim->now.mono_ms + 5000;
+    int64_t end = sim->now.mono_ms + QUIET_MAX_MS;
+    while (!sim->failed && sim->now.mono_ms < end && !(peers_done(sim) && check_all_ended(sim)))
+        step(sim);
+    if (!sim->failed)
+        check_end(sim);
+}
