@@ -63,8 +63,8 @@ bool liveness_lease_over(const struct liveness *live, const struct liveness_time
     return seen && same_life(seen, session, beats) && now_mono_ms - seen->since_mono_ms >= times->lease_ms;
 }
 
-bool liveness_too_many(size_t expired, size_t live, int64_t percent) {
-    return expired > LOST_ALWAYS_ALLOWED && (int64_t)expired * 100 > (int64_t)live * percent;
+bool liveness_too_many(size_t silent, size_t live, int64_t percent) {
+    return silent > LOST_ALWAYS_ALLOWED && (int64_t)silent * 100 > (int64_t)live * percent;
 }
 
 struct liveness_decision liveness_decide(const struct liveness *live, const struct liveness_times *times,
@@ -75,6 +75,7 @@ struct liveness_decision liveness_decide(const struct liveness *live, const stru
     for (size_t i = 0; i < n; i++) {
         const struct liveness_seen *seen = find(live, rows[i].name);
         int64_t silent_ms = seen ? now_mono_ms - seen->since_mono_ms : 0;
+        ret.silent += silent_ms >= 2 * times->heartbeat_ms;
         if (silent_ms >= times->lease_ms + times->margin_ms) {
             ret.verdicts[i] = LIVENESS_EXPIRED;
             ret.expired++;
@@ -82,7 +83,8 @@ struct liveness_decision liveness_decide(const struct liveness *live, const stru
             ret.verdicts[i] = LIVENESS_SILENT;
         }
     }
-    ret.alarm = liveness_too_many(ret.expired, n, times->lost_percent_max);
+    // By all that are silent: those of one fault expire within a few heartbeats, not in one sweep.
+    ret.alarm = ret.expired > 0 && liveness_too_many(ret.silent, n, times->lost_percent_max);
     for (size_t i = 0; ret.alarm && i < n; i++)
         if (ret.verdicts[i] == LIVENESS_EXPIRED)
             ret.verdicts[i] = rows[i].suspect ? LIVENESS_ALIVE : LIVENESS_SILENT;

@@ -51,14 +51,15 @@ bool liveness_lease_over(const struct liveness *live, const struct liveness_time
 enum liveness_verdict { LIVENESS_ALIVE, LIVENESS_SILENT, LIVENESS_EXPIRED };
 struct liveness_decision {
     enum liveness_verdict *verdicts; // one a row
+    size_t silent;                   // for two heartbeats or longer, the expired included
     size_t expired;                  // whose lease and margin are over, spared ones included
-    bool alarm;                      // too many: none of them is lost, they are SILENT instead
+    bool alarm;                      // too many are silent: none is lost, the expired are SILENT instead
 };
 // Decides on the rows that were just observed.
 struct liveness_decision liveness_decide(const struct liveness *live, const struct liveness_times *times,
                                          const struct liveness_row *rows, size_t n, int64_t now_mono_ms,
                                          struct hd_arena *arena);
 // More than `percent` of `live` and more than two.
-bool liveness_too_many(size_t expired, size_t live, int64_t percent);
+bool liveness_too_many(size_t silent, size_t live, int64_t percent);
 
 #endif
