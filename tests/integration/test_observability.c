@@ -206,6 +206,7 @@ TEST(waits_for_more) {
     CHECK(!twin_answered(&w.twin, call, MSG(read_log_reply), &w.err, &reply));
     write_log(&w, 0, 1, 2);
     twin_pass(&w.twin, 300);
+    twin_pass(&w.twin, 10); // one that has just been looked at rests for a few milliseconds
     CHECK(twin_answered(&w.twin, call, MSG(read_log_reply), &w.err, &reply));
     CHECK(reply && reply->n_entries == 1 && reply->entries[0]->n_frames == 2 && reply->entries[0]->first_frame == 1);
     ask.cursor = reply ? reply->cursor : "";
