@@ -47,7 +47,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
 static int run_mutants(struct sim *sim) {
     static const char *const names[] = {
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
-        [MUTANT_ROLLBACK] = "a crash that leaves half a transaction",
+        [MUTANT_KEYS] = "a store that knows no idempotency keys",
         [MUTANT_LOST_UPDATE] = "a store that drops changed rows",
         [MUTANT_SESSIONS] = "a registry that never tells of lost workers",
     };

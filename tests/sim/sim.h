@@ -39,7 +39,7 @@
 enum sim_mutant {
     MUTANT_NONE,
     MUTANT_JOURNAL,     // the agent's disk forgets what it was told to keep
-    MUTANT_ROLLBACK,    // a crash leaves half a transaction behind
+    MUTANT_KEYS,        // the store knows no idempotency keys
     MUTANT_LOST_UPDATE, // the store drops a changed row now and then
     MUTANT_SESSIONS,    // the registry never says that a worker is lost
     MUTANT_COUNT

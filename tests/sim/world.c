@@ -54,14 +54,11 @@ static void replica_turn(struct replica *replica) {
     if (!replica->crashed)
         return;
     replica_stop(replica);
-    if (sim->mutant != MUTANT_ROLLBACK)
-        orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
-    else
-        sim->mem->open = false;
+    orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
     replica->back_ms = now.mono_ms + sim_between(sim, 5, 4000);
 }
 
-// --- a mutant of the store -------------------------------------------------------------------------------------------
+// --- mutants of the store --------------------------------------------------------------------------------------------
 
 static struct hd_rng mutant_rng;
 static enum hd_status save_forgetful(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
@@ -69,6 +66,12 @@ static enum hd_status save_forgetful(struct hd_ctx *cx, void *store, struct orc_
         if (ws->jobs.items[i]->dirty && hd_rng_below(&mutant_rng, 10) == 0)
             ws->jobs.items[i]->dirty = false;
     return orc_mem_store.save(cx, store, ws);
+}
+static enum hd_status insert_keyless(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
+    for (size_t i = 0; i < ws->runs.n; i++)
+        if (ws->runs.items[i]->was == 0)
+            ws->runs.items[i]->key = "";
+    return orc_mem_store.runs_insert(cx, store, ws);
 }
 
 // --- the world -------------------------------------------------------------------------------------------------------
@@ -91,6 +94,8 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     sim->store_ops = orc_mem_store;
     if (mutant == MUTANT_LOST_UPDATE)
         sim->store_ops.save = save_forgetful;
+    if (mutant == MUTANT_KEYS)
+        sim->store_ops.runs_insert = insert_keyless;
     sim->peer = hd_bus_mem_new(sim->net, "peer");
     sim->tenant_limit = sim_between(sim, 1, 12);
     peers_init(sim);
@@ -177,6 +182,10 @@ void sim_run(struct sim *sim) {
     for (size_t i = 0; i < sim->n_workers; i++)
         if (sim->workers[i].back_ms > sim->now.mono_ms + 5000)
             sim->workers[i].back_ms = sim->now.mono_ms + 5000;
+    if (sim->n_workers > 1 && hd_rng_below(&sim->rng, 4) == 0) { // one machine is gone for good
+        worker_crash(&sim->workers[0], true);
+        sim->workers[0].back_ms = INT64_MAX;
+    }
     int64_t end = sim->now.mono_ms + QUIET_MAX_MS;
     while (!sim->failed && sim->now.mono_ms < end && !(peers_done(sim) && check_all_ended(sim)))
         step(sim);
