@@ -3,10 +3,10 @@
 
 static void note_alarm(struct registry *registry, const struct liveness_decision *decision, size_t live) {
     if (decision->alarm && !registry->alarm)
-        hd_error(
-            "%zu of %zu workers are silent at once, so none is lost: is the network or NATS at fault? They are lost when"
-            " fewer are silent, or with a higher lost-percent-max",
-            decision->silent, live);
+        hd_error("%zu of %zu workers are silent at once, so none is lost: is the network or NATS at fault? They are "
+                 "lost when"
+                 " fewer are silent, or with a higher lost-percent-max",
+                 decision->silent, live);
     if (!decision->alarm && registry->alarm)
         hd_info("no longer too many workers to lose at once");
     registry->alarm = decision->alarm;

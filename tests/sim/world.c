@@ -149,7 +149,7 @@ static void inject(struct sim *sim) {
 
 static void step(struct sim *sim) {
     int64_t ms = hd_rng_below(&sim->rng, 10) ? sim_between(sim, 1, 20) : sim_between(sim, 20, 300);
-    size_t n = 2 * SIM_REPLICAS + sim->n_workers + 1, order[2 * SIM_REPLICAS + SIM_WORKERS + 1];
+    size_t n = 2 * SIM_REPLICAS + sim->n_workers + 1, order[2 * SIM_REPLICAS + SIM_WORKERS + 1] = {0};
     sim->now.mono_ms += ms;
     sim->now.wall_ms += ms;
     hd_memnet_tick(sim->net, sim->now.mono_ms);
