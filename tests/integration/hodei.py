@@ -326,9 +326,11 @@ class Nats:
 def run_tests(tests, argv):
     """Runs (name, function) pairs; the last line is `N passed, N failed`."""
     passed = failed = 0
-    for name, function in tests:
-        if len(argv) > 1 and not any(word in name for word in argv[1:]):
-            continue
+    chosen = [(name, function) for name, function in tests if not argv[1:] or any(word in name for word in argv[1:])]
+    if not chosen:
+        print("no test has %s in its name; there are %s" % (" or ".join(argv[1:]), ", ".join(name for name, _ in tests)))
+        return 2
+    for name, function in chosen:
         began = time.monotonic()
         try:
             function()
