@@ -154,6 +154,16 @@ static void on_disconnected(natsConnection *nc, void *closure) {
     pthread_mutex_unlock(&bus->mutex);
 }
 
+// The last callback of a connection: nats.c queues it behind the one for the loss that closing is.
+static void on_closed(natsConnection *nc, void *closure) {
+    struct nats_bus *bus = closure;
+    (void)nc;
+    pthread_mutex_lock(&bus->mutex);
+    bus->closed = true;
+    pthread_cond_broadcast(&bus->wake);
+    pthread_mutex_unlock(&bus->mutex);
+}
+
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure) {
     const char *text = NULL;
     (void)sub, (void)closure;
@@ -388,9 +398,9 @@ enum hd_status hd_bus_nats_call(struct hd_bus *base, const char *subject, const 
 static bool wait_closed(struct nats_bus *bus) {
     int64_t end = nats_mono_ms() + CLOSE_WAIT_MS;
     pthread_mutex_lock(&bus->mutex);
-    while (bus->subs_open && nats_mono_ms() < end)
+    while ((bus->subs_open || !bus->closed) && nats_mono_ms() < end)
         wait_until(bus, end);
-    bool closed = !bus->subs_open;
+    bool closed = !bus->subs_open && bus->closed;
     pthread_mutex_unlock(&bus->mutex);
     return closed;
 }
@@ -494,6 +504,7 @@ static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *
     must(natsOptions_SetErrorHandler(options, on_error, bus), "errors");
     must(natsOptions_SetReconnectedCB(options, on_connected, bus), "reconnect");
     must(natsOptions_SetDisconnectedCB(options, on_disconnected, bus), "disconnect");
+    must(natsOptions_SetClosedCB(options, on_closed, bus), "close");
     must(natsOptions_SetRetryOnFailedConnect(options, true, on_connected, bus), "connect");
     return options;
 }

@@ -78,6 +78,7 @@ struct nats_bus {
     bool lost;                  // since the connection broke; cleared when it stands again
     struct nats_sub *subs;
     unsigned subs_open; // until their last callback
+    bool closed;        // the connection has made its last callback
     struct nats_feed *feeds;
     unsigned next_feed;
     struct nats_arrival *head, **tail;
