@@ -2,6 +2,8 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_scan.h"
@@ -141,10 +143,17 @@ enum hd_status hd_value_read(struct hd_arena *arena, const char *json, size_t le
 }
 
 static void write_number(struct hd_buf *out, double number) {
-    if (number == floor(number) && fabs(number) <= WHOLE_MAX)
+    char text[40];
+    if (number == floor(number) && fabs(number) <= WHOLE_MAX) {
         hd_buf_addf(out, "%.0f", number == 0 ? 0.0 : number);
-    else
-        hd_buf_addf(out, "%.17g", number);
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) { // the shortest that reads as the same number
+        snprintf(text, sizeof(text), "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            break;
+    }
+    hd_buf_adds(out, text);
 }
 
 void hd_value_write(struct hd_buf *out, const struct hd_value *value) {

@@ -5,138 +5,64 @@
 
 #include "base/buf.h"
 #include "base/names.h"
+#include "services/pipelines/compile_impl.h"
 #include "services/pipelines/graph.h"
-#include "services/pipelines/keys.h"
 
 #define CYCLE_SHOWN 12 // jobs of a cycle that are named; the rest is counted
-#define TIMEOUT_DEFAULT_MS 3600000
-#define GRACE_DEFAULT_MS 10000
 
-// A step, and what a job says in its place or as the default of its steps.
-struct step {
-    char *name, *run, *shell, *workdir;
-    struct pip_argv command;
-    struct pip_env env;
-    int64_t timeout_ms;
-};
+#define ACCEPT(x) HODEI__V1__NEED_ACCEPT__NEED_ACCEPT_##x
+#define ACCEPT_ALL (ACCEPT(SUCCESS) | ACCEPT(FAILURE) | ACCEPT(SKIPPED) | ACCEPT(CANCELLED))
+
 struct need {
     char *job;
+    int32_t when, optional;
     struct pip_at at;
-};
-struct job {
-    struct step step;
-    const struct pip_node *steps, *needs;
-    struct pip_labels labels;
-    char *pool;
-    int32_t executor, on_worker_lost, priority;
-    int64_t timeout_ms, cancel_grace_ms;
-};
-struct pipeline {
-    char *hodei, *name;
-    struct pip_env env;
-    int32_t priority;
-    const struct pip_node *jobs;
-};
-struct named { // a name and where it stands in the list that it is from
-    const char *name;
-    uint32_t index;
-};
-struct compile {
-    struct pip_walk walk;
-    struct pipeline in;
-    struct named *env_names, *job_names; // sorted
-    uint32_t *env_overridden;            // by the job with this index + 1
-    uint32_t *needed_by;                 // likewise
-    Hodei__V1__CompiledJob **jobs;
-    const struct pip_node **needs; // of each job, NULL: none
-    size_t n_jobs;
 };
 
 // --- the tables -------------------------------------------------------------------------------------------------------
 
-static pip_take take_version, take_workdir, take_pool;
-
+static pip_take take_version;
 static const struct pip_range priorities = {-100, 100};
 static const struct pip_range timeouts = {1, INT64_C(720) * 3600000};
-static const struct pip_range graces = {0, 3600000};
-static const struct pip_choice executor_rows[] = {{"shell", HODEI__V1__EXECUTOR__EXECUTOR_SHELL},
-                                                  {"noop", HODEI__V1__EXECUTOR__EXECUTOR_NOOP},
-                                                  {"docker", .later = true},
-                                                  {"kubernetes", .later = true}};
-static const struct pip_choices executors = {executor_rows, 4};
-static const struct pip_choice lost_rows[] = {{"requeue", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE},
-                                              {"fail", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL},
-                                              {"hold", .later = true}};
-static const struct pip_choices on_worker_lost = {lost_rows, 3};
 
-static const struct pip_key pipeline_keys[] = {
-    {"hodei", take_version, offsetof(struct pipeline, hodei), .required = true},
-    {"name", pip_take_name, offsetof(struct pipeline, name), .required = true},
-    {"env", pip_take_env, offsetof(struct pipeline, env)},
-    {"priority", pip_take_int, offsetof(struct pipeline, priority), &priorities},
-    {"jobs", pip_take_node, offsetof(struct pipeline, jobs), .required = true},
+static const struct pip_key pipeline_rows[] = {
+    {"hodei", take_version, offsetof(struct pipeline, hodei), .required = true, .schema = "{\"const\":\"v1\"}",
+     .help = "the version of the language"},
+    {"name", pip_take_name, offsetof(struct pipeline, name), .required = true, .help = "of the pipeline"},
+    {"inputs", pip_take_inputs, offsetof(struct pipeline, inputs),
+     .schema = "{\"type\":\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/input\"}}",
+     .help = "values that a run is started with"},
+    {"env", pip_take_env, offsetof(struct pipeline, env), .help = "variables of all jobs"},
+    {"priority", pip_take_int, offsetof(struct pipeline, priority), &priorities,
+     .help = "of its jobs, unless they say otherwise"},
+    {"timeout", pip_take_duration, offsetof(struct pipeline, timeout_ms), &timeouts, .help = "of a run"},
+    {"queue_timeout", pip_take_duration, offsetof(struct pipeline, queue_timeout_ms), &timeouts,
+     .help = "how long a job may wait to be started"},
+    {"defaults", pip_take_node, offsetof(struct pipeline, defaults), .schema = "{\"$ref\":\"#/$defs/defaults\"}",
+     .help = "what jobs that say nothing else have"},
+    {"jobs", pip_take_node, offsetof(struct pipeline, jobs), .required = true,
+     .schema = "{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"$ref\":\"#/$defs/job\"}}",
+     .help = "the graph"},
+    {"finally", pip_take_node, offsetof(struct pipeline, finally),
+     .schema = "{\"type\":\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/job\"}}",
+     .help = "jobs that always run, after all others"},
     {"on"},
-    {"inputs"},
-    {"defaults"},
     {"concurrency"},
-    {"timeout"},
-    {"queue_timeout"},
-    {"finally"},
 };
+const struct pip_keys pip_pipeline_keys = {pipeline_rows, sizeof(pipeline_rows) / sizeof(*pipeline_rows)};
 
-static const struct pip_key job_keys[] = {
-    {"needs", pip_take_node, offsetof(struct job, needs)},
-    {"steps", pip_take_node, offsetof(struct job, steps)},
-    {"run", pip_take_text, offsetof(struct job, step.run)},
-    {"command", pip_take_argv, offsetof(struct job, step.command)},
-    {"env", pip_take_env, offsetof(struct job, step.env)},
-    {"shell", pip_take_text, offsetof(struct job, step.shell)},
-    {"workdir", take_workdir, offsetof(struct job, step.workdir)},
-    {"labels", pip_take_labels, offsetof(struct job, labels)},
-    {"pool", take_pool, offsetof(struct job, pool)},
-    {"executor", pip_take_choice, offsetof(struct job, executor), &executors},
-    {"timeout", pip_take_duration, offsetof(struct job, timeout_ms), &timeouts},
-    {"cancel_grace", pip_take_duration, offsetof(struct job, cancel_grace_ms), &graces},
-    {"on_worker_lost", pip_take_choice, offsetof(struct job, on_worker_lost), &on_worker_lost},
-    {"priority", pip_take_int, offsetof(struct job, priority), &priorities},
-    {"if"},
-    {"resources"},
-    {"image"},
-    {"services"},
-    {"matrix"},
-    {"retry"},
-    {"queue_timeout"},
-    {"allow_failure"},
-    {"approval"},
-    {"interruptible"},
-    {"concurrency"},
-    {"secrets"},
-    {"checkout"},
-    {"cache"},
-    {"artifacts"},
-    {"outputs"},
+static const struct pip_choice when_rows[] = {{"success", ACCEPT(SUCCESS), false},
+                                              {"failure", ACCEPT(FAILURE), false},
+                                              {"skipped", ACCEPT(SKIPPED), false},
+                                              {"always", ACCEPT_ALL, false}};
+static const struct pip_choices whens = {when_rows, 4};
+static const struct pip_key need_rows[] = {
+    {"job", pip_take_text, offsetof(struct need, job), .required = true, .help = "its name"},
+    {"when", pip_take_choice, offsetof(struct need, when), &whens,
+     .help = "which end of it is wanted; default success"},
+    {"optional", pip_take_bool, offsetof(struct need, optional), .help = "it may be missing, or skipped"},
 };
-
-static const struct pip_key step_keys[] = {
-    {"name", pip_take_text, offsetof(struct step, name)},
-    {"run", pip_take_text, offsetof(struct step, run)},
-    {"command", pip_take_argv, offsetof(struct step, command)},
-    {"shell", pip_take_text, offsetof(struct step, shell)},
-    {"workdir", take_workdir, offsetof(struct step, workdir)},
-    {"env", pip_take_env, offsetof(struct step, env)},
-    {"timeout", pip_take_duration, offsetof(struct step, timeout_ms), &timeouts},
-    {"id"},
-    {"if"},
-    {"continue_on_error"},
-};
-
-static const struct pip_key need_keys[] = {
-    {"job", pip_take_text, offsetof(struct need, job), .required = true},
-    {"when"},
-    {"optional"},
-};
-
-// --- values with rules of their own -----------------------------------------------------------------------------------
+const struct pip_keys pip_need_keys = {need_rows, sizeof(need_rows) / sizeof(*need_rows)};
 
 static enum hd_status take_version(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
                                    void *field) {
@@ -148,104 +74,6 @@ static enum hd_status take_version(struct pip_walk *w, const struct pip_key *key
     return HD_INVALID;
 }
 
-// Relative to the workspace, and within it.
-static enum hd_status take_workdir(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
-                                   void *field) {
-    HD_TRY(pip_take_text(w, key, value, field));
-    bool outside = value->text[0] == '/';
-    for (const char *p = value->text; p && !outside; p = strchr(p, '/')) {
-        p += *p == '/';
-        outside = strncmp(p, "..", 2) == 0 && (p[2] == '\0' || p[2] == '/');
-    }
-    if (!outside)
-        return HD_OK;
-    pip_fail(w, value->at, "workdir must lie in the workspace");
-    hd_err_hint(w->err, "name a folder relative to it, without \"..\", or use cd in run");
-    return HD_INVALID;
-}
-
-static enum hd_status take_pool(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
-                                void *field) {
-    HD_TRY(pip_take_text(w, key, value, field));
-    if (hd_token_valid(value->text))
-        return HD_OK;
-    return pip_fail(w, value->at, "\"%.100s\" is not the name of a pool: 1 to 64 letters, digits, '_' or '-'",
-                    value->text);
-}
-
-// --- steps ------------------------------------------------------------------------------------------------------------
-
-static enum hd_status make_step(struct pip_walk *w, const struct step *in, const struct step *defaults,
-                                struct pip_at at, Hodei__V1__Step **ret) {
-    Hodei__V1__Step *step = HD_NEW(w->arena, Hodei__V1__Step);
-    char *shell = in->shell ? in->shell : defaults->shell, *workdir = in->workdir ? in->workdir : defaults->workdir;
-
-    if (in->command.n && in->shell)
-        return pip_fail(w, at, "shell goes with run; command starts the program itself");
-    hodei__v1__step__init(step);
-    if (in->name)
-        step->name = in->name;
-    if (workdir)
-        step->workdir = workdir;
-    if (in->run) {
-        step->script = in->run;
-        step->shell = shell ? shell : "/bin/sh";
-    }
-    step->argv = in->command.args;
-    step->n_argv = in->command.n;
-    step->env = in->env.vars;
-    step->n_env = in->env.n;
-    step->timeout_ms = in->timeout_ms;
-    *ret = step;
-    return pip_spend(w, at, 16 + (shell ? strlen(shell) : 8) + (workdir ? strlen(workdir) : 0));
-}
-
-static enum hd_status take_steps(struct pip_walk *w, const struct pip_node *list, const struct step *defaults,
-                                 Hodei__V1__CompiledJob *job) {
-    pip_enter_key(w, "steps");
-    HD_TRY(pip_expect(w, list, PIP_LIST));
-    if (list->n == 0)
-        return pip_fail(w, list->at, "there is no step");
-    job->steps = HD_NEW_ARRAY(w->arena, list->n, Hodei__V1__Step *);
-    job->n_steps = list->n;
-    for (size_t i = 0; i < list->n; i++) {
-        const struct pip_node *node = list->items[i];
-        struct step step = {0};
-        pip_enter_index(w, i);
-        HD_TRY(pip_walk_map(w, node, PIP_KEYS(step_keys), &step));
-        if (!step.run == !step.command.n)
-            return pip_fail(w, node->at,
-                            step.run ? "a step has run or command, not both" : "a step needs run or command");
-        HD_TRY(make_step(w, &step, defaults, node->at, &job->steps[i]));
-        pip_leave(w);
-    }
-    pip_leave(w);
-    return HD_OK;
-}
-
-// A job has one of steps, run and command; without a process (noop) it may have none.
-static enum hd_status take_work(struct pip_walk *w, const struct job *in, struct pip_at at,
-                                Hodei__V1__CompiledJob *job) {
-    int n = !!in->steps + !!in->step.run + !!in->step.command.n;
-
-    if (n > 1)
-        return pip_fail(w, at, "a job has one of steps, run and command, not several");
-    if (n == 0 && job->executor == HODEI__V1__EXECUTOR__EXECUTOR_NOOP)
-        return HD_OK;
-    if (n == 0) {
-        pip_fail(w, at, "a job needs steps, run or command");
-        hd_err_hint(w->err, "for example run: make");
-        return HD_INVALID;
-    }
-    if (in->steps)
-        return take_steps(w, in->steps, &in->step, job);
-    struct step only = in->step;
-    only.env = (struct pip_env){0}; // it is the job's
-    job->steps = HD_NEW(w->arena, Hodei__V1__Step *);
-    job->n_steps = 1;
-    return make_step(w, &only, &only, at, &job->steps[0]);
-}
-
 // --- names ------------------------------------------------------------------------------------------------------------
 
 static int named_cmp(const void *a, const void *b) {
@@ -255,65 +83,6 @@ static int named_cmp(const void *a, const void *b) {
 static const struct named *find(const struct named *sorted, size_t n, const char *name) {
     struct named key = {.name = name};
     return n ? bsearch(&key, sorted, n, sizeof(*sorted), named_cmp) : NULL;
-}
-
-// The pipeline's variables that the job does not set itself, then the job's.
-static enum hd_status merge_env(struct compile *c, uint32_t index, const struct pip_env *env, struct pip_at at) {
-    const struct pip_env *outer = &c->in.env;
-    Hodei__V1__CompiledJob *job = c->jobs[index];
-    size_t bytes = 0, hidden = 0;
-
-    for (size_t i = 0; i < env->n; i++) {
-        const struct named *row = find(c->env_names, outer->n, env->vars[i]->name);
-        if (row) {
-            c->env_overridden[row->index] = index + 1;
-            hidden++;
-        }
-    }
-    for (size_t i = 0; i < outer->n; i++)
-        bytes +=
-            c->env_overridden[i] == index + 1 ? 0 : strlen(outer->vars[i]->name) + strlen(outer->vars[i]->value) + 8;
-    HD_TRY(pip_spend(&c->walk, at, bytes));
-    job->env = HD_NEW_ARRAY(c->walk.arena, outer->n - hidden + env->n, Hodei__V1__EnvVar *);
-    for (size_t i = 0; i < outer->n; i++) {
-        if (c->env_overridden[i] != index + 1)
-            job->env[job->n_env++] = outer->vars[i];
-    }
-    for (size_t i = 0; i < env->n; i++)
-        job->env[job->n_env++] = env->vars[i];
-    return HD_OK;
-}
-
-// --- jobs -------------------------------------------------------------------------------------------------------------
-
-static enum hd_status take_job(struct compile *c, uint32_t index, const struct pip_entry *entry) {
-    struct pip_walk *w = &c->walk;
-    struct job in = {.executor = HODEI__V1__EXECUTOR__EXECUTOR_SHELL,
-                     .pool = "default",
-                     .priority = c->in.priority,
-                     .timeout_ms = TIMEOUT_DEFAULT_MS,
-                     .cancel_grace_ms = GRACE_DEFAULT_MS};
-    Hodei__V1__CompiledJob *job = HD_NEW(w->arena, Hodei__V1__CompiledJob);
-
-    if (!hd_name_valid(entry->key))
-        return pip_fail(w, entry->at, "\"%.140s\" is not a name: 1 to %d letters, digits, '.', '_' or '-'", entry->key,
-                        PIP_NAME_MAX);
-    HD_TRY(pip_walk_map(w, entry->value, PIP_KEYS(job_keys), &in));
-    hodei__v1__compiled_job__init(job);
-    job->name = (char *)(uintptr_t)entry->key;
-    job->labels = in.labels.labels;
-    job->n_labels = in.labels.n;
-    job->pool = in.pool;
-    job->executor = (Hodei__V1__Executor)in.executor;
-    job->on_worker_lost = (Hodei__V1__OnWorkerLost)in.on_worker_lost;
-    job->priority = in.priority;
-    job->timeout_ms = in.timeout_ms;
-    job->cancel_grace_ms = in.cancel_grace_ms;
-    c->jobs[index] = job;
-    c->needs[index] = in.needs;
-    HD_TRY(pip_spend(w, entry->at, strlen(entry->key) + 48));
-    HD_TRY(take_work(w, &in, entry->at, job));
-    return merge_env(c, index, &in.step.env, entry->at);
 }
 
 static enum hd_status unknown_need(struct compile *c, const struct need *need) {
@@ -333,44 +102,61 @@ static enum hd_status unknown_need(struct compile *c, const struct need *need) {
     return HD_INVALID;
 }
 
+// What this end of an edge takes: what it says, else success; a condition that asks success() and its like decides itself, and
+// a job of `finally` waits for the others and takes them as they are.
+static uint32_t accepts(const struct compile *c, uint32_t index, uint32_t of, const struct need *need) {
+    uint32_t mask = (uint32_t)need->when;
+    if (!mask)
+        mask = c->ins[index].condition_uses & HD_USES_STATUS || (index >= c->n_main && of < c->n_main)
+                   ? ACCEPT_ALL
+                   : ACCEPT(SUCCESS);
+    return mask | (need->optional ? ACCEPT(SKIPPED) : 0);
+}
+
 static enum hd_status take_need(struct compile *c, uint32_t index, const struct pip_node *value) {
     struct pip_walk *w = &c->walk;
     Hodei__V1__CompiledJob *job = c->jobs[index];
     struct need need = {.at = value->at};
 
     if (value->kind == PIP_MAP)
-        HD_TRY(pip_walk_map(w, value, PIP_KEYS(need_keys), &need));
+        HD_TRY(pip_walk_map(w, value, pip_need_keys, &need));
     else
         HD_TRY(pip_text(w, value, false, &need.job));
     const struct named *row = find(c->job_names, c->n_jobs, need.job);
+    if (!row && need.optional)
+        return HD_OK;
     if (!row)
         return unknown_need(c, &need);
     if (row->index == index)
         return pip_fail(w, need.at, "the job \"%s\" needs itself", need.job);
+    if (row->index >= c->n_main && index < c->n_main)
+        return pip_fail(w, need.at, "the job \"%s\" is of finally, which runs after all others", need.job);
     if (c->needed_by[row->index] == index + 1)
         return pip_fail(w, need.at, "the job \"%s\" is named twice", need.job);
     c->needed_by[row->index] = index + 1;
+    job->need_accepts[job->n_need_accepts++] = accepts(c, index, row->index, &need);
     job->needs[job->n_needs++] = row->index;
-    return pip_spend(w, need.at, 8);
+    return pip_spend(w, need.at, 10);
 }
 
 static enum hd_status take_needs(struct compile *c, uint32_t index) {
     struct pip_walk *w = &c->walk;
-    const struct pip_node *list = c->needs[index];
+    const struct pip_node *list = c->ins[index].needs;
 
     if (!list)
         return HD_OK;
+    pip_enter_key(w, index < c->n_main ? "jobs" : "finally");
     pip_enter_key(w, c->jobs[index]->name);
     pip_enter_key(w, "needs");
     HD_TRY(pip_expect(w, list, PIP_LIST));
+    c->jobs[index]->need_accepts = HD_NEW_ARRAY(w->arena, list->n, uint32_t);
     c->jobs[index]->needs = HD_NEW_ARRAY(w->arena, list->n, uint32_t);
     for (size_t i = 0; i < list->n; i++) {
         pip_enter_index(w, i);
         HD_TRY(take_need(c, index, list->items[i]));
         pip_leave(w);
     }
-    pip_leave(w);
-    pip_leave(w);
+    w->n_path -= 3;
     return HD_OK;
 }
 
@@ -392,52 +178,101 @@ static enum hd_status refuse_cycle(struct compile *c) {
     const Hodei__V1__CompiledJob *first = c->jobs[cycle[0]];
     while (first->needs[k] != cycle[1])
         k++;
+    pip_enter_key(&c->walk, cycle[0] < c->n_main ? "jobs" : "finally");
     pip_enter_key(&c->walk, first->name);
     pip_enter_key(&c->walk, "needs");
     pip_enter_index(&c->walk, k);
-    pip_fail(&c->walk, c->needs[cycle[0]]->items[k]->at, "jobs need each other in a cycle: %s%s", names.data,
+    pip_fail(&c->walk, c->ins[cycle[0]].needs->items[k]->at, "jobs need each other in a cycle: %s%s", names.data,
              first->name);
     hd_err_hint(c->walk.err, "each job waits for the next one named, so none could start; take one of the needs away");
     return HD_INVALID;
 }
 
-static enum hd_status take_jobs(struct compile *c) {
+static enum hd_status take_map(struct compile *c, const char *key, const struct pip_node *map, uint32_t first) {
     struct pip_walk *w = &c->walk;
-    const struct pip_node *map = c->in.jobs;
-
-    pip_enter_key(w, "jobs");
-    HD_TRY(pip_expect(w, map, PIP_MAP));
-    if (map->n == 0)
-        return pip_fail(w, map->at, "there is no job");
-    if (map->n > PIP_JOBS_MAX)
-        return pip_fail(w, map->at, "%zu jobs, more than %d", map->n, PIP_JOBS_MAX);
-    c->n_jobs = map->n;
-    c->jobs = HD_NEW_ARRAY(w->arena, map->n, Hodei__V1__CompiledJob *);
-    c->needs = HD_NEW_ARRAY(w->arena, map->n, const struct pip_node *);
-    c->needed_by = HD_NEW_ARRAY(w->arena, map->n, uint32_t);
-    c->job_names = HD_NEW_ARRAY(w->arena, map->n, struct named);
+    pip_enter_key(w, key);
     for (uint32_t i = 0; i < map->n; i++) {
         pip_enter_key(w, map->entries[i].key);
-        HD_TRY(take_job(c, i, &map->entries[i]));
-        c->job_names[i] = (struct named){c->jobs[i]->name, i};
+        HD_TRY(pip_take_job(c, first + i, &map->entries[i]));
+        c->job_names[first + i] = (struct named){c->jobs[first + i]->name, first + i};
         pip_leave(w);
     }
-    qsort(c->job_names, c->n_jobs, sizeof(*c->job_names), named_cmp);
-    for (uint32_t i = 0; i < map->n; i++)
-        HD_TRY(take_needs(c, i));
-    pip_graph_link(w->arena, c->jobs, c->n_jobs);
-    return refuse_cycle(c);
+    pip_leave(w);
+    return HD_OK;
 }
 
-static void index_env(struct compile *c) {
-    const struct pip_env *env = &c->in.env;
+// A name belongs to one job, and "<job>.<number>" to a job of that matrix.
+static enum hd_status check_names(struct compile *c) {
+    qsort(c->job_names, c->n_jobs, sizeof(*c->job_names), named_cmp);
+    for (size_t i = 0; i < c->n_jobs; i++) {
+        const char *name = c->job_names[i].name, *dot = strrchr(name, '.');
+        const struct pip_node *map = c->job_names[i].index < c->n_main ? c->in.jobs : c->in.finally;
+        uint32_t at =
+            c->job_names[i].index < c->n_main ? c->job_names[i].index : c->job_names[i].index - (uint32_t)c->n_main;
+        pip_enter_key(&c->walk, name);
+        if (i && strcmp(name, c->job_names[i - 1].name) == 0)
+            return pip_fail(&c->walk, map->entries[at].at, "the job \"%s\" stands in jobs and in finally", name);
+        char *base = dot ? hd_arena_strndup(c->walk.arena, name, (size_t)(dot - name)) : NULL;
+        const struct named *of = base ? find(c->job_names, c->n_jobs, base) : NULL;
+        if (of && c->ins[of->index].matrix && dot[1] && strspn(dot + 1, "0123456789") == strlen(dot + 1))
+            return pip_fail(&c->walk, map->entries[at].at, "\"%s\" is the name of a job of the matrix \"%s\"", name,
+                            base);
+        pip_leave(&c->walk);
+    }
+    return HD_OK;
+}
 
-    c->env_names = HD_NEW_ARRAY(c->walk.arena, env->n, struct named);
-    c->env_overridden = HD_NEW_ARRAY(c->walk.arena, env->n, uint32_t);
-    for (uint32_t i = 0; i < env->n; i++)
-        c->env_names[i] = (struct named){env->vars[i]->name, i};
-    if (env->n)
-        qsort(c->env_names, env->n, sizeof(*c->env_names), named_cmp);
+static enum hd_status count_jobs(struct compile *c) {
+    struct pip_walk *w = &c->walk;
+    size_t more = c->in.finally ? c->in.finally->n : 0;
+    pip_enter_key(w, "jobs");
+    HD_TRY(pip_expect(w, c->in.jobs, PIP_MAP));
+    if (c->in.jobs->n == 0)
+        return pip_fail(w, c->in.jobs->at, "there is no job");
+    if (c->in.jobs->n + more > PIP_JOBS_MAX)
+        return pip_fail(w, c->in.jobs->at, "%zu jobs, more than %d", c->in.jobs->n + more, PIP_JOBS_MAX);
+    pip_leave(w);
+    c->n_main = c->in.jobs->n;
+    c->n_jobs = c->expanded = c->n_main + more;
+    return HD_OK;
+}
+
+static enum hd_status take_jobs(struct compile *c) {
+    struct pip_walk *w = &c->walk;
+    if (c->in.finally) {
+        pip_enter_key(w, "finally");
+        HD_TRY(pip_expect(w, c->in.finally, PIP_MAP));
+        pip_leave(w);
+    }
+    HD_TRY(count_jobs(c));
+    c->jobs = HD_NEW_ARRAY(w->arena, c->n_jobs, Hodei__V1__CompiledJob *);
+    c->ins = HD_NEW_ARRAY(w->arena, c->n_jobs, struct job);
+    c->needed_by = HD_NEW_ARRAY(w->arena, c->n_jobs, uint32_t);
+    c->job_names = HD_NEW_ARRAY(w->arena, c->n_jobs, struct named);
+    HD_TRY(take_map(c, "jobs", c->in.jobs, 0));
+    if (c->in.finally)
+        HD_TRY(take_map(c, "finally", c->in.finally, (uint32_t)c->n_main));
+    HD_TRY(check_names(c));
+    for (uint32_t i = 0; i < c->n_jobs; i++)
+        HD_TRY(take_needs(c, i));
+    pip_graph_link(w->arena, c->jobs, c->n_jobs);
+    HD_TRY(refuse_cycle(c));
+    return pip_check_expressions(c);
+}
+
+static enum hd_status take_defaults(struct compile *c) {
+    pip_job_init(c, &c->defaults);
+    if (!c->in.defaults)
+        return HD_OK;
+    pip_enter_key(&c->walk, "defaults");
+    c->walk.defaults = true;
+    HD_TRY(pip_walk_map(&c->walk, c->in.defaults, pip_job_keys, &c->defaults));
+    c->walk.defaults = false;
+    pip_leave(&c->walk);
+    for (size_t i = 0; i < c->n_pending;
+         i++) // what defaults say is looked at where a job takes it over: as the pipeline's
+        c->pending[i].stage = c->pending[i].stage == PIP_AT_STEP ? PIP_AT_OUTER : c->pending[i].stage;
+    return HD_OK;
 }
 
 enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t len, struct hd_err *err,
@@ -446,9 +281,10 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     const struct pip_node *root;
 
     c->walk = (struct pip_walk){.arena = arena, .err = err, .source = source, .source_len = len};
+    c->job = c->step = SIZE_MAX;
     HD_TRY(pip_yaml_parse(arena, source, len, err, &root));
-    HD_TRY(pip_walk_map(&c->walk, root, PIP_KEYS(pipeline_keys), &c->in));
-    index_env(c);
+    HD_TRY(pip_walk_map(&c->walk, root, pip_pipeline_keys, &c->in));
+    HD_TRY(take_defaults(c));
     HD_TRY(take_jobs(c));
 
     Hodei__V1__CompiledPipeline *out = HD_NEW(arena, Hodei__V1__CompiledPipeline);
@@ -456,6 +292,11 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     out->name = c->in.name;
     out->jobs = c->jobs;
     out->n_jobs = c->n_jobs;
+    out->n_main = (uint32_t)c->n_main;
+    out->inputs = c->in.inputs.items;
+    out->n_inputs = c->in.inputs.n;
+    out->timeout_ms = c->in.timeout_ms;
+    out->concurrency = c->in.concurrency;
     *ret = out;
     return HD_OK;
 }

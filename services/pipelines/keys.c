@@ -1,4 +1,4 @@
-#include "services/pipelines/keys.h"
+#include "services/pipelines/compile_impl.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -97,6 +97,8 @@ enum hd_status pip_walk_map(struct pip_walk *w, const struct pip_node *map, stru
             return unknown_key(w, entry, keys);
         if (!keys.rows[k].take)
             return pip_fail(w, entry->at, "\"%s\" is not available yet", entry->key);
+        if (w->defaults && keys.rows[k].no_default)
+            return pip_fail(w, entry->at, "\"%s\" belongs to one job and cannot be a default", entry->key);
         HD_TRY(keys.rows[k].take(w, &keys.rows[k], entry->value, (char *)target + keys.rows[k].offset));
         pip_leave(w);
         seen |= UINT64_C(1) << k;
@@ -112,27 +114,15 @@ enum hd_status pip_walk_map(struct pip_walk *w, const struct pip_node *map, stru
 
 // --- values -----------------------------------------------------------------------------------------------------------
 
-// The place of the first expression in a text that starts at `at`.
-static struct pip_at find_expression(const struct pip_walk *w, struct pip_at at) {
-    struct pip_at here = {1, 1};
-
-    for (size_t i = 0; i + 3 <= w->source_len; i++) {
-        bool inside = here.line > at.line || (here.line == at.line && here.column >= at.column);
-        if (inside && memcmp(w->source + i, "${{", 3) == 0)
-            return here;
-        here.column += ((unsigned char)w->source[i + 1] & 0xC0) != 0x80;
-        if (w->source[i] == '\n')
-            here = (struct pip_at){here.line + 1, 1};
-    }
-    return at; // written with escapes
-}
-
 enum hd_status pip_text(struct pip_walk *w, const struct pip_node *value, bool any_scalar, char **ret) {
     if (!any_scalar || value->kind >= PIP_LIST || value->kind == PIP_NULL)
         HD_TRY(pip_expect(w, value, PIP_TEXT));
     if (strstr(value->text, "${{")) {
-        pip_fail(w, find_expression(w, value->at), "expressions ${{ }} are not available yet");
-        hd_err_hint(w->err, "use a variable of the shell, for example \"$NAME\" with NAME under env");
+        pip_fail(w, value->at, "an expression cannot stand here");
+        hd_err_hint(w->err,
+                    "expressions stand in env, run, command, if, labels, outputs, matrix.from and concurrency.group");
+        hd_err_at(w->err, 1, (unsigned)(strstr(value->text, "${{") - value->text) + 1);
+        pip_locate(w, value->at, value->text);
         return HD_INVALID;
     }
     HD_TRY(pip_spend(w, value->at, value->n + 4));
@@ -224,7 +214,7 @@ enum hd_status pip_take_duration(struct pip_walk *w, const struct pip_key *key, 
     return HD_OK;
 }
 
-static bool env_name_valid(const char *name) {
+bool pip_env_name_valid(const char *name) {
     if (!*name || (*name >= '0' && *name <= '9'))
         return false;
     size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
@@ -235,7 +225,11 @@ enum hd_status pip_take_env(struct pip_walk *w, const struct pip_key *key, const
     struct pip_env *env = field;
 
     (void)key;
+    struct compile *c = compile_of(w);
+    size_t first = c->n_pending;
     HD_TRY(pip_expect(w, value, PIP_MAP));
+    if (value->n > PIP_ENV_MAX)
+        return pip_fail(w, value->at, "%zu variables, more than %d", value->n, PIP_ENV_MAX);
     env->vars = HD_NEW_ARRAY(w->arena, value->n, Hodei__V1__EnvVar *);
     env->n = value->n;
     for (size_t i = 0; i < value->n; i++) {
@@ -243,7 +237,7 @@ enum hd_status pip_take_env(struct pip_walk *w, const struct pip_key *key, const
         Hodei__V1__EnvVar *var = HD_NEW(w->arena, Hodei__V1__EnvVar);
         hodei__v1__env_var__init(var);
         pip_enter_key(w, e->key);
-        if (!env_name_valid(e->key))
+        if (!pip_env_name_valid(e->key))
             return pip_fail(
                 w, e->at, "\"%.140s\" is not the name of a variable: letters, digits and '_', no digit first", e->key);
         if (e->value->kind < PIP_LIST && e->value->n > PIP_ENV_VALUE_MAX)
@@ -251,7 +245,15 @@ enum hd_status pip_take_env(struct pip_walk *w, const struct pip_key *key, const
                             PIP_ENV_VALUE_MAX >> 10);
         var->name = (char *)(uintptr_t)e->key;
         HD_TRY(pip_spend(w, e->at, strlen(e->key) + 4));
-        HD_TRY(pip_text(w, e->value, true, &var->value));
+        struct hd_template t;
+        enum pip_stage stage = c->job == SIZE_MAX && !w->defaults ? PIP_AT_OUTER : PIP_AT_STEP;
+        HD_TRY(pip_template(w, e->value, true, stage, &var->value, &t));
+        var->template_ = !hd_template_plain(&t);
+        env->templates |= var->template_;
+        for (; first < c->n_pending; first++) {
+            c->pending[first].env = env;
+            c->pending[first].env_index = i;
+        }
         pip_leave(w);
         env->vars[i] = var;
     }
@@ -269,7 +271,9 @@ enum hd_status pip_take_argv(struct pip_walk *w, const struct pip_key *key, cons
     argv->n = value->n;
     for (size_t i = 0; i < value->n; i++) {
         pip_enter_index(w, i);
-        HD_TRY(pip_text(w, value->items[i], true, &argv->args[i]));
+        struct hd_template t;
+        HD_TRY(pip_template(w, value->items[i], true, PIP_AT_STEP, &argv->args[i], &t));
+        argv->templates |= !hd_template_plain(&t);
         if (i == 0 && !*argv->args[0])
             return pip_fail(w, value->items[0]->at, "must name a program");
         pip_leave(w);
@@ -295,8 +299,9 @@ enum hd_status pip_take_labels(struct pip_walk *w, const struct pip_key *key, co
                             PIP_NAME_MAX);
         label->key = (char *)(uintptr_t)e->key;
         HD_TRY(pip_spend(w, e->at, strlen(e->key) + 4));
-        HD_TRY(pip_text(w, e->value, true, &label->value));
-        if (!hd_name_valid(label->value))
+        struct hd_template t;
+        HD_TRY(pip_template(w, e->value, true, PIP_AT_CHILD, &label->value, &t));
+        if (hd_template_plain(&t) && !hd_name_valid(label->value))
             return pip_fail(w, e->value->at,
                             "\"%.140s\" cannot be the value of a label: 1 to %d letters, digits, '.', '_' or '-'",
                             label->value, PIP_NAME_MAX);

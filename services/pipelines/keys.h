@@ -13,6 +13,7 @@
 #define PIP_COMPILED_MAX (3u << 20) // it must fit into one message, with room to spare
 #define PIP_NAME_MAX 128
 #define PIP_ENV_VALUE_MAX (128u << 10)
+#define PIP_ENV_MAX 512 // variables of one mapping
 
 struct pip_step_in_path {
     const char *key; // NULL: an index
@@ -26,6 +27,7 @@ struct pip_walk {
     struct pip_step_in_path path[PIP_DEPTH_MAX + 1];
     size_t n_path;
     size_t taken_bytes;
+    bool defaults; // the mapping is `defaults`
 };
 
 struct pip_key;
@@ -36,7 +38,9 @@ struct pip_key {
     pip_take *take; // NULL: in the language, but not there yet
     size_t offset;  // of the field in the target
     const void *arg;
-    bool required;
+    bool required, no_default; // no_default: it has no place in `defaults`
+    const char *schema;        // JSON Schema of the value, NULL: follows from `take`
+    const char *help;          // for editors, NULL: none
 };
 struct pip_keys {
     const struct pip_key *rows;
@@ -59,10 +63,12 @@ struct pip_range { // as the arg of pip_take_int and pip_take_duration
 struct pip_env { // as the field of pip_take_env
     Hodei__V1__EnvVar **vars;
     size_t n;
+    bool templates; // one of them holds expressions
 };
 struct pip_argv { // as the field of pip_take_argv
     char **args;
     size_t n;
+    bool templates;
 };
 struct pip_labels { // as the field of pip_take_labels
     Hodei__V1__Label **labels;
@@ -83,6 +89,8 @@ enum hd_status pip_spend(struct pip_walk *w, struct pip_at at, size_t bytes) HD_
 // A text without expressions. `any_scalar` also takes numbers and true/false, as written.
 enum hd_status pip_text(struct pip_walk *w, const struct pip_node *value, bool any_scalar, char **ret) HD_MUST_USE;
 
+// Rows that end in a C string of a POSIX environment name, as pip_take_env checks them.
+bool pip_env_name_valid(const char *name);
 // Rows of the tables; the comment is the type of the field.
 pip_take pip_take_text;     // char *, not empty
 pip_take pip_take_name;     // char *, [A-Za-z0-9._-]{1,128}
