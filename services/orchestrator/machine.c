@@ -6,25 +6,34 @@
 
 static const struct orc_rule run_rules[] = {
     {RUN(RUNNING), ORC_RUN_CANCEL, RUN(CANCELLING), ORC_ALWAYS, "a user asks"},
-    {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(SUCCEEDED), ORC_ALL_SUCCEEDED, "every job succeeded"},
+    {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(SUCCEEDED), ORC_ALL_SUCCEEDED, "no job failed"},
     {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(FAILED), ORC_SOME_FAILED, "a job failed or timed out"},
     {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(CANCELLED), ORC_ALWAYS, "a job was stopped on its worker"},
+    {RUN(CANCELLING), ORC_RUN_ALL_ENDED, RUN(FAILED), ORC_OUT_OF_TIME, "it took longer than its timeout"},
     {RUN(CANCELLING), ORC_RUN_ALL_ENDED, RUN(CANCELLED), ORC_ALWAYS, "the last job ended"},
 };
 static const char *const run_events[] = {"cancel", "all ended"};
 
 static const struct orc_rule job_rules[] = {
-    {JOB(WAITING), ORC_JOB_NEEDS_MET, JOB(QUEUED), ORC_ALWAYS, "what it needs succeeded"},
-    {JOB(WAITING), ORC_JOB_NEED_UNMET, JOB(SKIPPED), ORC_ALWAYS, "what it needs did not succeed"},
+    {JOB(WAITING), ORC_JOB_NEEDS_MET, JOB(QUEUED), ORC_ALWAYS, "what it needs has ended as wanted"},
+    {JOB(WAITING), ORC_JOB_SKIP, JOB(SKIPPED), ORC_ALWAYS, "its needs or its condition say so"},
+    {JOB(WAITING), ORC_JOB_BREAK, JOB(FAILED), ORC_ALWAYS, "its condition or its matrix cannot be evaluated"},
+    {JOB(WAITING), ORC_JOB_CHILDREN, JOB(FAILED), ORC_SOME_FAILED, "a job of its matrix failed"},
+    {JOB(WAITING), ORC_JOB_CHILDREN, JOB(CANCELLED), ORC_SOME_CANCELLED, "a job of its matrix was cancelled"},
+    {JOB(WAITING), ORC_JOB_CHILDREN, JOB(SUCCEEDED), ORC_ALWAYS, "all jobs of its matrix succeeded"},
     {JOB(WAITING), ORC_JOB_CANCEL, JOB(CANCELLED), ORC_ALWAYS, ""},
     {JOB(QUEUED), ORC_JOB_ADMIT, JOB(READY), ORC_ALWAYS, "the tenant's grant has room"},
+    {JOB(QUEUED), ORC_JOB_BREAK, JOB(FAILED), ORC_ALWAYS, "it waited longer than its queue_timeout"},
     {JOB(QUEUED), ORC_JOB_CANCEL, JOB(CANCELLED), ORC_ALWAYS, ""},
     {JOB(READY), ORC_JOB_PLACE, JOB(ACTIVE), ORC_ALWAYS, "key and epoch are right"},
+    {JOB(READY), ORC_JOB_BREAK, JOB(FAILED), ORC_ALWAYS, "it waited longer than its queue_timeout"},
     {JOB(READY), ORC_JOB_CANCEL, JOB(CANCELLED), ORC_ALWAYS, "the offer is withdrawn"},
     {JOB(ACTIVE), ORC_JOB_CANCEL, JOB(CANCELLING), ORC_ALWAYS, "the worker is told"},
     {JOB(ACTIVE), ORC_JOB_SUCCEED, JOB(SUCCEEDED), ORC_ALWAYS, ""},
+    {JOB(ACTIVE), ORC_JOB_FAIL, JOB(QUEUED), ORC_MAY_TRY_AGAIN, "its retry rule says so"},
     {JOB(ACTIVE), ORC_JOB_FAIL, JOB(FAILED), ORC_ALWAYS, ""},
     {JOB(ACTIVE), ORC_JOB_STOP, JOB(CANCELLED), ORC_ALWAYS, "stopped on its worker"},
+    {JOB(ACTIVE), ORC_JOB_TIME_OUT, JOB(QUEUED), ORC_MAY_TRY_AGAIN, "its retry rule says so"},
     {JOB(ACTIVE), ORC_JOB_TIME_OUT, JOB(TIMED_OUT), ORC_ALWAYS, ""},
     {JOB(ACTIVE), ORC_JOB_LOSE, JOB(READY), ORC_MAY_TRY_AGAIN, "on_worker_lost is requeue, and not too often"},
     {JOB(ACTIVE), ORC_JOB_LOSE, JOB(FAILED), ORC_ALWAYS, "no other attempt is allowed"},
@@ -39,7 +48,9 @@ static const struct orc_rule job_rules[] = {
     {JOB(CANCELLING), ORC_JOB_REFUSE, JOB(CANCELLED), ORC_ALWAYS, "it never started"},
 };
 static const char *const job_events[] = {"needs met",
-                                         "need unmet",
+                                         "skip",
+                                         "break",
+                                         "matrix ended",
                                          "admit",
                                          "place",
                                          "cancel",

@@ -12,7 +12,9 @@
 enum orc_run_event { ORC_RUN_CANCEL, ORC_RUN_ALL_ENDED, ORC_RUN_EVENTS };
 enum orc_job_event {
     ORC_JOB_NEEDS_MET,
-    ORC_JOB_NEED_UNMET, // a job that it needs did not succeed
+    ORC_JOB_SKIP,     // its needs or its condition say so
+    ORC_JOB_BREAK,    // it cannot be decided, or waited too long
+    ORC_JOB_CHILDREN, // all jobs of its matrix have ended
     ORC_JOB_ADMIT,
     ORC_JOB_PLACE,
     ORC_JOB_CANCEL,
@@ -41,6 +43,8 @@ enum orc_guard {
     ORC_ALL_SUCCEEDED = 1,
     ORC_SOME_FAILED = 2,
     ORC_MAY_TRY_AGAIN = 4,
+    ORC_SOME_CANCELLED = 8,
+    ORC_OUT_OF_TIME = 16,
 };
 
 struct orc_rule {

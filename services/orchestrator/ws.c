@@ -75,7 +75,8 @@ struct orc_tenant *orc_ws_tenant(const struct orc_ws *ws, const char *name) {
 struct orc_run *orc_ws_add_run(struct orc_ws *ws, struct hd_uuid id) {
     struct orc_run *run = HD_NEW(ws->arena, struct orc_run);
     run->id = id;
-    run->key = "";
+    run->key = run->actor = "";
+    run->origin = "api";
     TABLE_ADD(ws, &ws->runs, run, run_hash);
     return run;
 }
@@ -83,7 +84,9 @@ struct orc_run *orc_ws_add_run(struct orc_ws *ws, struct hd_uuid id) {
 struct orc_job *orc_ws_add_job(struct orc_ws *ws, struct orc_run *run, uint32_t idx) {
     struct orc_job *job = HD_NEW(ws->arena, struct orc_job);
     job->run = run;
-    job->idx = idx;
+    job->idx = job->spec = idx;
+    job->parent = ORC_NONE;
+    job->matrix = job->message = "";
     TABLE_ADD(ws, &ws->jobs, job, job_hash);
     return job;
 }

@@ -25,14 +25,45 @@ struct orc_run {
     uint64_t fingerprint;                     // of the request that made it
     const uint8_t *request;                   // packed StartRunRequest where it has an env, else empty
     size_t request_len;
+    uint32_t rows;      // jobs that it has rows for: the index of the next
+    uint32_t main_left; // jobs of the definition, without those of finally, that have not ended
+    int64_t due_ms;     // its timeout, 0: none
+    int cause;
+    const char *origin, *actor;
+    const struct hd_value *inputs; // filled by orc_inputs
     bool locked, dirty, duplicate;           // duplicate: not inserted, its key is taken
     const Hodei__V1__CompiledPipeline *plan; // the compiled version, filled by orc_plans; jobs are its indexes
     struct orc_run *chain;
 };
 
+// What the ends of needs, and of the jobs of a matrix, leave behind.
+enum orc_job_flag {
+    ORC_SAW_FAILURE = 1,  // a need failed, or was skipped because of a failure
+    ORC_SAW_CANCEL = 2,   // likewise
+    ORC_SAW_SKIP = 4,     // a need was skipped, and that was not accepted as optional
+    ORC_UNMET = 8,        // a need ended in a way that is not accepted
+    ORC_ALLOWED = 16,     // it failed, and that is allowed
+    ORC_CHILD_FAILED = 32,
+    ORC_CHILD_CANCELLED = 64,
+    ORC_CHILD_ALLOWED = 128,
+};
+// What a QUEUED job waits for before it waits for quota.
+enum orc_hold { ORC_HOLD_BACKOFF = 1 };
+#define ORC_NONE UINT32_MAX
+
 struct orc_job {
     struct orc_run *run;
-    uint32_t idx;
+    uint32_t idx, spec; // spec: index in the plan
+    uint32_t parent;    // idx of the job whose matrix it is of, or ORC_NONE
+    uint32_t ordinal;   // in its matrix, from 1
+    const char *matrix; // its values, JSON; "": none
+    uint32_t flags, hold, was_hold, retries;
+    int64_t due_ms; // when a timer looks at it; 0: never
+    uint32_t children, first_child, next_child, open_children; // of a job with a matrix, once it is expanded
+    int cause;
+    const char *message;
+    const char *outputs;      // JSON; "": none; NULL: not loaded
+    bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;
     int32_t priority;
     int state, was;

@@ -54,7 +54,7 @@ static const char FULL[] =
         "    run: echo ${{ join(needs.test.outputs.r) }}\n"
         "    allow_failure: { exit_codes: [3] }\n"
         "finally:\n"
-        "  clean: { needs: [test], run: echo \"${{ needs.test.result }}\" }\n";
+        "  clean: { needs: [test], run: 'echo \"${{ needs.test.result }}\"' }\n";
 
 TEST(all_of_it) {
     struct world w;
