@@ -3,7 +3,7 @@
 #include "base/pb.h"
 
 #define EXEC(x) HODEI__V1__EXECUTOR__EXECUTOR_##x
-#define ENV_BASE 10 // variables that every job has
+#define ENV_BASE 11 // variables that every job has
 
 struct env_list {
     Hodei__V1__EnvVar **vars;
@@ -35,6 +35,7 @@ static struct env_list env_of(struct session *session, const Hodei__V1__Assignme
     env_add(session, &list, assignment, "HODEI_ATTEMPT", hd_arena_printf(session->arena, "%u", assignment->number));
     env_add(session, &list, assignment, "HODEI_WORKER", session->worker);
     env_add(session, &list, assignment, "HODEI_WORKSPACE", workspace);
+    env_add(session, &list, assignment, "HODEI_OUTPUT", hd_arena_printf(session->arena, "%s.output", workspace));
     for (size_t i = 0; i < assignment->n_env; i++)
         list.vars[list.n++] = assignment->env[i];
     return list;
@@ -55,6 +56,9 @@ static void shell_start(struct session *session, struct attempt *attempt, const 
     job->n_env = env.n;
     job->timeout_ms = assignment->timeout_ms;
     job->grace_ms = assignment->cancel_grace_ms;
+    job->context = assignment->context;
+    job->outputs = assignment->outputs;
+    job->n_outputs = assignment->n_outputs;
     HD_GROW(arena, out->jobs, out->n_jobs, session->fx.cap_jobs);
     out->jobs[out->n_jobs++] = job;
 }

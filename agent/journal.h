@@ -14,9 +14,9 @@
 #include "base/uuid.h"
 #include "hodei/v1/shim.pb-c.h"
 
-#define JOURNAL_RECORD_MAX (64u << 10)
-#define JOURNAL_REWRITE_BYTES (4u << 20) // and twice what it was after the last time
-#define JOURNAL_FILE_MAX (256u << 20)    // a larger one is not ours
+#define JOURNAL_RECORD_MAX ((1u << 20) + (256u << 10)) // an end carries outputs
+#define JOURNAL_REWRITE_BYTES (4u << 20)               // and twice what it was after the last time
+#define JOURNAL_FILE_MAX (256u << 20)                  // a larger one is not ours
 
 // Pure. `data` is the assignment or the report, by the kind.
 void journal_encode(struct hd_buf *out, const struct hd_uuid *id, Hodei__V1__JournalRecord__Kind kind, const void *data,

@@ -3,6 +3,7 @@
 #include "base/pb.h"
 
 #define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
+#define REPORTS_OUTPUTS_BYTES (1u << 20)
 #define NUMBER_START 1
 #define NUMBER_END 2
 
@@ -43,6 +44,28 @@ void reports_acked(struct session *session, struct attempt *attempt, uint32_t nu
     }
 }
 
+void reports_keep_outputs(struct session *session, struct attempt *attempt, Hodei__V1__EnvVar **outputs, size_t n) {
+    Hodei__V1__AttemptReport only = HODEI__V1__ATTEMPT_REPORT__INIT;
+    uint8_t *data;
+    free(HD_STEAL(attempt->outputs));
+    if (n == 0)
+        return;
+    only.outputs = outputs;
+    only.n_outputs = n;
+    hd_pb_pack(session->arena, &only.base, &data, &attempt->outputs_len);
+    attempt->outputs = hd_calloc(1, attempt->outputs_len);
+    memcpy(attempt->outputs, data, attempt->outputs_len);
+}
+
+static void fill_outputs(struct hd_arena *arena, const struct attempt *attempt, Hodei__V1__AttemptReport *report) {
+    ProtobufCMessage *msg = NULL;
+    if (!attempt->outputs || hd_pb_unpack(arena, &hodei__v1__attempt_report__descriptor, attempt->outputs,
+                                          attempt->outputs_len, NULL, &msg) != HD_OK)
+        return;
+    report->outputs = ((Hodei__V1__AttemptReport *)msg)->outputs;
+    report->n_outputs = ((Hodei__V1__AttemptReport *)msg)->n_outputs;
+}
+
 static void fill(struct hd_arena *arena, const struct attempt *attempt, Hodei__V1__AttemptReport *report) {
     *report = (Hodei__V1__AttemptReport)HODEI__V1__ATTEMPT_REPORT__INIT;
     report->attempt = (char *)(uintptr_t)attempt->text;
@@ -60,6 +83,7 @@ static void fill(struct hd_arena *arena, const struct attempt *attempt, Hodei__V
     if (attempt->message)
         report->message = attempt->message;
     report->log_frames = attempt->log_frames;
+    fill_outputs(arena, attempt, report);
     if (!attempt->user_ms && !attempt->system_ms && !attempt->max_rss_bytes)
         return;
     Hodei__V1__Usage *usage = HD_NEW(arena, Hodei__V1__Usage);
@@ -98,6 +122,7 @@ void reports_restore_end(struct session *session, struct attempt *attempt, const
         attempt->system_ms = report->usage->system_ms;
         attempt->max_rss_bytes = report->usage->max_rss_bytes;
     }
+    reports_keep_outputs(session, attempt, report->outputs, report->n_outputs);
     session_end(session, attempt, report->state, report->cause, report->message);
 }
 
@@ -120,8 +145,10 @@ Hodei__V1__AttemptReports *reports_take(struct session *session) {
     *msg = (Hodei__V1__AttemptReports)HODEI__V1__ATTEMPT_REPORTS__INIT;
     msg->worker = (char *)(uintptr_t)session->worker;
     msg->session = session->text;
-    while (session->unsent.head && msg->n_reports < REPORTS_MAX) {
+    size_t outputs_bytes = 0; // a message has a bound, and outputs may be large
+    while (session->unsent.head && msg->n_reports < REPORTS_MAX && outputs_bytes < REPORTS_OUTPUTS_BYTES) {
         struct attempt *attempt = session->unsent.head;
+        outputs_bytes += attempt->outputs ? attempt->outputs_len : 0;
         Hodei__V1__AttemptReport *report = HD_NEW(arena, Hodei__V1__AttemptReport);
         fill(arena, attempt, report);
         HD_GROW(arena, msg->reports, msg->n_reports, cap);

@@ -9,6 +9,8 @@
 
 void reports_started(struct session *session, struct attempt *attempt);
 void reports_ended(struct session *session, struct attempt *attempt);
+// Takes over a copy of what the job gives to others.
+void reports_keep_outputs(struct session *session, struct attempt *attempt, Hodei__V1__EnvVar **outputs, size_t n);
 void reports_record_end(struct session *session, struct attempt *attempt); // into the journal
 void reports_pack_end(struct hd_arena *arena, const struct attempt *attempt, uint8_t **ret, size_t *ret_len);
 void reports_restore_end(struct session *session, struct attempt *attempt, const Hodei__V1__AttemptReport *report);

@@ -61,6 +61,7 @@ void session_init(struct session *session, struct hd_uuid id, const char *worker
 static void attempt_free(struct attempt *attempt) {
     free(attempt->detail);
     free(attempt->message);
+    free(attempt->outputs);
     free(attempt->log);
     free(attempt);
 }
@@ -289,6 +290,7 @@ static void take_end(struct session *session, struct attempt *attempt, const Hod
         attempt->system_ms = state->usage->system_ms;
         attempt->max_rss_bytes = state->usage->max_rss_bytes;
     }
+    reports_keep_outputs(session, attempt, state->outputs, state->n_outputs);
     if (attempt->stopped && !attempt->cancelled && state->state == STATE(CANCELLED))
         session_end(session, attempt, STATE(LOST), CAUSE(WORKER_LOST), "the worker was stopped");
     else

@@ -85,6 +85,8 @@ struct attempt {
     int64_t started_at_ms, ended_at_ms;
     int64_t user_ms, system_ms, max_rss_bytes;
     uint64_t log_frames;
+    uint8_t *outputs; // packed AttemptReport with nothing else in it; NULL: none
+    size_t outputs_len;
     struct attempt_log *log;
 };
 

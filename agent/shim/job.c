@@ -122,10 +122,42 @@ static void end_failed_start(struct job *job, const struct hd_err *err) {
 
 // --- steps -----------------------------------------------------------------------------------------------------------
 
+// The definition's fault, or that of what a step wrote: nothing more of the job runs.
+static void end_broken(struct job *job, const struct hd_err *err, Hodei__V1__Cause cause) {
+    say(job, err->text);
+    spool_say(job, "%s", err->text);
+    job->exit_code = job->signal = 0;
+    end(job, STATE(FAILED), cause);
+}
+
+static void end_last(struct job *job) {
+    struct hd_err err = {0};
+    if (names_outputs(job, &err) != HD_OK && !job->failed)
+        end_broken(job, &err, CAUSE(OUTPUTS));
+    else if (job->failed)
+        end(job, job->state, job->cause);
+    else
+        end(job, STATE(SUCCEEDED), CAUSE(UNSPECIFIED));
+}
+
 static void next_step(struct job *job) {
     struct shim *shim = job->shim;
-    const Hodei__V1__Step *step = job->spec->steps[job->step];
     struct hd_err err = {0};
+    bool wanted = false;
+    for (; job->step < job->spec->n_steps && !wanted; job->step += !wanted) {
+        const Hodei__V1__Step *looked = job->spec->steps[job->step];
+        if (names_condition(job, looked, &wanted, &err) != HD_OK ||
+            (!wanted && names_step_over(job, looked, "skipped", &err) != HD_OK)) {
+            hd_err_wrap(&err, "step %zu", job->step + 1);
+            end_broken(job, &err, CAUSE(EXPRESSION));
+            return;
+        }
+    }
+    if (!wanted) {
+        end_last(job);
+        return;
+    }
+    const Hodei__V1__Step *step = job->spec->steps[job->step];
     if (step_spawn(job, step, &err) != HD_OK) {
         end_failed_start(job, &err);
         return;
@@ -148,15 +180,16 @@ static void begin(struct job *job) {
         end_failed_start(job, &err);
         return;
     }
+    enum hd_status named = names_begin(job, &err);
     list_remove(&shim->waiting, job);
     list_add(&shim->active, job);
     job->phase = PHASE_RUNNING;
     job->started = true;
     job_dirty(job);
-    if (job->spec->n_steps)
-        next_step(job);
+    if (named != HD_OK)
+        end_broken(job, &err, CAUSE(EXPRESSION));
     else
-        end(job, STATE(SUCCEEDED), CAUSE(UNSPECIFIED));
+        next_step(job);
 }
 
 void shim_start_waiting(struct shim *shim, unsigned most) {
@@ -206,8 +239,12 @@ void shim_take(struct shim *shim, struct batch *batch, const Hodei__V1__ShimJob 
 
 void job_stop(struct job *job, enum stop why) {
     struct shim *shim = job->shim;
-    if (job->phase == PHASE_ENDED || job->stop)
+    if (job->phase == PHASE_ENDED || (job->stop && job->stop != STOP_STEP))
         return;
+    if (job->stop == STOP_STEP) { // it is being stopped already: only what comes of it changes
+        job->stop = why;
+        return;
+    }
     job->stop = why;
     if (job->phase == PHASE_WAITING) {
         end_stopped(job);
@@ -266,6 +303,39 @@ static void count_usage(struct job *job, const struct rusage *usage) {
         job->max_rss_bytes = usage->ru_maxrss * INT64_C(1024);
 }
 
+// The first step that fails, and may not, decides how the job ends; those after it run where their condition says so.
+static void step_failed(struct job *job, int status) {
+    char text[64];
+    bool late = job->stop == STOP_STEP;
+    if (job->failed)
+        return;
+    job->failed = true;
+    job->exit_code = !late && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    job->signal = !late && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    job->state = late ? STATE(TIMED_OUT) : STATE(FAILED);
+    job->cause = late ? CAUSE(TIMEOUT) : job->signal ? CAUSE(SIGNAL) : CAUSE(EXIT_CODE);
+    snprintf(text, sizeof(text), job->signal ? "ended by signal %d" : "ended with exit code %d",
+             job->signal ? job->signal : job->exit_code);
+    if (!late) // else its message says so
+        say(job, text);
+}
+
+static void step_over(struct job *job, int status) {
+    const Hodei__V1__Step *step = job->spec->steps[job->step];
+    bool failed = job->stop == STOP_STEP || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    struct hd_err err = {0};
+    if (failed && !step->continue_on_error)
+        step_failed(job, status);
+    job->stop = STOP_NONE;
+    if (names_step_over(job, step, failed ? "failure" : "success", &err) != HD_OK && !job->failed) {
+        hd_err_wrap(&err, "step %zu", job->step + 1);
+        end_broken(job, &err, CAUSE(OUTPUTS));
+        return;
+    }
+    job->step++;
+    next_step(job);
+}
+
 // After the sweep: the step's own end decides what comes next.
 void job_finish(struct job *job) {
     struct shim *shim = job->shim;
@@ -278,37 +348,24 @@ void job_finish(struct job *job) {
     job->pid = 0;
     job->drain_ms = SHIM_NEVER;
     count_usage(job, &usage);
-    job->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-    job->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (job->stop) {
+    if (job->stop && job->stop != STOP_STEP)
         end_stopped(job);
-    } else if (job->signal) {
-        char text[64];
-        snprintf(text, sizeof(text), "ended by signal %d", job->signal);
-        say(job, text);
-        end(job, STATE(FAILED), CAUSE(SIGNAL));
-    } else if (job->exit_code) {
-        char text[64];
-        snprintf(text, sizeof(text), "ended with exit code %d", job->exit_code);
-        say(job, text);
-        end(job, STATE(FAILED), CAUSE(EXIT_CODE));
-    } else if (++job->step < job->spec->n_steps) {
-        next_step(job);
-    } else {
-        end(job, STATE(SUCCEEDED), CAUSE(UNSPECIFIED));
-    }
+    else
+        step_over(job, status);
 }
 
 // --- deadlines -------------------------------------------------------------------------------------------------------
 
-static void time_out(struct job *job, int64_t timeout_ms, const char *what) {
+static void time_out(struct job *job, int64_t timeout_ms, const char *what, enum stop stop) {
     char text[128];
     snprintf(text, sizeof(text), "%s ran longer than its timeout of %" PRId64 ".%03" PRId64 " s", what,
              timeout_ms / 1000, timeout_ms % 1000);
     say(job, text);
     spool_say(job, "%s", text);
-    job->deadline_ms = job->step_deadline_ms = SHIM_NEVER;
-    job_stop(job, STOP_TIMEOUT);
+    job->step_deadline_ms = SHIM_NEVER;
+    if (stop == STOP_TIMEOUT)
+        job->deadline_ms = SHIM_NEVER;
+    job_stop(job, stop);
 }
 
 static void drain_over(struct job *job) {
@@ -330,9 +387,9 @@ void shim_deadlines(struct shim *shim) {
     for (struct job *job = shim->active.head, *next; job; job = next) {
         next = job->next;
         if (now >= job->step_deadline_ms && job->phase == PHASE_RUNNING)
-            time_out(job, job->spec->steps[job->step]->timeout_ms, "the step");
+            time_out(job, job->spec->steps[job->step]->timeout_ms, "the step", STOP_STEP);
         else if (now >= job->deadline_ms)
-            time_out(job, job->spec->timeout_ms, "the job");
+            time_out(job, job->spec->timeout_ms, "the job", STOP_TIMEOUT);
         if (now >= job->kill_ms && job->phase == PHASE_RUNNING)
             kill_now(job);
         if (now >= job->drain_ms && (job->phase == PHASE_DRAINING || job->phase == PHASE_SWEEPING))

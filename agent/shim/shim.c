@@ -99,6 +99,7 @@ static void free_job(struct job *job) {
     free(job->workspace);
     free(job->spool);
     free(job->message);
+    names_release(job);
     free(job);
 }
 

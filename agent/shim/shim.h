@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/uuid.h"
+#include "base/value.h"
 #include "hodei/v1/shim.pb-c.h"
 
 #define SHIM_MAX_JOBS 8192           // records, ended ones included; their states fit into one hello
@@ -28,6 +29,8 @@
 #define SHIM_DRAIN_MS 2000           // what left the group may hold the pipes that long after that
 #define SHIM_IDLE_MS 60000           // with no agent and no job the shim ends
 #define SHIM_NEVER INT64_MAX
+#define SHIM_OUTPUTS_MAX (1 << 20)   // bytes of a job's outputs
+#define SHIM_OUTPUT_SUFFIX ".output" // HODEI_OUTPUT is this beside the workspace
 
 // Something in the epoll set; the first member of what it stands for.
 struct source {
@@ -44,7 +47,7 @@ struct spool_header {
 };
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_DRAINING, PHASE_SWEEPING, PHASE_ENDED };
-enum stop { STOP_NONE, STOP_TIMEOUT, STOP_CANCEL, STOP_SPOOL };
+enum stop { STOP_NONE, STOP_TIMEOUT, STOP_CANCEL, STOP_SPOOL, STOP_STEP }; // STOP_STEP: the step took too long
 
 struct batch { // the message that a job came with
     struct hd_arena arena;
@@ -88,7 +91,11 @@ struct job {
     Hodei__V1__AttemptState state; // at the end
     Hodei__V1__Cause cause;
     int exit_code, signal;
+    bool failed; // a step did: state, cause and the rest are of the first one
     char *message;
+    struct names *names;         // NULL: it uses no expressions
+    Hodei__V1__EnvVar **outputs; // at the end; in names
+    size_t n_outputs;
     int64_t started_at_ms, ended_at_ms;
     int64_t user_us, system_us, max_rss_bytes;
 };
@@ -141,6 +148,18 @@ void job_dirty(struct job *job);
 
 // spawn.c: one process.
 enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) HD_MUST_USE;
+
+// names.c: expressions. `env` is a map of texts; errors are the definition's, or of what a step wrote.
+enum hd_status names_begin(struct job *job, struct hd_err *err) HD_MUST_USE;
+void names_release(struct job *job);
+enum hd_status names_env(struct job *job, const Hodei__V1__Step *step, struct hd_arena *arena,
+                         const struct hd_value **ret, struct hd_err *err) HD_MUST_USE;
+enum hd_status names_text(struct job *job, const struct hd_value *env, struct hd_arena *arena, const char *text,
+                          const char **ret, struct hd_err *err) HD_MUST_USE;
+enum hd_status names_condition(struct job *job, const Hodei__V1__Step *step, bool *ret, struct hd_err *err) HD_MUST_USE;
+enum hd_status names_step_over(struct job *job, const Hodei__V1__Step *step, const char *result,
+                               struct hd_err *err) HD_MUST_USE;
+enum hd_status names_outputs(struct job *job, struct hd_err *err) HD_MUST_USE;
 
 // spool.c: output.
 void pipe_ready(struct source *source, uint32_t events);

@@ -39,6 +39,27 @@ static char **environment(struct hd_arena *arena, const Hodei__V1__ShimJob *spec
     return list;
 }
 
+// The same for a job with expressions: all of it is one map by now.
+static char **environment_of(struct hd_arena *arena, const struct hd_value *env) {
+    char **list = HD_NEW_ARRAY(arena, env->n + 1, char *);
+    for (size_t i = 0; i < env->n; i++)
+        list[i] = hd_arena_printf(arena, "%s=%s", env->names[i], env->items[i]->text);
+    return list;
+}
+
+static enum hd_status arguments_of(struct job *job, const Hodei__V1__Step *step, const struct hd_value *env,
+                                   struct hd_err *err, char ***ret) {
+    struct hd_arena *arena = &job->shim->scratch;
+    char **argv = HD_NEW_ARRAY(arena, step->n_argv + 1, char *);
+    for (size_t i = 0; i < step->n_argv; i++) {
+        const char *text;
+        HD_TRY(names_text(job, env, arena, step->argv[i], &text, err));
+        argv[i] = (char *)(uintptr_t)text;
+    }
+    *ret = argv;
+    return HD_OK;
+}
+
 static char **arguments(struct hd_arena *arena, const Hodei__V1__Step *step) {
     if (step->n_argv) {
         char **argv = HD_NEW_ARRAY(arena, step->n_argv + 1, char *);
@@ -80,7 +101,15 @@ static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, stru
     struct hd_arena *arena = &job->shim->scratch;
     ret->folder = *step->workdir ? hd_arena_printf(arena, "%s/%s", job->workspace, step->workdir) : job->workspace;
     ret->argv = arguments(arena, step);
-    ret->envp = environment(arena, job->spec, step);
+    if (job->names) {
+        const struct hd_value *env;
+        HD_TRY(names_env(job, step, arena, &env, err));
+        ret->envp = environment_of(arena, env);
+        if (step->template_)
+            HD_TRY(arguments_of(job, step, env, err, &ret->argv));
+    } else {
+        ret->envp = environment(arena, job->spec, step);
+    }
     if (!ret->argv[0] || !*ret->argv[0])
         return hd_err_set(err, HD_INVALID, "the command is empty");
     ret->program = find_program(arena, ret->argv[0], ret->envp, ret->folder);

@@ -43,6 +43,8 @@ static Hodei__V1__ShimState *state_of(struct hd_arena *arena, const struct job *
     state->cause = job->cause;
     state->message = job->message ? job->message : (char *)(uintptr_t) "";
     state->ended_at_ms = job->ended_at_ms;
+    state->outputs = job->outputs;
+    state->n_outputs = job->n_outputs;
     state->usage = HD_NEW(arena, Hodei__V1__Usage);
     *state->usage = (Hodei__V1__Usage)HODEI__V1__USAGE__INIT;
     state->usage->user_ms = job->user_us / 1000;
@@ -89,11 +91,13 @@ void wire_announce(struct shim *shim) {
     while (shim->conn.fd >= 0 && shim->dirty && shim->out.len < OUT_MAX) {
         Hodei__V1__ShimMessage msg = HODEI__V1__SHIM_MESSAGE__INIT;
         msg.states = HD_NEW_ARRAY(&shim->scratch, STATES_AT_ONCE, Hodei__V1__ShimState *);
-        for (struct job *job; (job = shim->dirty) && msg.n_states < STATES_AT_ONCE;) {
+        size_t bytes = 0; // outputs may be large
+        for (struct job *job; (job = shim->dirty) && msg.n_states < STATES_AT_ONCE && bytes < SHIM_OUTPUTS_MAX;) {
             shim->dirty = job->next_dirty;
             job->next_dirty = NULL;
             job->dirty = false;
             msg.states[msg.n_states++] = state_of(&shim->scratch, job);
+            bytes += job->n_outputs ? protobuf_c_message_get_packed_size(&msg.states[msg.n_states - 1]->base) : 0;
         }
         put(shim, &msg);
     }
@@ -106,8 +110,16 @@ static void say_hello(struct shim *shim) {
     size_t pos = 0;
     msg.hello = true;
     msg.states = HD_NEW_ARRAY(&shim->scratch, shim->jobs.n, Hodei__V1__ShimState *);
-    for (const struct job *job; (job = hd_map_next(&shim->jobs, &pos, NULL));)
-        msg.states[msg.n_states++] = state_of(&shim->scratch, job);
+    for (const struct job *job; (job = hd_map_next(&shim->jobs, &pos, NULL));) {
+        Hodei__V1__ShimState *state = msg.states[msg.n_states++] = state_of(&shim->scratch, job);
+        if (!state->n_outputs)
+            continue;
+        Hodei__V1__ShimMessage own = HODEI__V1__SHIM_MESSAGE__INIT; // said before: all of them would not fit
+        own.states = &state;
+        own.n_states = 1;
+        put(shim, &own);
+        state->n_outputs = 0;
+    }
     put(shim, &msg);
     write_some(shim);
 }

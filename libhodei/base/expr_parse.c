@@ -65,7 +65,7 @@ static enum hd_status new_node(struct parser *p, enum hd_op op, size_t at, size_
 }
 
 static enum hd_status literal(struct parser *p, size_t at, const struct hd_value *value, const struct hd_node **ret) {
-    struct hd_node *node;
+    struct hd_node *node = NULL;
     HD_TRY(new_node(p, HD_OP_VALUE, at, 0, &node));
     node->value = value;
     *ret = node;
@@ -150,7 +150,7 @@ static enum hd_status parse_call(struct parser *p, const char *name, size_t at, 
     const struct hd_function *function = find_function(name);
     const struct hd_node **args = NULL;
     size_t n = 0, cap = 0;
-    struct hd_node *node;
+    struct hd_node *node = NULL;
     if (!function)
         return unknown_function(p, at, name);
     while (!take(p, ")")) {
@@ -184,7 +184,7 @@ static enum hd_status parse_name(struct parser *p, const struct hd_node **ret) {
                  {"git", HD_USES_GIT},       {"needs", HD_USES_NEEDS}, {"steps", HD_USES_STEPS}};
     size_t at = p->at;
     const char *name = take_name(p);
-    struct hd_node *node;
+    struct hd_node *node = NULL;
     if (take(p, "("))
         return parse_call(p, name, at, ret);
     if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0)
@@ -219,7 +219,7 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
     HD_TRY(parse_primary(p, ret));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at;
-        struct hd_node *node;
+        struct hd_node *node = NULL;
         const struct hd_node *key;
         if (take(p, ".")) {
             skip_space(p);
@@ -247,7 +247,7 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
 static enum hd_status parse_unary(struct parser *p, const struct hd_node **ret) {
     skip_space(p);
     size_t at = p->at;
-    struct hd_node *node;
+    struct hd_node *node = NULL;
     if (p->at < p->len && p->text[p->at] == '!' && !(p->at + 1 < p->len && p->text[p->at + 1] == '=')) {
         p->at++;
         if (++p->depth > HD_EXPR_DEPTH_MAX)
@@ -273,7 +273,7 @@ static enum hd_status parse_chain(struct parser *p, const struct operator* opera
     HD_TRY(next(p, ret));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at, i = 0;
-        struct hd_node *node;
+        struct hd_node *node = NULL;
         while (i < n && !take(p, operators[i].text))
             i++;
         if (i == n)

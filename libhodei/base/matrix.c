@@ -113,7 +113,7 @@ static enum hd_status include_all(struct hd_arena *arena, struct hd_value **maps
 
 static enum hd_status multiply(struct hd_arena *arena, const struct hd_value *axes, const struct hd_value *include,
                                const struct hd_value *exclude, struct hd_err *err, struct hd_value **ret) {
-    size_t n, room = 0, kept = 0;
+    size_t n = 0, room = 0, kept = 0;
     HD_TRY(count(axes, err, &n));
     if (n > HD_MATRIX_MAX)
         return too_many(err);

@@ -1,10 +1,9 @@
 // Admission: which QUEUED jobs a tenant's grant lets through. Pure.
 #include "services/orchestrator/advance.h"
 
-#define QUEUED HODEI__V1__JOB_STATE__JOB_STATE_QUEUED
-
 bool orc_tenant_touched(const struct orc_job *job) {
-    return orc_job_counted(job->state) != orc_job_counted(job->was) || (job->state == QUEUED) != (job->was == QUEUED);
+    return orc_job_counted(job->state) != orc_job_counted(job->was) ||
+           orc_job_admissible(job->state, job->hold) != orc_job_admissible(job->was, job->was_hold);
 }
 
 void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant) {
@@ -13,7 +12,7 @@ void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant) {
         if (!orc_tenant_touched(job) || strcmp(job->run->tenant, tenant->name) != 0)
             continue;
         tenant->used += orc_job_counted(job->state) - orc_job_counted(job->was);
-        tenant->queued += (job->state == QUEUED) - (job->was == QUEUED);
+        tenant->queued += orc_job_admissible(job->state, job->hold) - orc_job_admissible(job->was, job->was_hold);
         tenant->dirty = true;
     }
 }
@@ -25,7 +24,8 @@ size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc
     struct orc_job **candidates = HD_NEW_ARRAY(ws->arena, ws->jobs.n, struct orc_job *);
     size_t n = 0, admitted = 0;
     for (size_t i = 0; i < ws->jobs.n; i++)
-        if (ws->jobs.items[i]->state == QUEUED && strcmp(ws->jobs.items[i]->run->tenant, tenant->name) == 0)
+        if (orc_job_admissible(ws->jobs.items[i]->state, ws->jobs.items[i]->hold) &&
+            strcmp(ws->jobs.items[i]->run->tenant, tenant->name) == 0)
             candidates[n++] = ws->jobs.items[i];
     if (n > 1)
         qsort(candidates, n, sizeof candidates[0], orc_admission_order);

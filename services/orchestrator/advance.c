@@ -14,10 +14,14 @@ static uint64_t new_key(struct hd_rng *rng) {
 static void job_count_end(struct orc_job *job, int64_t now_ms) {
     struct orc_run *run = job->run;
     job->ended_ms = now_ms;
+    job->due_ms = 0;
+    run->dirty = run->amended = true;
+    if (job->children) // its jobs count, and it does not
+        return;
+    bool failed = (job->state == JOB(FAILED) || job->state == JOB(TIMED_OUT)) && !(job->flags & ORC_ALLOWED);
     run->ended++;
-    run->succeeded += job->state == JOB(SUCCEEDED);
-    run->failed += job->state == JOB(FAILED) || job->state == JOB(TIMED_OUT);
-    run->dirty = true;
+    run->failed += failed;
+    run->succeeded += !failed && job->state != JOB(CANCELLED);
 }
 
 bool orc_job_change(struct orc_job *job, enum orc_job_event event, unsigned facts, struct orc_chance *chance) {
@@ -27,10 +31,14 @@ bool orc_job_change(struct orc_job *job, enum orc_job_event event, unsigned fact
     job->state = rule->to;
     job->dirty = true;
     if (rule->to == JOB(QUEUED)) {
+        int64_t limit_ms = job->run->plan ? orc_job_spec(job)->queue_timeout_ms : 0;
         job->queued_ms = chance->now_ms;
+        job->due_ms = limit_ms ? chance->now_ms + limit_ms : 0;
     } else if (rule->to == JOB(READY)) {
         job->key = new_key(chance->rng);
         job->ready_ms = chance->now_ms;
+    } else if (rule->to == JOB(ACTIVE)) {
+        job->due_ms = 0;
     } else if (orc_job_ended(rule->to)) {
         job_count_end(job, chance->now_ms);
     }
@@ -42,7 +50,8 @@ bool orc_run_change(struct orc_run *run, enum orc_run_event event, unsigned fact
     if (!rule)
         return false;
     run->state = rule->to;
-    run->dirty = true;
+    run->dirty = run->amended = true;
+    run->due_ms = 0; // whatever it becomes, its time no longer counts
     if (orc_run_ended(rule->to))
         run->ended_ms = now_ms;
     return true;
@@ -51,23 +60,37 @@ bool orc_run_change(struct orc_run *run, enum orc_run_event event, unsigned fact
 void orc_run_settle(struct orc_run *run, int64_t now_ms) {
     if (orc_run_ended(run->state) || run->ended < run->total)
         return;
-    unsigned facts = (run->succeeded == run->total ? ORC_ALL_SUCCEEDED : 0) | (run->failed ? ORC_SOME_FAILED : 0);
+    unsigned facts = (run->succeeded == run->total ? ORC_ALL_SUCCEEDED : 0) | (run->failed ? ORC_SOME_FAILED : 0) |
+                     (run->cause == HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT ? ORC_OUT_OF_TIME : 0);
     orc_run_change(run, ORC_RUN_ALL_ENDED, facts, now_ms);
 }
 
+void orc_run_begin(struct orc_run *run, int64_t now_ms) {
+    size_t n_main = orc_plan_main(run->plan);
+    run->total = run->rows = (uint32_t)run->plan->n_jobs;
+    run->main_left = n_main < run->plan->n_jobs ? (uint32_t)n_main : 0;
+    run->due_ms = run->plan->timeout_ms ? now_ms + run->plan->timeout_ms : 0;
+}
+
 void orc_run_expand(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance) {
-    run->total = (uint32_t)run->plan->n_jobs;
-    for (uint32_t i = 0; i < run->total; i++) {
-        const Hodei__V1__CompiledJob *spec = run->plan->jobs[i];
+    const Hodei__V1__CompiledPipeline *plan = run->plan;
+    size_t n_main = orc_plan_main(plan);
+    orc_run_begin(run, chance->now_ms);
+    for (uint32_t i = 0; i < plan->n_jobs; i++) {
+        const Hodei__V1__CompiledJob *spec = plan->jobs[i];
         struct orc_job *job = orc_ws_add_job(ws, run, i);
         job->pool = spec->pool;
         job->priority = spec->priority;
         job->state = JOB(WAITING);
-        job->deps_left = (uint32_t)spec->n_needs;
+        job->deps_left = (uint32_t)spec->n_needs + (i >= n_main); // finally waits for all others together, too
+        job->outputs = "";
         job->dirty = true;
-        if (job->deps_left == 0)
-            orc_job_change(job, ORC_JOB_NEEDS_MET, 0, chance);
     }
+}
+
+const char *orc_job_name(struct hd_arena *arena, const struct orc_job *job) {
+    const char *name = orc_job_spec(job)->name;
+    return job->ordinal ? hd_arena_printf(arena, "%s.%u", name, job->ordinal) : name;
 }
 
 struct orc_attempt *orc_job_place(struct orc_ws *ws, struct orc_job *job, struct hd_uuid id, const char *worker,
@@ -104,24 +127,6 @@ bool orc_attempt_event_of(int state, enum orc_attempt_event *ret) {
     return false;
 }
 
-// Tells the direct dependents of a job that has just ended.
-static void job_wake(struct orc_ws *ws, const struct orc_job *job, struct orc_chance *chance) {
-    const Hodei__V1__CompiledJob *spec = job->run->plan->jobs[job->idx];
-    for (size_t i = 0; i < spec->n_dependents; i++) {
-        struct orc_job *next = orc_ws_job(ws, job->run->id, spec->dependents[i]);
-        if (!next || next->state != JOB(WAITING))
-            continue;
-        if (job->state != JOB(SUCCEEDED)) {
-            orc_job_change(next, ORC_JOB_NEED_UNMET, 0, chance);
-            continue;
-        }
-        next->deps_left -= next->deps_left > 0;
-        next->dirty = true;
-        if (next->deps_left == 0)
-            orc_job_change(next, ORC_JOB_NEEDS_MET, 0, chance);
-    }
-}
-
 static void attempt_note(struct orc_attempt *attempt, const struct orc_attempt_news *news, int64_t now_ms) {
     struct orc_job *job = attempt->job;
     attempt->changed_ms = now_ms;
@@ -154,9 +159,18 @@ static enum orc_job_event job_event_of(enum orc_attempt_event event) {
     return events[event];
 }
 
+static void wait_to_retry(struct orc_job *job, const Hodei__V1__Retry *retry, int64_t now_ms) {
+    int64_t delay_ms = orc_retry_delay_ms(retry, job->retries++);
+    if (delay_ms <= 0)
+        return;
+    job->hold |= ORC_HOLD_BACKOFF;
+    job->due_ms = now_ms + delay_ms;
+}
+
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,
                         struct orc_chance *chance) {
     enum orc_attempt_event event = news->event;
+    (void)ws;
     if (event == ORC_ATTEMPT_REFUSE && attempt->state == ATT(RUNNING))
         event = ORC_ATTEMPT_LOSE; // an agent that refuses what it has started no longer knows it
     const struct orc_rule *rule = orc_machine_next(&orc_attempt_machine, attempt->state, event, 0);
@@ -169,86 +183,55 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
     if (!orc_attempt_ended(attempt->state) || !hd_uuid_eq(job->attempt, attempt->id))
         return true;
     unsigned facts = 0;
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
     if (event == ORC_ATTEMPT_LOSE) {
-        const Hodei__V1__CompiledJob *spec = job->run->plan->jobs[job->idx];
         if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses < ORC_MAX_LOSSES)
             facts |= ORC_MAY_TRY_AGAIN;
         job->losses++;
     } else if (event == ORC_ATTEMPT_REFUSE && job->attempts < ORC_MAX_ATTEMPTS) {
         facts |= ORC_MAY_TRY_AGAIN;
     }
-    if (orc_job_change(job, job_event_of(event), facts, chance) && orc_job_ended(job->state))
-        job_wake(ws, job, chance);
+    bool failed = event == ORC_ATTEMPT_FAIL || event == ORC_ATTEMPT_TIME_OUT;
+    bool again = failed && orc_retry_wanted(spec->retry, job->retries, news);
+    if (failed || (event == ORC_ATTEMPT_LOSE && !facts))
+        job->flags |= orc_failure_allowed(spec, news->exit_code) && !again ? ORC_ALLOWED : 0;
+    if (!orc_job_change(job, job_event_of(event), facts | (again ? ORC_MAY_TRY_AGAIN : 0), chance))
+        return true;
+    if (news->outputs && *news->outputs && orc_job_ended(job->state)) {
+        job->outputs = news->outputs;
+        job->outputs_dirty = true;
+    }
+    if (job->state == JOB(QUEUED))
+        wait_to_retry(job, spec->retry, chance->now_ms);
     return true;
 }
 
-static bool newly_skipped(const struct orc_job *job) {
-    return job->state == JOB(SKIPPED) && job->was != JOB(SKIPPED);
-}
-
-// One walk over the graph of a run, from its jobs that were skipped just now.
-struct reach {
-    const struct orc_ws *ws;
-    const struct orc_run *run;
-    bool *seen;
-    uint32_t *stack;
-    size_t depth;
-    struct orc_job_ref *refs;
-    size_t n, cap;
-};
-
-static void reach_below(struct reach *reach, uint32_t idx) {
-    const Hodei__V1__CompiledJob *spec = reach->run->plan->jobs[idx];
-    for (size_t i = 0; i < spec->n_dependents; i++) {
-        uint32_t next = spec->dependents[i];
-        if (reach->seen[next])
-            continue;
-        reach->seen[next] = true;
-        reach->stack[reach->depth++] = next;
+bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    if (!job->due_ms || job->due_ms > chance->now_ms)
+        return false;
+    job->due_ms = 0;
+    job->dirty = true;
+    if (job->hold & ORC_HOLD_BACKOFF) {
+        job->hold &= ~(uint32_t)ORC_HOLD_BACKOFF;
+        job->due_ms = spec->queue_timeout_ms ? chance->now_ms + spec->queue_timeout_ms : 0;
+        return true;
     }
+    if (!orc_job_change(job, ORC_JOB_BREAK, 0, chance))
+        return true;
+    job->cause = HODEI__V1__CAUSE__CAUSE_QUEUE_TIMEOUT;
+    job->message = "it waited longer than its queue_timeout";
+    return true;
 }
 
-static void reach_run(struct reach *reach) {
-    struct hd_arena *arena = reach->ws->arena;
-    size_t total = reach->run->plan->n_jobs;
-    reach->seen = HD_NEW_ARRAY(arena, total, bool);
-    reach->stack = HD_NEW_ARRAY(arena, total, uint32_t);
-    for (size_t i = 0; i < reach->ws->jobs.n; i++)
-        if (reach->ws->jobs.items[i]->run == reach->run && newly_skipped(reach->ws->jobs.items[i]))
-            reach_below(reach, reach->ws->jobs.items[i]->idx);
-    while (reach->depth > 0) {
-        uint32_t idx = reach->stack[--reach->depth];
-        HD_GROW(arena, reach->refs, reach->n, reach->cap);
-        reach->refs[reach->n++] = (struct orc_job_ref){reach->run->id, idx};
-        reach_below(reach, idx);
-    }
-}
-
-void orc_skip_reach(const struct orc_ws *ws, struct orc_job_ref **ret, size_t *ret_n) {
-    struct reach reach = {.ws = ws};
-    const struct orc_run *done = NULL; // jobs of one run mostly stand together
-    for (size_t i = 0; i < ws->jobs.n; i++) {
-        const struct orc_job *job = ws->jobs.items[i];
-        if (!newly_skipped(job) || job->run == done)
-            continue;
-        done = reach.run = job->run;
-        reach_run(&reach);
-    }
-    *ret = reach.refs;
-    *ret_n = orc_refs_unique(reach.refs, reach.n);
-}
-
-void orc_skip(struct orc_ws *ws, const struct orc_job_ref *refs, size_t n, struct orc_chance *chance) {
-    for (size_t i = 0; i < n; i++) {
-        struct orc_job *job = orc_ws_job(ws, refs[i].run, refs[i].idx);
-        if (job)
-            orc_job_change(job, ORC_JOB_NEED_UNMET, 0, chance);
-    }
-}
-
-void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance) {
+void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance) {
+    size_t n_main = orc_plan_main(run->plan);
     orc_run_change(run, ORC_RUN_CANCEL, 0, chance->now_ms);
-    for (size_t i = 0; i < ws->jobs.n; i++)
-        if (ws->jobs.items[i]->run == run && ws->jobs.items[i]->state != JOB(CANCELLING))
-            orc_job_change(ws->jobs.items[i], ORC_JOB_CANCEL, 0, chance);
+    for (size_t i = 0; i < ws->jobs.n; i++) {
+        struct orc_job *job = ws->jobs.items[i];
+        if (job->run != run || job->state == JOB(CANCELLING) || job->children || (!all && job->spec >= n_main))
+            continue;
+        job->hold = 0;
+        orc_job_change(job, ORC_JOB_CANCEL, 0, chance);
+    }
 }

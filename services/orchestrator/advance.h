@@ -21,7 +21,9 @@ bool orc_run_change(struct orc_run *run, enum orc_run_event event, unsigned fact
 // Ends a run whose jobs have all ended.
 void orc_run_settle(struct orc_run *run, int64_t now_ms);
 
-// The jobs of a new run from its plan: those without needs are QUEUED.
+// What a new run is counted by, from its plan: before it is inserted.
+void orc_run_begin(struct orc_run *run, int64_t now_ms);
+// The jobs of a new run from its plan, all WAITING: the wave decides which begin.
 void orc_run_expand(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance);
 // A READY job gets its attempt.
 struct orc_attempt *orc_job_place(struct orc_ws *ws, struct orc_job *job, struct hd_uuid id, const char *worker,
@@ -36,20 +38,38 @@ struct orc_attempt_news {
     const char *message;
     int64_t user_ms, system_ms, max_rss_bytes;
     uint64_t log_frames;
+    const char *outputs; // JSON, NULL: none
 };
-// Changes the attempt and its job, and what waits for the job as far as that is loaded: its direct dependents must be.
+// Changes the attempt and its job; what follows for others is for the wave (graph.h).
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,
                         struct orc_chance *chance);
 // The event of an attempt that ended in this state; false for a state that no report may have.
 bool orc_attempt_event_of(int state, enum orc_attempt_event *ret);
 
-// Skipping goes on below what was skipped: all jobs that are reached from jobs newly SKIPPED and not loaded. Then, when they are
-// loaded, orc_skip does the same to each of them that still waits. Two steps, however deep the graph.
-void orc_skip_reach(const struct orc_ws *ws, struct orc_job_ref **ret, size_t *ret_n);
-void orc_skip(struct orc_ws *ws, const struct orc_job_ref *refs, size_t n, struct orc_chance *chance);
+// Cancels a run's jobs, which must be loaded as far as they have not ended; those of finally only with `all`.
+void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance);
 
-// Cancels all of a run's jobs, which must be loaded as far as they have not ended.
-void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance);
+// A job whose due_ms has come: a retry waits no longer, or it has waited too long to be started.
+bool orc_job_due(struct orc_job *job, struct orc_chance *chance);
+
+// retry.c
+bool orc_retry_wanted(const Hodei__V1__Retry *retry, uint32_t done, const struct orc_attempt_news *news);
+int64_t orc_retry_delay_ms(const Hodei__V1__Retry *retry, uint32_t done); // initial · factor^done, at most max
+bool orc_failure_allowed(const Hodei__V1__CompiledJob *spec, int exit_code);
+
+// "build", or "test.2" of a matrix.
+const char *orc_job_name(struct hd_arena *arena, const struct orc_job *job);
+static inline const Hodei__V1__CompiledJob *orc_job_spec(const struct orc_job *job) {
+    return job->run->plan->jobs[job->spec];
+}
+// How many jobs are not of finally; they come first.
+static inline size_t orc_plan_main(const Hodei__V1__CompiledPipeline *plan) {
+    return plan->n_main ? plan->n_main : plan->n_jobs;
+}
+// A QUEUED job that waits for nothing but quota.
+static inline bool orc_job_admissible(int state, uint32_t hold) {
+    return state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED && hold == 0;
+}
 
 // Takes what changed in the working set since its load into the tenant's counters.
 void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant);

@@ -63,7 +63,7 @@ static void add_job(struct hd_ctx *cx, struct event **list, const struct orc_ws 
     Hodei__V1__JobEnd *end = HD_NEW(cx->arena, Hodei__V1__JobEnd);
     *end = (Hodei__V1__JobEnd)HODEI__V1__JOB_END__INIT;
     end->run = orc_id_text(cx->arena, job->run->id);
-    end->job = job->run->plan->jobs[job->idx]->name;
+    end->job = (char *)(uintptr_t)orc_job_name(cx->arena, job);
     end->pipeline = (char *)job->run->pipeline;
     end->state = (Hodei__V1__JobState)job->state;
     end->queued_ms = span(job->queued_ms, job->started_ms);

@@ -41,8 +41,8 @@ static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct 
         const struct orc_job *job = ws->jobs.items[i];
         if (strcmp(job->run->tenant, tenant->name) != 0)
             continue;
-        here += job->state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED;
-        queued_before += job->was == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED;
+        here += orc_job_admissible(job->state, job->hold);
+        queued_before += orc_job_admissible(job->was, job->was_hold);
     }
     if (tenant->queued > 0 && !tenant->granted)
         ask_grant(cx, tenant->name);
@@ -57,9 +57,47 @@ static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct 
     return HD_OK;
 }
 
+// Loads what a wave wants to see.
+static enum hd_status show(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_wave *wave) {
+    if (wave->n_jobs)
+        HD_TRY(ORC_DO(cx, orc, jobs_load, ws, wave->jobs, orc_refs_unique(wave->jobs, wave->n_jobs)));
+    if (wave->n_outputs)
+        HD_TRY(ORC_DO(cx, orc, outputs_load, ws, wave->outputs, orc_refs_unique(wave->outputs, wave->n_outputs)));
+    if (wave->n_jobs + wave->n_outputs > 0)
+        return HD_OK;
+    return hd_fail(cx, HD_INTERNAL, "a run's graph waits for a job that is not there");
+}
+
+// What follows from ends of jobs. Few rounds: a job's dependents, what a skip reaches, what an expression names.
+static enum hd_status advance(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    struct orc_chance chance = orc_chance(cx);
+    struct orc_wave wave;
+    orc_wave_begin(&wave, ws, &chance);
+    while (orc_wave_run(&wave))
+        HD_TRY(show(cx, orc, ws, &wave));
+    return HD_OK;
+}
+
+enum hd_status orc_load_context(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    struct orc_chance chance = orc_chance(cx);
+    struct orc_wave wave = {.ws = ws, .chance = &chance};
+    size_t n = ws->jobs.n;
+    for (bool all = false; !all;) {
+        all = true;
+        wave.n_jobs = wave.n_outputs = 0;
+        for (size_t i = 0; i < n; i++)
+            if (orc_job_spec(ws->jobs.items[i])->uses_context)
+                all = orc_job_sees(&wave, ws->jobs.items[i]) && all;
+        if (!all)
+            HD_TRY(show(cx, orc, ws, &wave));
+    }
+    return HD_OK;
+}
+
 enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_out *out) {
+    HD_TRY(advance(cx, orc, ws));
     for (size_t i = 0; i < ws->runs.n; i++)
-        if (ws->runs.items[i]->locked && ws->runs.items[i]->was != 0)
+        if (ws->runs.items[i]->locked && !ws->runs.items[i]->duplicate)
             orc_run_settle(ws->runs.items[i], cx->now.wall_ms);
     HD_TRY(load_tenants(cx, orc, ws));
     for (size_t i = 0; i < ws->n_tenants; i++)

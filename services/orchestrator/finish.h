@@ -5,7 +5,7 @@
 #ifndef ORC_FINISH_H
 #define ORC_FINISH_H
 
-#include "services/orchestrator/advance.h"
+#include "services/orchestrator/graph.h"
 #include "services/orchestrator/orchestrator.h"
 
 struct orc_feed; // messages being filled
@@ -20,20 +20,27 @@ enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct or
                           struct orc_out *out) HD_MUST_USE;
 
 struct orc_chance orc_chance(struct hd_ctx *cx);
+// Loads what the contexts of the assignments of the jobs that are in the working set name.
+enum hd_status orc_load_context(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) HD_MUST_USE;
+
+// Loads all that is open in the runs, and the attempts that must be told of a cancel.
+enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids,
+                             size_t n) HD_MUST_USE;
 
 // --- publish.c: fills messages of at most 500 items, sends those that are full -----------------------------------------------
-void orc_out_diff(struct hd_ctx *cx, const struct orc_ws *ws, struct orc_out *out);
+void orc_out_diff(struct hd_ctx *cx, struct orc_ws *ws, struct orc_out *out);
 void orc_out_flush(struct hd_ctx *cx, struct orc_out *out);
 
 // Pool feeds.
 void orc_out_reset(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t epoch); // first of its pool
-void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, const struct orc_job *job);
+void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, const struct orc_job *job);
 void orc_out_result(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool accepted);
 void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, const char *worker);
 void orc_out_freed(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool refused);
 void orc_out_withdrawn(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key);
 // Work streams.
-void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, const struct orc_attempt *attempt);
+// What its context names is in the working set (orc_load_context).
+void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, const struct orc_attempt *attempt);
 void orc_out_cancel(struct orc_out *out, struct hd_ctx *cx, const char *worker, const char *attempt, bool forget);
 
 char *orc_id_text(struct hd_arena *arena, struct hd_uuid id);
@@ -51,8 +58,8 @@ struct orc_news_item {
 // Loads the runs, jobs, direct dependents and attempts that the references name, locked.
 enum hd_status orc_load_attempts(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
                                  const struct orc_attempt_ref *refs, size_t n) HD_MUST_USE;
-// Applies news in the given order, and what follows from it in the graphs. ret_final[i]: nothing more is wanted of that attempt.
-enum hd_status orc_apply_news(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
-                              const struct orc_news_item *items, size_t n, bool *ret_final) HD_MUST_USE;
+// Applies news in the given order. ret_final[i]: nothing more is wanted of that attempt.
+enum hd_status orc_apply_news(struct hd_ctx *cx, struct orc_ws *ws, const struct orc_news_item *items, size_t n,
+                              bool *ret_final) HD_MUST_USE;
 
 #endif

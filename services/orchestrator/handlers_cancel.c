@@ -22,9 +22,8 @@ struct cancel {
     const char *tenant; // NULL: the item has failed
 };
 
-// Loads all that is open in the runs, and the attempts that must be told.
-static enum hd_status load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids,
-                                size_t n) {
+enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids,
+                             size_t n) {
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_load_open, ws, ids, n));
     struct hd_uuid *attempts = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct hd_uuid);
@@ -47,16 +46,18 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
         if (!run || strcmp(run->tenant, cancels[i].tenant) != 0) {
             hd_item_fail(&items[i], HD_MISSING, "there is no run %s", orc_id_text(cx->arena, cancels[i].id));
             hd_err_field(&items[i].err, "id");
-        } else if (run->state == HODEI__V1__RUN_STATE__RUN_STATE_RUNNING) {
+        } else if (!orc_run_ended(run->state)) {
             open[n_open++] = run->id;
         }
     }
     n_open = orc_uuids_unique(open, n_open);
     if (n_open == 0)
         return HD_OK;
-    HD_TRY(load_open(cx, orc, ws, open, n_open));
-    for (size_t i = 0; i < n_open; i++)
-        orc_run_cancel(ws, orc_ws_run(ws, open[i]), &chance);
+    HD_TRY(orc_load_open(cx, orc, ws, open, n_open));
+    for (size_t i = 0; i < n_open; i++) { // said again, it stops the jobs of finally too
+        struct orc_run *run = orc_ws_run(ws, open[i]);
+        orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING, &chance);
+    }
     struct orc_out out = {0};
     return orc_finish(cx, orc, ws, &out);
 }

@@ -134,5 +134,6 @@ enum hd_status orc_placed(struct hd_ctx *cx, void *self, struct hd_item *items, 
         orc_out_result(&out, cx, all[i].pool, all[i].key, accepted);
         orc_count(ORC_M_PLACEMENTS_STALE, !accepted);
     }
+    HD_TRY(orc_load_context(cx, orc, &ws));
     return orc_finish(cx, orc, &ws, &out);
 }

@@ -63,7 +63,7 @@ static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct 
     for (size_t i = 0; i < n; i++) { // best first
         const struct orc_job *job = orc_ws_job(&ws, entries[i]->job.run, entries[i]->job.idx);
         if (job && job->state == READY && job->key == entries[i]->key)
-            orc_out_offer(out, cx, job);
+            orc_out_offer(out, cx, &ws, job);
     }
     return HD_OK;
 }

@@ -1,5 +1,6 @@
 // Reads: GetRun with its wait, ListRuns, ListJobs.
 #include "base/names.h"
+#include "services/orchestrator/advance.h"
 #include "services/orchestrator/orchestrator.h"
 #include "services/orchestrator/view.h"
 
@@ -48,6 +49,15 @@ static bool get_check(struct hd_item *item, struct hd_uuid *ret) {
     return false;
 }
 
+static enum hd_status load_outputs(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    struct orc_job_ref *refs = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job_ref);
+    size_t n = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (orc_job_spec(ws->jobs.items[i])->n_outputs)
+            refs[n++] = (struct orc_job_ref){ws->jobs.items[i]->run->id, ws->jobs.items[i]->idx};
+    return n ? ORC_DO(cx, orc, outputs_load, ws, refs, n) : HD_OK;
+}
+
 static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item, struct orc_ws *ws,
                               struct hd_uuid id) {
     const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
@@ -62,6 +72,7 @@ static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struc
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, ws, id, 0, JOBS_IN_RUN));
     HD_TRY(ORC_DO(cx, orc, attempts_page, ws, id, 0, JOBS_IN_RUN));
+    HD_TRY(load_outputs(cx, orc, ws));
     struct orc_view_page page = {.run = run, .limit = JOBS_IN_RUN};
     orc_view_jobs(ws, &page);
     reply->jobs = page.jobs;
@@ -159,10 +170,11 @@ static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, str
     HD_TRY(orc_plans(cx, orc, &ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, &ws, id, page.from, page.limit));
     HD_TRY(ORC_DO(cx, orc, attempts_page, &ws, id, page.from, page.from + page.limit));
+    HD_TRY(load_outputs(cx, orc, &ws));
     orc_view_jobs(&ws, &page);
     reply->jobs = page.jobs;
     reply->n_jobs = page.n;
-    if (page.n && page.from + page.n < page.run->total)
+    if (page.n && page.from + page.n < page.run->rows)
         reply->next_page_token = hd_arena_printf(cx->arena, "j%zu", page.from + page.n);
     return HD_OK;
 }

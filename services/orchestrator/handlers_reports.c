@@ -4,6 +4,7 @@
 #include "services/orchestrator/finish.h"
 
 #define MAX_MESSAGE_BYTES 400
+#define MAX_OUTPUTS_BYTES (8u << 20) // 1 MiB of texts, which JSON may write with escapes
 
 // The acknowledgements of one message of reports.
 struct acks {
@@ -25,6 +26,19 @@ static const char *message_cut(struct hd_ctx *cx, const char *text) {
     return hd_arena_strndup(cx->arena, text, len);
 }
 
+// A map of texts as JSON, NULL where there are none or more than may be.
+static const char *outputs_of(struct hd_ctx *cx, const Hodei__V1__AttemptReport *report) {
+    HD_AUTO_BUF struct hd_buf json = {0};
+    struct hd_value *map = hd_value_new(cx->arena, HD_MAP, report->n_outputs);
+    for (size_t i = 0; i < report->n_outputs; i++)
+        if (!hd_value_get(map, report->outputs[i]->name))
+            hd_value_set(map, report->outputs[i]->name, hd_value_text(cx->arena, report->outputs[i]->value));
+    if (map->n == 0)
+        return NULL;
+    hd_value_write(&json, map);
+    return json.len > MAX_OUTPUTS_BYTES ? NULL : hd_arena_strdup(cx->arena, json.data);
+}
+
 static bool news_of(struct hd_ctx *cx, const Hodei__V1__AttemptReport *report, struct orc_news_item *item) {
     struct orc_attempt_news *news = &item->news;
     if (!orc_attempt_event_of((int)report->state, &news->event) ||
@@ -42,6 +56,7 @@ static bool news_of(struct hd_ctx *cx, const Hodei__V1__AttemptReport *report, s
         news->max_rss_bytes = report->usage->max_rss_bytes;
     }
     news->log_frames = report->log_frames;
+    news->outputs = outputs_of(cx, report);
     return true;
 }
 
@@ -103,7 +118,7 @@ enum hd_status orc_reports(struct hd_ctx *cx, void *self, struct hd_item *items,
         HD_TRY(ORC_DO(cx, orc, attempts_find, ids, n_ids, &refs, &n_refs));
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n_refs));
     bool *final = HD_NEW_ARRAY(cx->arena, all.n, bool);
-    HD_TRY(orc_apply_news(cx, orc, &ws, all.items, all.n, final));
+    HD_TRY(orc_apply_news(cx, &ws, all.items, all.n, final));
     HD_TRY(orc_finish(cx, orc, &ws, &out));
     for (size_t i = 0; i < all.n; i++)
         all.acks[i]->final = final[i];

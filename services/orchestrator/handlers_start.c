@@ -51,6 +51,12 @@ static void env_check(struct start *start) {
     }
 }
 
+// What a definition may say and a request may not.
+static void templates_off(Hodei__V1__EnvVar *const *vars, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        vars[i]->template_ = false;
+}
+
 static void check(struct hd_ctx *cx, struct hd_item *item, struct start *start) {
     *start = (struct start){.item = item,
                             .request = (const Hodei__V1__StartRunRequest *)item->msg,
@@ -69,6 +75,8 @@ static void check(struct hd_ctx *cx, struct hd_item *item, struct start *start) 
         return;
     }
     env_check(start);
+    templates_off(start->request->env, start->request->n_env);
+    templates_off(start->request->inputs, start->request->n_inputs);
     uint8_t *packed;
     hd_pb_pack(cx->arena, item->msg, &packed, &start->packed_len);
     start->packed = packed;
@@ -155,11 +163,23 @@ static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const stru
     run->revision = 1;
     run->key = start->key;
     run->fingerprint = start->fingerprint;
-    if (start->request->n_env) {
+    run->actor = start->item->principal ? start->item->principal->subject : "";
+    if (start->request->n_env || start->request->n_inputs) {
         run->request = start->packed;
         run->request_len = start->packed_len;
     }
     return run;
+}
+
+// What the run is given, against what its version asks for. Those that do not fit are not inserted.
+static bool inputs_check(struct hd_ctx *cx, struct start *start) {
+    if (orc_inputs(cx->arena, start->run->plan, start->request, &start->item->err, &start->run->inputs) == HD_OK) {
+        orc_run_begin(start->run, cx->now.wall_ms);
+        return true;
+    }
+    start->run->duplicate = true;
+    start->run = NULL;
+    return false;
 }
 
 static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
@@ -173,8 +193,11 @@ static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, str
     if (ws.runs.n == 0)
         return HD_OK;
     HD_TRY(orc_plans(cx, orc, &ws));
-    for (size_t i = 0; i < ws.runs.n; i++)
-        ws.runs.items[i]->total = (uint32_t)ws.runs.items[i]->plan->n_jobs;
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        left += starts[i].run && inputs_check(cx, &starts[i]);
+    if (left == 0)
+        return HD_OK;
     HD_TRY(ORC_DO(cx, orc, runs_insert, &ws));
     bool raced = false;
     for (size_t i = 0; i < n; i++) {

@@ -23,7 +23,7 @@ static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const st
         items[i] = (struct orc_news_item){.attempt = refs[i].id,
                                           .worker = "",
                                           .news = {.event = ORC_ATTEMPT_LOSE, .cause = cause, .message = message}};
-    HD_TRY(orc_apply_news(cx, orc, &ws, items, n, final));
+    HD_TRY(orc_apply_news(cx, &ws, items, n, final));
     return orc_finish(cx, orc, &ws, out);
 }
 
@@ -54,6 +54,50 @@ enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *
                   : HD_OK;
 }
 
+// --- what has a time that has come ------------------------------------------------------------------------------------------------
+static enum hd_status jobs_due(struct hd_ctx *cx, struct orchestrator *orc) {
+    struct orc_chance chance = orc_chance(cx);
+    struct orc_out out = {0};
+    struct orc_job_ref *refs;
+    struct orc_ws ws;
+    size_t n;
+    HD_TRY(ORC_DO(cx, orc, jobs_due, cx->now.wall_ms, SWEEP_AT_ONCE, &refs, &n));
+    if (n == 0)
+        return HD_OK;
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    orc_ws_init(&ws, cx->arena);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = refs[i].run;
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, ids, orc_uuids_unique(ids, n), true));
+    HD_TRY(orc_plans(cx, orc, &ws));
+    HD_TRY(ORC_DO(cx, orc, jobs_load, &ws, refs, orc_refs_unique(refs, n)));
+    for (size_t i = 0; i < ws.jobs.n; i++)
+        orc_job_due(ws.jobs.items[i], &chance);
+    return orc_finish(cx, orc, &ws, &out);
+}
+
+static enum hd_status runs_due(struct hd_ctx *cx, struct orchestrator *orc) {
+    struct orc_chance chance = orc_chance(cx);
+    struct orc_out out = {0};
+    struct hd_uuid *ids;
+    struct orc_ws ws;
+    size_t n;
+    HD_TRY(ORC_DO(cx, orc, runs_due, cx->now.wall_ms, SWEEP_AT_ONCE, &ids, &n));
+    if (n == 0)
+        return HD_OK;
+    orc_ws_init(&ws, cx->arena);
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, ids, orc_uuids_unique(ids, n), true));
+    HD_TRY(orc_load_open(cx, orc, &ws, ids, n));
+    for (size_t i = 0; i < ws.runs.n; i++) {
+        struct orc_run *run = ws.runs.items[i];
+        if (!run->due_ms || run->due_ms > chance.now_ms)
+            continue;
+        run->cause = HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT;
+        orc_run_cancel(&ws, run, false, &chance);
+    }
+    return orc_finish(cx, orc, &ws, &out);
+}
+
 enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct orchestrator *orc = self;
     struct orc_attempt_ref *refs;
@@ -66,6 +110,8 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
     HD_TRY(ORC_DO(cx, orc, attempts_orphaned, SWEEP_AT_ONCE, &refs, &n_refs));
     if (n_refs)
         HD_TRY(lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &lost_out));
+    HD_TRY(runs_due(cx, orc));
+    HD_TRY(jobs_due(cx, orc));
     HD_TRY(ORC_DO(cx, orc, sessions_prune, cx->now.wall_ms - LOST_KEPT_MS));
     HD_TRY(ORC_DO(cx, orc, tenants_waiting, SWEEP_AT_ONCE, &names, &n_names));
     if (n_names == 0)
@@ -124,7 +170,7 @@ static const struct worker *worker_of(const struct holdings *all, const struct o
 }
 
 // An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
-static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holdings *all,
+static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, const struct holdings *all,
                     const struct orc_attempt *attempt) {
     const struct held key = {.attempt = attempt->id};
     const struct worker *worker = worker_of(all, attempt);
@@ -140,7 +186,7 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, const struct holding
     if (attempt->job->state == CANCELLING)
         orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
     else if (!is_held && attempt->state == ATT(ASSIGNED) && current)
-        orc_out_assign(out, cx, attempt);
+        orc_out_assign(out, cx, ws, attempt);
     return false;
 }
 
@@ -184,7 +230,8 @@ static enum hd_status look(struct hd_ctx *cx, struct orchestrator *orc, struct o
     HD_TRY(ORC_DO(cx, orc, runs_load, ws, runs, orc_uuids_unique(runs, n), false));
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_load, ws, jobs, orc_refs_unique(jobs, n)));
-    return ORC_DO(cx, orc, attempts_load, ws, attempts, orc_uuids_unique(attempts, n));
+    HD_TRY(ORC_DO(cx, orc, attempts_load, ws, attempts, orc_uuids_unique(attempts, n)));
+    return orc_load_context(cx, orc, ws);
 }
 
 static enum hd_status revive(struct hd_ctx *cx, struct orchestrator *orc, const struct holdings *all) {
@@ -216,7 +263,7 @@ enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *item
     size_t n_lost = 0;
     for (size_t i = 0; i < ws.attempts.n; i++) {
         const struct orc_attempt *attempt = ws.attempts.items[i];
-        if (missing(cx, &out, &all, attempt))
+        if (missing(cx, &out, &ws, &all, attempt))
             lost[n_lost++] = (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};
     }
     for (size_t i = 0; i < all.n_held; i++)

@@ -16,6 +16,8 @@ static enum hd_status job_check(const Hodei__V1__CompiledPipeline *plan, size_t 
     else if (job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE &&
              job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL)
         wrong = "on_worker_lost"; // hold is for later
+    if (job->n_need_accepts && job->n_need_accepts != job->n_needs)
+        wrong = "need_accepts";
     for (size_t k = 0; k < job->n_needs && !wrong; k++)
         wrong = job->needs[k] < plan->n_jobs ? NULL : "needs";
     for (size_t k = 0; k < job->n_dependents && !wrong; k++)
@@ -59,6 +61,9 @@ enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledP
     if (plan->n_jobs == 0 || plan->n_jobs > MAX_JOBS)
         return hd_err_set(err, HD_INVALID, "compiled pipeline %s version %u: has %zu jobs, not 1 to %d", plan->name,
                           plan->version, plan->n_jobs, MAX_JOBS);
+    if (plan->n_main > plan->n_jobs)
+        return hd_err_set(err, HD_INVALID, "compiled pipeline %s version %u: n_main is not valid", plan->name,
+                          plan->version);
     for (size_t i = 0; i < plan->n_jobs; i++)
         HD_TRY(job_check(plan, i, err));
     if (!edges_right(arena, plan))

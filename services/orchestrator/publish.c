@@ -67,8 +67,11 @@ void orc_out_reset(struct orc_out *out, struct hd_ctx *cx, const char *pool, uin
     feed->msg.epoch = epoch;
 }
 
-void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, const struct orc_job *job) {
-    const Hodei__V1__CompiledJob *spec = job->run->plan->jobs[job->idx];
+void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, const struct orc_job *job) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    Hodei__V1__Label **labels = spec->labels;
+    if (orc_job_labels(ws, job, NULL, &labels) != HD_OK)
+        labels = spec->labels; // they were right when its needs were met
     Hodei__V1__ReadyJob *ready = HD_NEW(cx->arena, Hodei__V1__ReadyJob);
     *ready = (Hodei__V1__ReadyJob)HODEI__V1__READY_JOB__INIT;
     ready->key = job->key;
@@ -77,7 +80,7 @@ void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, const struct orc_job 
     ready->tenant = (char *)job->run->tenant;
     ready->priority = job->priority;
     ready->ready_at_ms = job->ready_ms;
-    ready->labels = spec->labels; // borrowed: packed before the plan can go
+    ready->labels = labels; // borrowed: packed before the plan can go
     ready->n_labels = spec->n_labels;
     ready->executor = spec->executor;
     struct orc_feed *feed = feed_for(out, cx, job->pool, protobuf_c_message_get_packed_size(&ready->base));
@@ -163,16 +166,19 @@ static void env_merge(struct hd_ctx *cx, const struct orc_run *run, const Hodei_
         to->env[to->n_env++] = request->env[k];
 }
 
-void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, const struct orc_attempt *attempt) {
+void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, const struct orc_attempt *attempt) {
     const struct orc_run *run = attempt->job->run;
-    const Hodei__V1__CompiledJob *spec = run->plan->jobs[attempt->job->idx];
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(attempt->job);
     Hodei__V1__Assignment *to = HD_NEW(cx->arena, Hodei__V1__Assignment);
     *to = (Hodei__V1__Assignment)HODEI__V1__ASSIGNMENT__INIT;
     to->attempt = orc_id_text(cx->arena, attempt->id);
     to->session = orc_id_text(cx->arena, attempt->session);
     to->tenant = (char *)run->tenant;
     to->run = orc_id_text(cx->arena, run->id);
-    to->job = spec->name;
+    to->job = (char *)(uintptr_t)orc_job_name(cx->arena, attempt->job);
+    to->context = (char *)(uintptr_t)orc_job_context(ws, attempt->job);
+    to->outputs = spec->outputs;
+    to->n_outputs = spec->n_outputs;
     to->job_index = attempt->job->idx;
     to->number = attempt->number;
     to->executor = spec->executor;
@@ -203,13 +209,13 @@ void orc_out_flush(struct hd_ctx *cx, struct orc_out *out) {
 }
 
 // --- what the difference of the rows says -----------------------------------------------------------------------------------------
-static void job_diff(struct hd_ctx *cx, const struct orc_ws *ws, const struct orc_job *job, struct orc_out *out) {
+static void job_diff(struct hd_ctx *cx, struct orc_ws *ws, const struct orc_job *job, struct orc_out *out) {
     const int ready = HODEI__V1__JOB_STATE__JOB_STATE_READY, cancelling = HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING;
     if (job->state == ready && (job->was != ready || job->was_key != job->key)) {
-        orc_out_offer(out, cx, job);
+        orc_out_offer(out, cx, ws, job);
         orc_count(ORC_M_JOBS_OFFERED, 1);
     }
-    if (job->was == ready && job->state == HODEI__V1__JOB_STATE__JOB_STATE_CANCELLED)
+    if (job->was == ready && orc_job_ended(job->state))
         orc_out_withdrawn(out, cx, job->pool, job->was_key);
     if (job->state == cancelling && job->was != cancelling) {
         const struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);
@@ -219,10 +225,10 @@ static void job_diff(struct hd_ctx *cx, const struct orc_ws *ws, const struct or
     orc_count(ORC_M_JOBS_ENDED, orc_job_ended(job->state) && !orc_job_ended(job->was));
 }
 
-static void attempt_diff(struct hd_ctx *cx, const struct orc_attempt *attempt, struct orc_out *out) {
+static void attempt_diff(struct hd_ctx *cx, struct orc_ws *ws, const struct orc_attempt *attempt, struct orc_out *out) {
     const char *pool = attempt->job->pool;
     if (attempt->was == 0) {
-        orc_out_assign(out, cx, attempt);
+        orc_out_assign(out, cx, ws, attempt);
         orc_out_result(out, cx, pool, attempt->key, true);
         orc_count(ORC_M_JOBS_PLACED, 1);
     } else if (orc_attempt_ended(attempt->state) && !orc_attempt_ended(attempt->was)) {
@@ -231,10 +237,10 @@ static void attempt_diff(struct hd_ctx *cx, const struct orc_attempt *attempt, s
     }
 }
 
-void orc_out_diff(struct hd_ctx *cx, const struct orc_ws *ws, struct orc_out *out) {
+void orc_out_diff(struct hd_ctx *cx, struct orc_ws *ws, struct orc_out *out) {
     for (size_t i = 0; i < ws->attempts.n; i++)
         if (ws->attempts.items[i]->dirty)
-            attempt_diff(cx, ws->attempts.items[i], out);
+            attempt_diff(cx, ws, ws->attempts.items[i], out);
     for (size_t i = 0; i < ws->jobs.n; i++)
         if (ws->jobs.items[i]->dirty && !ws->jobs.items[i]->run->duplicate)
             job_diff(cx, ws, ws->jobs.items[i], out);

@@ -3,10 +3,11 @@
 // Columns in the order in which store_pg.c reads them.
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
-    "r.succeeded, r.failed, r.revision, r.request"
+    "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
-    "j.ready_ms, j.started_ms, j.ended_ms"
+    "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
+    "j.retries, j.children, j.first_child, j.next_child, j.open_children, j.cause, j.message"
 #define ATTEMPT                                                                                                        \
     "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
     "a.started_ms, "                                                                                                   \
@@ -51,7 +52,7 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     // Both rows are locked: the lock of the run keeps others out, that of the job makes PostgreSQL look at its newest state.
     [ORC_SQL_JOBS_QUEUED] = {"orc_jobs_queued",
                              "select " JOB ", " RUN " from jobs j join runs r on r.id = j.run_id"
-                             " where j.tenant = $1::text and j.state = 2"
+                             " where j.tenant = $1::text and j.state = 2 and j.hold = 0"
                              " order by j.priority desc, j.queued_ms, j.run_id, j.idx limit $2::bigint"
                              " for update of j, r skip locked"},
     [ORC_SQL_ATTEMPTS_FIND] = {"orc_attempts_find",
@@ -78,33 +79,59 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                  " and (not t.granted or t.used < t.job_limit) limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
-                             " idem_key, fingerprint, request)"
+                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor)"
                              " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[],"
-                             " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[])"
+                             " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[],"
+                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[])"
                              " as u (id, tenant, pipeline, version, state, created_ms, total, revision, idem_key,"
-                             " fingerprint, request) order by tenant, idem_key"
+                             " fingerprint, request, rows, main_left, due_ms, origin, actor) order by tenant, idem_key"
                              " on conflict (tenant, idem_key) where idem_key is not null do nothing returning id"},
     [ORC_SQL_RUNS_UPDATE] = {"orc_runs_update",
                              "update runs r set state = u.state, started_ms = u.started_ms, ended_ms = u.ended_ms,"
-                             " ended = u.ended, succeeded = u.succeeded, failed = u.failed, revision = u.revision"
+                             " ended = u.ended, succeeded = u.succeeded, failed = u.failed, revision = u.revision,"
+                             " total = u.total, rows = u.rows, main_left = u.main_left, due_ms = u.due_ms,"
+                             " cause = u.cause"
                              " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::int[],"
-                             " $7::int[], $8::bigint[])"
-                             " as u (id, state, started_ms, ended_ms, ended, succeeded, failed, revision)"
-                             " where r.id = u.id"},
+                             " $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::bigint[], $13::int[])"
+                             " as u (id, state, started_ms, ended_ms, ended, succeeded, failed, revision, total, rows,"
+                             " main_left, due_ms, cause) where r.id = u.id"},
+    [ORC_SQL_RUNS_DUE] = {"orc_runs_due", "select r.id from runs r where r.due_ms > 0 and r.due_ms <= $1::bigint"
+                                          " order by r.due_ms limit $2::bigint"},
+    [ORC_SQL_JOBS_DUE] = {"orc_jobs_due", "select j.run_id, j.idx from jobs j where j.due_ms > 0"
+                                          " and j.due_ms <= $1::bigint order by j.due_ms limit $2::bigint"},
     [ORC_SQL_JOBS_INSERT] =
-        {"orc_jobs_insert", "insert into jobs (run_id, idx, tenant, pool, priority, state, deps_left, key, attempt,"
-                            " queued_ms, ready_ms)"
-                            " select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],"
-                            " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[])"},
+        {"orc_jobs_insert",
+         "insert into jobs (run_id, idx, tenant, pool, priority, state, deps_left, key, attempt, queued_ms, ready_ms,"
+         " ended_ms, spec, parent, ordinal, matrix, flags, hold, due_ms, children, first_child, next_child,"
+         " open_children, cause, message)"
+         " select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],"
+         " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[], $13::int[], $14::int[],"
+         " $15::int[], $16::text[], $17::int[], $18::int[], $19::bigint[], $20::int[], $21::int[], $22::int[],"
+         " $23::int[], $24::int[], $25::text[])"},
     [ORC_SQL_JOBS_UPDATE] =
         {"orc_jobs_update", "update jobs j set state = u.state, deps_left = u.deps_left, key = u.key,"
                             " attempts = u.attempts, losses = u.losses, attempt = u.attempt, queued_ms = u.queued_ms,"
-                            " ready_ms = u.ready_ms, started_ms = u.started_ms, ended_ms = u.ended_ms"
+                            " ready_ms = u.ready_ms, started_ms = u.started_ms, ended_ms = u.ended_ms,"
+                            " flags = u.flags, hold = u.hold, due_ms = u.due_ms, retries = u.retries"
                             " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[],"
-                            " $7::int[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])"
+                            " $7::int[], $8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],"
+                            " $13::int[], $14::int[], $15::bigint[], $16::int[])"
                             " as u (run_id, idx, state, deps_left, key, attempts, losses, attempt, queued_ms, ready_ms,"
-                            " started_ms, ended_ms)"
+                            " started_ms, ended_ms, flags, hold, due_ms, retries)"
                             " where j.run_id = u.run_id and j.idx = u.idx"},
+    [ORC_SQL_JOBS_UPDATE_MORE] =
+        {"orc_jobs_update_more",
+         "update jobs j set children = u.children, first_child = u.first_child, next_child = u.next_child,"
+         " open_children = u.open_children, cause = u.cause, message = u.message"
+         " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[])"
+         " as u (run_id, idx, children, first_child, next_child, open_children, cause, message)"
+         " where j.run_id = u.run_id and j.idx = u.idx"},
+    [ORC_SQL_OUTPUTS_PUT] = {"orc_outputs_put", "insert into job_outputs (run_id, idx, data)"
+                                                " select * from unnest($1::uuid[], $2::int[], $3::text[])"
+                                                " on conflict (run_id, idx) do update set data = excluded.data"},
+    [ORC_SQL_OUTPUTS_LOAD] = {"orc_outputs_load", "select o.run_id, o.idx, o.data"
+                                                  " from unnest($1::uuid[], $2::int[]) as u (r, i)"
+                                                  " join job_outputs o on o.run_id = u.r and o.idx = u.i"},
     [ORC_SQL_ATTEMPTS_INSERT] = {"orc_attempts_insert",
                                  "insert into attempts (id, run_id, idx, number, state, worker, session, key,"
                                  " assigned_ms, changed_ms)"

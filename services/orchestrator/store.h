@@ -67,6 +67,11 @@ struct orc_store_ops {
     enum hd_status (*jobs_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit);
     // The best QUEUED jobs of a tenant with their runs, locked; those that somebody else holds are left out.
     enum hd_status (*jobs_queued)(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit);
+    // Outputs of jobs that are in the working set; "" where there are none.
+    enum hd_status (*outputs_load)(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n);
+    // What has a due_ms that has come, the longest waiting first; not locked.
+    enum hd_status (*runs_due)(ORC_CALL, int64_t now_ms, unsigned limit, struct hd_uuid **ret, size_t *ret_n);
+    enum hd_status (*jobs_due)(ORC_CALL, int64_t now_ms, unsigned limit, struct orc_job_ref **ret, size_t *ret_n);
     enum hd_status (*attempts_find)(ORC_CALL, const struct hd_uuid *ids, size_t n, struct orc_attempt_ref **ret,
                                     size_t *ret_n);
     enum hd_status (*attempts_find_live)(ORC_CALL, const struct hd_uuid *sessions, size_t n,

@@ -1,4 +1,5 @@
 // The twin's loads and saves. Plain scans where PostgreSQL has an index: it is for tests and the simulator.
+#include "services/orchestrator/advance.h"
 #include "services/orchestrator/mem.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
@@ -18,7 +19,8 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct orc_run *from, bo
     if (!run) {
         run = orc_ws_add_run(ws, from->id);
         COPY_ROW(run, from);
-        run->locked = false;
+        run->locked = run->amended = false;
+        run->inputs = NULL;
     }
     run->locked |= lock;
     return run;
@@ -33,6 +35,11 @@ static struct orc_job *job_out(struct orc_ws *ws, const struct orc_job *from) {
     COPY_ROW(job, from);
     job->run = run;
     job->was_key = job->key;
+    job->was_hold = job->hold;
+    job->was = job->state;
+    job->dirty = job->told = job->outputs_dirty = false;
+    if (job->outputs && !*job->outputs)
+        job->outputs = NULL;
     return job;
 }
 
@@ -185,13 +192,49 @@ static enum hd_status jobs_queued(ORC_CALL, struct orc_ws *ws, const char *tenan
     const struct orc_job **found = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, const struct orc_job *);
     size_t n = 0;
     for (size_t i = 0; i < mem->all.jobs.n; i++)
-        if (mem->all.jobs.items[i]->state == JOB(QUEUED) && strcmp(mem->all.jobs.items[i]->run->tenant, tenant) == 0)
+        if (orc_job_admissible(mem->all.jobs.items[i]->state, mem->all.jobs.items[i]->hold) &&
+            strcmp(mem->all.jobs.items[i]->run->tenant, tenant) == 0)
             found[n++] = mem->all.jobs.items[i];
     qsort(found, n, sizeof found[0], orc_admission_order);
     for (size_t i = 0; i < n && i < limit; i++) {
         run_out(ws, found[i]->run, true);
         job_out(ws, found[i]);
     }
+    return HD_OK;
+}
+
+static enum hd_status outputs_load(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_job *row = orc_ws_job(&mem_of(store)->all, refs[i].run, refs[i].idx);
+        struct orc_job *job = orc_ws_job(ws, refs[i].run, refs[i].idx);
+        if (job && !job->outputs)
+            job->outputs = row && row->outputs ? row->outputs : "";
+    }
+    return HD_OK;
+}
+
+static enum hd_status runs_due(ORC_CALL, int64_t now_ms, unsigned limit, struct hd_uuid **ret, size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, mem->all.runs.n, struct hd_uuid);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.runs.n && n < limit; i++)
+        if (mem->all.runs.items[i]->due_ms && mem->all.runs.items[i]->due_ms <= now_ms)
+            ids[n++] = mem->all.runs.items[i]->id;
+    *ret = ids;
+    *ret_n = n;
+    return HD_OK;
+}
+
+static enum hd_status jobs_due(ORC_CALL, int64_t now_ms, unsigned limit, struct orc_job_ref **ret, size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    struct orc_job_ref *refs = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n, struct orc_job_ref);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.jobs.n && n < limit; i++)
+        if (mem->all.jobs.items[i]->due_ms && mem->all.jobs.items[i]->due_ms <= now_ms)
+            refs[n++] = (struct orc_job_ref){mem->all.jobs.items[i]->run->id, mem->all.jobs.items[i]->idx};
+    *ret = refs;
+    *ret_n = n;
     return HD_OK;
 }
 
@@ -274,11 +317,14 @@ static enum hd_status runs_insert(ORC_CALL, struct orc_ws *ws) {
         if (run->duplicate)
             continue;
         run->locked = true;
-        run->dirty = false;
+        run->dirty = run->amended = false;
         struct orc_run *row = orc_ws_add_run(&mem->all, run->id);
         mem_undo_push(mem, MEM_POP_RUN, NULL);
         COPY_ROW(row, run);
         row->plan = NULL;
+        row->inputs = NULL;
+        row->origin = mem_text(mem, run->origin);
+        row->actor = mem_text(mem, run->actor);
         row->tenant = mem_text(mem, run->tenant);
         row->pipeline = mem_text(mem, run->pipeline);
         row->key = mem_text(mem, run->key);
@@ -298,6 +344,11 @@ static void save_run(struct orc_mem *mem, struct orc_run *run) {
     row->ended = run->ended;
     row->succeeded = run->succeeded;
     row->failed = run->failed;
+    row->total = run->total;
+    row->rows = run->rows;
+    row->main_left = run->main_left;
+    row->due_ms = run->due_ms;
+    row->cause = run->cause;
     row->revision = run->revision;
     mem->rows_written++;
 }
@@ -311,9 +362,13 @@ static void save_job(struct orc_mem *mem, const struct orc_job *job) {
         mem_undo_push(mem, MEM_POP_JOB, NULL);
     }
     struct orc_run *run = row->run;
+    const char *outputs = row->outputs ? row->outputs : "";
     COPY_ROW(row, job);
     row->run = run;
     row->pool = mem_text(mem, job->pool);
+    row->matrix = mem_text(mem, job->matrix);
+    row->message = mem_text(mem, job->message);
+    row->outputs = job->outputs_dirty ? mem_text(mem, job->outputs) : outputs;
     mem->rows_written++;
 }
 
@@ -338,7 +393,8 @@ static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
     struct orc_mem *mem = store;
     (void)cx;
     for (size_t i = 0; i < ws->runs.n; i++)
-        if (ws->runs.items[i]->dirty && !ws->runs.items[i]->duplicate && ws->runs.items[i]->was != 0)
+        if (!ws->runs.items[i]->duplicate &&
+            (ws->runs.items[i]->was == 0 ? ws->runs.items[i]->amended : ws->runs.items[i]->dirty))
             save_run(mem, ws->runs.items[i]);
     for (size_t i = 0; i < ws->jobs.n; i++)
         if (ws->jobs.items[i]->dirty && !ws->jobs.items[i]->run->duplicate)
@@ -371,6 +427,9 @@ const struct orc_store_ops orc_mem_store = {
     .jobs_load_open = jobs_load_open,
     .jobs_page = jobs_page,
     .jobs_queued = jobs_queued,
+    .outputs_load = outputs_load,
+    .runs_due = runs_due,
+    .jobs_due = jobs_due,
     .attempts_find = attempts_find,
     .attempts_find_live = mem_attempts_find_live,
     .attempts_load = attempts_load,

@@ -21,11 +21,17 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         struct hd_bytes request = hd_row_bytes(rows, i, c + 13);
         run->request = request.data;
         run->request_len = request.len;
+        run->rows = (uint32_t)hd_row_int(rows, i, c + 14);
+        run->main_left = (uint32_t)hd_row_int(rows, i, c + 15);
+        run->due_ms = hd_row_int(rows, i, c + 16);
+        run->cause = (int)hd_row_int(rows, i, c + 17);
+        run->origin = hd_row_text(rows, i, c + 18);
+        run->actor = hd_row_text(rows, i, c + 19);
     }
     run->locked |= lock;
     return run;
 }
-#define RUN_AFTER_JOB 14 // where a run's columns begin when they stand behind a job's
+#define RUN_AFTER_JOB 28 // where a run's columns begin when they stand behind a job's
 
 static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     struct orc_run *run = orc_ws_run(ws, hd_row_uuid(rows, i, 0));
@@ -45,6 +51,20 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->ready_ms = hd_row_int(rows, i, 11);
     job->started_ms = hd_row_int(rows, i, 12);
     job->ended_ms = hd_row_int(rows, i, 13);
+    job->spec = hd_row_int(rows, i, 14) < 0 ? idx : (uint32_t)hd_row_int(rows, i, 14); // made by a release before
+    job->parent = (uint32_t)hd_row_int(rows, i, 15);
+    job->ordinal = (uint32_t)hd_row_int(rows, i, 16);
+    job->matrix = hd_row_text(rows, i, 17);
+    job->flags = (uint32_t)hd_row_int(rows, i, 18);
+    job->hold = job->was_hold = (uint32_t)hd_row_int(rows, i, 19);
+    job->due_ms = hd_row_int(rows, i, 20);
+    job->retries = (uint32_t)hd_row_int(rows, i, 21);
+    job->children = (uint32_t)hd_row_int(rows, i, 22);
+    job->first_child = (uint32_t)hd_row_int(rows, i, 23);
+    job->next_child = (uint32_t)hd_row_int(rows, i, 24);
+    job->open_children = (uint32_t)hd_row_int(rows, i, 25);
+    job->cause = (int)hd_row_int(rows, i, 26);
+    job->message = hd_row_text(rows, i, 27);
 }
 
 static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
@@ -211,6 +231,51 @@ static enum hd_status jobs_queued(ORC_CALL, struct orc_ws *ws, const char *tenan
     for (size_t i = 0; i < rows.n; i++)
         run_out(ws, &rows, i, RUN_AFTER_JOB, true);
     jobs_out(ws, &rows);
+    return HD_OK;
+}
+
+static enum hd_status outputs_load(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n) {
+    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    int32_t *idxs = HD_NEW_ARRAY(cx->arena, n, int32_t);
+    struct hd_rows rows;
+    (void)store;
+    for (size_t i = 0; i < n; i++) {
+        struct orc_job *job = orc_ws_job(ws, refs[i].run, refs[i].idx);
+        if (job && !job->outputs)
+            job->outputs = "";
+        runs[i] = refs[i].run;
+        idxs[i] = (int32_t)refs[i].idx;
+    }
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_OUTPUTS_LOAD, &rows, HD_UUIDS(runs, n), HD_I32S(idxs, n)));
+    for (size_t i = 0; i < rows.n; i++) {
+        struct orc_job *job = orc_ws_job(ws, hd_row_uuid(&rows, i, 0), (uint32_t)hd_row_int(&rows, i, 1));
+        if (job && !job->outputs_dirty)
+            job->outputs = hd_row_text(&rows, i, 2);
+    }
+    return HD_OK;
+}
+
+static enum hd_status runs_due(ORC_CALL, int64_t now_ms, unsigned limit, struct hd_uuid **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_DUE, &rows, HD_I64(now_ms), HD_I64(limit)));
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, rows.n, struct hd_uuid);
+    for (size_t i = 0; i < rows.n; i++)
+        ids[i] = hd_row_uuid(&rows, i, 0);
+    *ret = ids;
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+static enum hd_status jobs_due(ORC_CALL, int64_t now_ms, unsigned limit, struct orc_job_ref **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_JOBS_DUE, &rows, HD_I64(now_ms), HD_I64(limit)));
+    struct orc_job_ref *refs = HD_NEW_ARRAY(cx->arena, rows.n, struct orc_job_ref);
+    for (size_t i = 0; i < rows.n; i++)
+        refs[i] = (struct orc_job_ref){hd_row_uuid(&rows, i, 0), (uint32_t)hd_row_int(&rows, i, 1)};
+    *ret = refs;
+    *ret_n = rows.n;
     return HD_OK;
 }
 
@@ -402,6 +467,9 @@ const struct orc_store_ops orc_pg_store = {
     .jobs_load_open = jobs_load_open,
     .jobs_page = jobs_page,
     .jobs_queued = jobs_queued,
+    .outputs_load = outputs_load,
+    .runs_due = runs_due,
+    .jobs_due = jobs_due,
     .attempts_find = attempts_find,
     .attempts_find_live = attempts_find_live,
     .attempts_load = attempts_load,

@@ -14,7 +14,7 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     size_t n = 0;
     (void)store;
     for (size_t i = 0; i < ws->runs.n; i++)
-        if (ws->runs.items[i]->was == 0)
+        if (ws->runs.items[i]->was == 0 && !ws->runs.items[i]->duplicate)
             rows[n++] = ws->runs.items[i];
     if (n == 0)
         return HD_OK;
@@ -28,19 +28,25 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     COLUMN(int64_t, revisions, row->revision)
     COLUMN(const char *, keys, *row->key ? row->key : NULL)
     COLUMN(int64_t, fingerprints, (int64_t)row->fingerprint)
+    COLUMN(int32_t, counts, (int32_t)row->rows)
+    COLUMN(int32_t, mains, (int32_t)row->main_left)
+    COLUMN(int64_t, due, row->due_ms)
+    COLUMN(const char *, origins, row->origin)
+    COLUMN(const char *, actors, row->actor)
     COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
     struct hd_rows inserted;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n),
                        HD_TEXTS(pipelines, n), HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n),
                        HD_I32S(totals, n), HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n),
-                       HD_BYTESS(requests, n)));
+                       HD_BYTESS(requests, n), HD_I32S(counts, n), HD_I32S(mains, n), HD_I64S(due, n),
+                       HD_TEXTS(origins, n), HD_TEXTS(actors, n)));
     for (size_t i = 0; i < n; i++)
         rows[i]->duplicate = true;
     for (size_t i = 0; i < inserted.n; i++) {
         row = orc_ws_run(ws, hd_row_uuid(&inserted, i, 0));
         row->duplicate = false;
         row->locked = true;
-        row->dirty = false;
+        row->dirty = row->amended = false;
     }
     return HD_OK;
 }
@@ -49,7 +55,8 @@ static enum hd_status runs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     struct orc_run **rows = HD_NEW_ARRAY(cx->arena, ws->runs.n, struct orc_run *), *row;
     size_t n = 0;
     for (size_t i = 0; i < ws->runs.n; i++)
-        if (ws->runs.items[i]->dirty && ws->runs.items[i]->was != 0)
+        if (ws->runs.items[i]->was == 0 ? ws->runs.items[i]->amended && !ws->runs.items[i]->duplicate
+                                        : ws->runs.items[i]->dirty)
             rows[n++] = ws->runs.items[i];
     if (n == 0)
         return HD_OK;
@@ -61,9 +68,15 @@ static enum hd_status runs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int32_t, succeeded, (int32_t)row->succeeded)
     COLUMN(int32_t, failed, (int32_t)row->failed)
     COLUMN(int64_t, revisions, ++row->revision)
+    COLUMN(int32_t, totals, (int32_t)row->total)
+    COLUMN(int32_t, counts, (int32_t)row->rows)
+    COLUMN(int32_t, mains, (int32_t)row->main_left)
+    COLUMN(int64_t, due, row->due_ms)
+    COLUMN(int32_t, causes, row->cause)
     return ORC_RUN_SQL(cx, ORC_SQL_RUNS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(started, n),
                        HD_I64S(ended_ms, n), HD_I32S(ended, n), HD_I32S(succeeded, n), HD_I32S(failed, n),
-                       HD_I64S(revisions, n));
+                       HD_I64S(revisions, n), HD_I32S(totals, n), HD_I32S(counts, n), HD_I32S(mains, n),
+                       HD_I64S(due, n), HD_I32S(causes, n));
 }
 
 static size_t jobs_pick(const struct orc_ws *ws, bool fresh, struct orc_job **rows) {
@@ -92,9 +105,27 @@ static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(struct hd_uuid, attempts, row->attempt)
     COLUMN(int64_t, queued, row->queued_ms)
     COLUMN(int64_t, ready, row->ready_ms)
+    COLUMN(int64_t, ended, row->ended_ms)
+    COLUMN(int32_t, specs, (int32_t)row->spec)
+    COLUMN(int32_t, parents, (int32_t)row->parent)
+    COLUMN(int32_t, ordinals, (int32_t)row->ordinal)
+    COLUMN(const char *, matrices, row->matrix)
+    COLUMN(int32_t, flags, (int32_t)row->flags)
+    COLUMN(int32_t, holds, (int32_t)row->hold)
+    COLUMN(int64_t, due, row->due_ms)
+    COLUMN(int32_t, children, (int32_t)row->children)
+    COLUMN(int32_t, first, (int32_t)row->first_child)
+    COLUMN(int32_t, next, (int32_t)row->next_child)
+    COLUMN(int32_t, open, (int32_t)row->open_children)
+    COLUMN(int32_t, causes, row->cause)
+    COLUMN(const char *, messages, row->message)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_INSERT, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_TEXTS(tenants, n),
                        HD_TEXTS(pools, n), HD_I32S(priorities, n), HD_I32S(states, n), HD_I32S(deps, n),
-                       HD_I64S(keys, n), HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n));
+                       HD_I64S(keys, n), HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n),
+                       HD_I64S(ended, n), HD_I32S(specs, n), HD_I32S(parents, n), HD_I32S(ordinals, n),
+                       HD_TEXTS(matrices, n), HD_I32S(flags, n), HD_I32S(holds, n), HD_I64S(due, n),
+                       HD_I32S(children, n), HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
+                       HD_TEXTS(messages, n));
 }
 
 static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
@@ -114,10 +145,50 @@ static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int64_t, ready, row->ready_ms)
     COLUMN(int64_t, started, row->started_ms)
     COLUMN(int64_t, ended, row->ended_ms)
+    COLUMN(int32_t, flags, (int32_t)row->flags)
+    COLUMN(int32_t, holds, (int32_t)row->hold)
+    COLUMN(int64_t, due, row->due_ms)
+    COLUMN(int32_t, retries, (int32_t)row->retries)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(states, n),
                        HD_I32S(deps, n), HD_I64S(keys, n), HD_I32S(counts, n), HD_I32S(losses, n),
                        HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n), HD_I64S(started, n),
-                       HD_I64S(ended, n));
+                       HD_I64S(ended, n), HD_I32S(flags, n), HD_I32S(holds, n), HD_I64S(due, n), HD_I32S(retries, n));
+}
+
+// What few jobs have: a matrix, or a cause of their own.
+static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
+    size_t n = 0, all = jobs_pick(ws, false, rows);
+    for (size_t i = 0; i < all; i++)
+        if (rows[i]->children || rows[i]->cause)
+            rows[n++] = rows[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, runs, row->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->idx)
+    COLUMN(int32_t, children, (int32_t)row->children)
+    COLUMN(int32_t, first, (int32_t)row->first_child)
+    COLUMN(int32_t, next, (int32_t)row->next_child)
+    COLUMN(int32_t, open, (int32_t)row->open_children)
+    COLUMN(int32_t, causes, row->cause)
+    COLUMN(const char *, messages, row->message)
+    return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE_MORE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(children, n),
+                       HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
+                       HD_TEXTS(messages, n));
+}
+
+static enum hd_status outputs_put(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
+    size_t n = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (ws->jobs.items[i]->outputs_dirty)
+            rows[n++] = ws->jobs.items[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, runs, row->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->idx)
+    COLUMN(const char *, data, row->outputs)
+    return ORC_RUN_SQL(cx, ORC_SQL_OUTPUTS_PUT, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_TEXTS(data, n));
 }
 
 static size_t attempts_pick(const struct orc_ws *ws, bool fresh, struct orc_attempt **rows) {
@@ -195,6 +266,8 @@ enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {
     HD_TRY(runs_update(cx, ws));
     HD_TRY(jobs_insert(cx, ws));
     HD_TRY(jobs_update(cx, ws));
+    HD_TRY(jobs_update_more(cx, ws));
+    HD_TRY(outputs_put(cx, ws));
     HD_TRY(attempts_insert(cx, ws));
     HD_TRY(attempts_update(cx, ws));
     return tenants_update(cx, ws);

@@ -1,5 +1,7 @@
 #include "services/orchestrator/view.h"
 
+#include "services/orchestrator/advance.h"
+
 #define MAX_REPLY_BYTES (600u << 10) // a message may have 1 MiB; the next page goes on
 
 static char *id_text(struct hd_arena *arena, struct hd_uuid id) {
@@ -24,6 +26,9 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->jobs_ended = run->ended;
     ret->jobs_failed = run->failed;
     ret->etag = orc_view_etag(arena, run);
+    ret->trigger = (char *)(uintptr_t)run->origin;
+    ret->actor = (char *)(uintptr_t)run->actor;
+    ret->cause = (Hodei__V1__Cause)run->cause;
 }
 
 static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc_attempt *attempt) {
@@ -53,10 +58,10 @@ static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc
 
 static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *job) {
     const Hodei__V1__CompiledPipeline *plan = job->run->plan;
-    const Hodei__V1__CompiledJob *spec = plan->jobs[job->idx];
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
     Hodei__V1__Job *to = HD_NEW(arena, Hodei__V1__Job);
     *to = (Hodei__V1__Job)HODEI__V1__JOB__INIT;
-    to->name = spec->name;
+    to->name = (char *)(uintptr_t)orc_job_name(arena, job);
     to->state = (Hodei__V1__JobState)job->state;
     to->needs = HD_NEW_ARRAY(arena, spec->n_needs, char *);
     to->n_needs = spec->n_needs;
@@ -65,6 +70,17 @@ static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *jo
     to->queued_at_ms = job->queued_ms;
     to->started_at_ms = job->started_ms;
     to->ended_at_ms = job->ended_ms;
+    to->matrix = (char *)(uintptr_t)job->matrix;
+    if (job->parent != ORC_NONE)
+        to->matrix_of = spec->name;
+    to->matrix_jobs = job->children;
+    to->failure_allowed = job->flags & ORC_ALLOWED;
+    to->cause = (Hodei__V1__Cause)job->cause;
+    to->message = (char *)(uintptr_t)job->message;
+    to->retries = job->retries;
+    to->not_before_ms = job->hold & ORC_HOLD_BACKOFF ? job->due_ms : 0;
+    if (job->outputs)
+        to->outputs = (char *)(uintptr_t)job->outputs;
     return to;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/uuid.h"
+#include "base/value.h"
 #include "hodei/v1/flow.pb-c.h"
 #include "services/orchestrator/machine.h"
 
@@ -30,7 +31,8 @@ struct orc_run {
     int64_t due_ms;     // its timeout, 0: none
     int cause;
     const char *origin, *actor;
-    const struct hd_value *inputs; // filled by orc_inputs
+    const struct hd_value *inputs;           // filled by orc_inputs
+    bool amended;                            // changed after its insert, in the same transaction
     bool locked, dirty, duplicate;           // duplicate: not inserted, its key is taken
     const Hodei__V1__CompiledPipeline *plan; // the compiled version, filled by orc_plans; jobs are its indexes
     struct orc_run *chain;
@@ -38,11 +40,11 @@ struct orc_run {
 
 // What the ends of needs, and of the jobs of a matrix, leave behind.
 enum orc_job_flag {
-    ORC_SAW_FAILURE = 1,  // a need failed, or was skipped because of a failure
-    ORC_SAW_CANCEL = 2,   // likewise
-    ORC_SAW_SKIP = 4,     // a need was skipped, and that was not accepted as optional
-    ORC_UNMET = 8,        // a need ended in a way that is not accepted
-    ORC_ALLOWED = 16,     // it failed, and that is allowed
+    ORC_SAW_FAILURE = 1, // a need failed, or was skipped because of a failure
+    ORC_SAW_CANCEL = 2,  // likewise
+    ORC_SAW_SKIP = 4,    // a need was skipped, and that was not accepted as optional
+    ORC_UNMET = 8,       // a need ended in a way that is not accepted
+    ORC_ALLOWED = 16,    // it failed, and that is allowed
     ORC_CHILD_FAILED = 32,
     ORC_CHILD_CANCELLED = 64,
     ORC_CHILD_ALLOWED = 128,
@@ -58,7 +60,7 @@ struct orc_job {
     uint32_t ordinal;   // in its matrix, from 1
     const char *matrix; // its values, JSON; "": none
     uint32_t flags, hold, was_hold, retries;
-    int64_t due_ms; // when a timer looks at it; 0: never
+    int64_t due_ms;                                            // when a timer looks at it; 0: never
     uint32_t children, first_child, next_child, open_children; // of a job with a matrix, once it is expanded
     int cause;
     const char *message;

@@ -14,7 +14,8 @@
 enum pip_stage {
     PIP_AT_START,   // of the run: group of a pipeline
     PIP_AT_READY,   // of a job: if, matrix.from
-    PIP_AT_CHILD,   // of a job, its matrix known: labels, group
+    PIP_AT_PLACE,   // of a job, its matrix known: labels
+    PIP_AT_CHILD,   // likewise, with its needs: group
     PIP_AT_OUTER,   // on the worker: env of the pipeline
     PIP_AT_STEP,    // on the worker: env, run, command
     PIP_AT_STEP_IF, // on the worker, with success() and its like

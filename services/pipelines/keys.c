@@ -300,7 +300,7 @@ enum hd_status pip_take_labels(struct pip_walk *w, const struct pip_key *key, co
         label->key = (char *)(uintptr_t)e->key;
         HD_TRY(pip_spend(w, e->at, strlen(e->key) + 4));
         struct hd_template t;
-        HD_TRY(pip_template(w, e->value, true, PIP_AT_CHILD, &label->value, &t));
+        HD_TRY(pip_template(w, e->value, true, PIP_AT_PLACE, &label->value, &t));
         if (hd_template_plain(&t) && !hd_name_valid(label->value))
             return pip_fail(w, e->value->at,
                             "\"%.140s\" cannot be the value of a label: 1 to %d letters, digits, '.', '_' or '-'",

@@ -132,7 +132,7 @@ static const struct hd_type *names_at(struct compile *c, const struct pip_pendin
     hd_type_set(arena, names, "run", run_type(c));
     hd_type_set(arena, names, "git", &absent_git);
     hd_type_set(arena, names, "env", worker ? env_type(c, p) : &absent_steps);
-    hd_type_set(arena, names, "needs", of_job ? needs_type(c, p->job) : &absent_ready);
+    hd_type_set(arena, names, "needs", of_job && p->stage != PIP_AT_PLACE ? needs_type(c, p->job) : &absent_ready);
     hd_type_set(arena, names, "matrix",
                 !of_job                    ? &absent_ready
                 : p->stage == PIP_AT_READY ? &absent_matrix

@@ -1,0 +1,301 @@
+// What a job becomes when all that it needs has ended, and what its expressions see. Pure.
+#include "base/expr.h"
+#include "base/matrix.h"
+#include "base/names.h"
+#include "base/pb.h"
+#include "services/orchestrator/graph.h"
+
+#define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+#define JOBS_MAX 10000 // of a run
+
+// --- inputs -----------------------------------------------------------------------------------------------------------------
+
+static enum hd_status wrong_input(struct hd_err *err, const Hodei__V1__Input *input, const char *what) {
+    hd_err_set(err, HD_INVALID, "input \"%.100s\" %s", input->name, what);
+    hd_err_field(err, "inputs.%.100s", input->name);
+    return HD_INVALID;
+}
+
+static enum hd_status read_input(struct hd_arena *arena, const Hodei__V1__Input *input, const char *text,
+                                 struct hd_err *err, const struct hd_value **ret) {
+    static const char *const wrong[] = {"", "must be a number, as in JSON", "must be true or false", "",
+                                        "must be JSON"};
+    struct hd_err why;
+    if (input->type == HODEI__V1__INPUT__TYPE__TYPE_STRING) {
+        *ret = hd_value_text(arena, text);
+        return HD_OK;
+    }
+    if (input->type == HODEI__V1__INPUT__TYPE__TYPE_ENUM) {
+        HD_AUTO_BUF struct hd_buf all = {0};
+        for (size_t i = 0; i < input->n_values; i++) {
+            hd_buf_addf(&all, "%s%s", i ? ", " : "", input->values[i]);
+            if (strcmp(input->values[i], text) == 0) {
+                *ret = hd_value_text(arena, text);
+                return HD_OK;
+            }
+        }
+        wrong_input(err, input, hd_arena_printf(arena, "cannot be \"%.60s\"", text));
+        hd_err_hint(err, "one of: %s", all.data);
+        return HD_INVALID;
+    }
+    bool json = hd_value_read(arena, text, strlen(text), &why, ret) == HD_OK;
+    bool right = input->type == HODEI__V1__INPUT__TYPE__TYPE_JSON ||
+                 (json && (*ret)->kind == (input->type == HODEI__V1__INPUT__TYPE__TYPE_NUMBER ? HD_NUMBER : HD_BOOL));
+    return json && right ? HD_OK : wrong_input(err, input, wrong[input->type]);
+}
+
+static const Hodei__V1__EnvVar *given(const Hodei__V1__StartRunRequest *request, const char *name) {
+    for (size_t i = 0; request && i < request->n_inputs; i++)
+        if (strcmp(request->inputs[i]->name, name) == 0)
+            return request->inputs[i];
+    return NULL;
+}
+
+static enum hd_status known_only(const Hodei__V1__CompiledPipeline *plan, const Hodei__V1__StartRunRequest *request,
+                                 struct hd_err *err) {
+    for (size_t i = 0; request && i < request->n_inputs; i++) {
+        const char *name = request->inputs[i]->name, *near = NULL;
+        unsigned best = 3;
+        size_t k = 0;
+        for (; k < plan->n_inputs && strcmp(plan->inputs[k]->name, name) != 0; k++) {
+            unsigned far = hd_edit_distance(name, plan->inputs[k]->name, best);
+            near = far < best ? plan->inputs[k]->name : near;
+            best = far < best ? far : best;
+        }
+        if (k < plan->n_inputs && given(request, name) == request->inputs[i])
+            continue;
+        hd_err_set(err, HD_INVALID,
+                   k < plan->n_inputs ? "input \"%.100s\" is given twice" : "the pipeline has no input \"%.100s\"",
+                   name);
+        hd_err_field(err, "inputs[%zu]", i);
+        if (near && k == plan->n_inputs)
+            hd_err_hint(err, "did you mean \"%s\"?", near);
+        return HD_INVALID;
+    }
+    return HD_OK;
+}
+
+enum hd_status orc_inputs(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan,
+                          const Hodei__V1__StartRunRequest *request, struct hd_err *err, const struct hd_value **ret) {
+    struct hd_value *all = hd_value_new(arena, HD_MAP, plan->n_inputs);
+    HD_TRY(known_only(plan, request, err));
+    for (size_t i = 0; i < plan->n_inputs; i++) {
+        const Hodei__V1__Input *input = plan->inputs[i];
+        const Hodei__V1__EnvVar *own = given(request, input->name);
+        const struct hd_value *value = &hd_value_null;
+        if (own) {
+            HD_TRY(read_input(arena, input, own->value, err, &value));
+        } else if (*input->default_value) {
+            HD_TRY(hd_value_read(arena, input->default_value, strlen(input->default_value), err, &value));
+        } else if (input->required) {
+            wrong_input(err, input, "is required");
+            hd_err_hint(err, "give it, for example with --input %.60s=VALUE", input->name);
+            return HD_INVALID;
+        }
+        hd_value_set(all, input->name, value);
+    }
+    *ret = all;
+    return HD_OK;
+}
+
+// --- names --------------------------------------------------------------------------------------------------------------------
+
+static const struct hd_value *run_inputs(struct orc_ws *ws, struct orc_run *run) {
+    ProtobufCMessage *msg = NULL;
+    struct hd_err err;
+    if (run->inputs)
+        return run->inputs;
+    if (run->request_len && hd_pb_unpack(ws->arena, &hodei__v1__start_run_request__descriptor, run->request,
+                                         run->request_len, &err, &msg) != HD_OK)
+        msg = NULL;
+    if (orc_inputs(ws->arena, run->plan, (const Hodei__V1__StartRunRequest *)msg, &err, &run->inputs) != HD_OK)
+        run->inputs = hd_value_new(ws->arena, HD_MAP, 0); // they were checked when the run was accepted
+    return run->inputs;
+}
+
+static const struct hd_value *run_names(struct orc_ws *ws, const struct orc_run *run) {
+    struct hd_value *map = hd_value_new(ws->arena, HD_MAP, 5);
+    char *id = hd_arena_alloc(ws->arena, HD_UUID_TEXT);
+    hd_uuid_format(run->id, id);
+    hd_value_set(map, "id", hd_value_text(ws->arena, id));
+    hd_value_set(map, "pipeline", hd_value_text(ws->arena, run->pipeline));
+    hd_value_set(map, "version", hd_value_number(ws->arena, run->version));
+    hd_value_set(map, "trigger", hd_value_text(ws->arena, run->origin));
+    hd_value_set(map, "actor", hd_value_text(ws->arena, run->actor));
+    return map;
+}
+
+static const char *result_name(const struct orc_job *job) {
+    switch (job->state) {
+    case JOB(SUCCEEDED):
+        return "success";
+    case JOB(SKIPPED):
+        return "skipped";
+    case JOB(CANCELLED):
+        return "cancelled";
+    default:
+        return orc_job_ended(job->state) ? "failure" : "";
+    }
+}
+
+static const struct hd_value *outputs_of(struct orc_ws *ws, const struct orc_job *job) {
+    const struct hd_value *value = NULL;
+    struct hd_err err;
+    if (job->outputs && *job->outputs &&
+        hd_value_read(ws->arena, job->outputs, strlen(job->outputs), &err, &value) == HD_OK)
+        return value;
+    return hd_value_new(ws->arena, HD_MAP, 0);
+}
+
+// Of a matrix: for each output a list, in the order of its jobs; what a job did not give is "".
+static const struct hd_value *outputs_of_matrix(struct orc_ws *ws, const struct orc_job *parent) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(parent);
+    struct hd_value *all = hd_value_new(ws->arena, HD_MAP, spec->n_outputs);
+    struct hd_value **lists = HD_NEW_ARRAY(ws->arena, spec->n_outputs, struct hd_value *);
+    for (size_t k = 0; k < spec->n_outputs; k++) {
+        lists[k] = hd_value_new(ws->arena, HD_LIST, parent->children);
+        hd_value_set(all, spec->outputs[k]->name, lists[k]);
+    }
+    for (uint32_t i = 0; i < parent->children; i++) {
+        const struct orc_job *child = orc_ws_job(ws, parent->run->id, parent->first_child + i);
+        const struct hd_value *own = child ? outputs_of(ws, child) : NULL;
+        for (size_t k = 0; k < spec->n_outputs; k++) {
+            const struct hd_value *value = hd_value_get(own, spec->outputs[k]->name);
+            hd_value_add(lists[k], value ? value : hd_value_text(ws->arena, ""));
+        }
+    }
+    return all;
+}
+
+static const struct hd_value *needs_names(struct orc_ws *ws, const struct orc_job *job) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    struct hd_value *map = hd_value_new(ws->arena, HD_MAP, spec->n_needs);
+    for (size_t i = 0; i < spec->n_needs && spec->uses_needs; i++) {
+        const struct orc_job *need = orc_ws_job(ws, job->run->id, spec->needs[i]);
+        struct hd_value *one = hd_value_new(ws->arena, HD_MAP, 2);
+        if (!need)
+            continue;
+        hd_value_set(one, "result", hd_value_text(ws->arena, result_name(need)));
+        hd_value_set(one, "outputs", need->children ? outputs_of_matrix(ws, need) : outputs_of(ws, need));
+        hd_value_set(map, orc_job_spec(need)->name, one);
+    }
+    return map;
+}
+
+const struct hd_value *orc_job_names(struct orc_ws *ws, const struct orc_job *job) {
+    struct hd_value *names = hd_value_new(ws->arena, HD_MAP, 4);
+    const struct hd_value *matrix = NULL;
+    struct hd_err err;
+    hd_value_set(names, "inputs", run_inputs(ws, job->run));
+    hd_value_set(names, "run", run_names(ws, job->run));
+    hd_value_set(names, "needs", needs_names(ws, job));
+    if (*job->matrix && hd_value_read(ws->arena, job->matrix, strlen(job->matrix), &err, &matrix) == HD_OK)
+        hd_value_set(names, "matrix", matrix);
+    return names;
+}
+
+const char *orc_job_context(struct orc_ws *ws, const struct orc_job *job) {
+    HD_AUTO_BUF struct hd_buf json = {0};
+    if (!orc_job_spec(job)->uses_context)
+        return "";
+    hd_value_write(&json, orc_job_names(ws, job));
+    return hd_arena_strdup(ws->arena, json.data);
+}
+
+enum hd_status orc_job_labels(struct orc_ws *ws, const struct orc_job *job, struct hd_err *err,
+                              Hodei__V1__Label ***ret) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    Hodei__V1__Label **labels = spec->labels;
+    for (size_t i = 0; i < spec->n_labels; i++) {
+        const char *value;
+        if (!strstr(spec->labels[i]->value, "${{"))
+            continue;
+        struct hd_scope scope = {.names = orc_job_names(ws, job)};
+        HD_TRY(hd_template_run(ws->arena, spec->labels[i]->value, &scope, err, &value));
+        if (!hd_name_valid(value))
+            return hd_err_set(err, HD_INVALID, "label %.100s becomes \"%.100s\", which cannot be the value of a label",
+                              spec->labels[i]->key, value);
+        if (labels == spec->labels) {
+            labels = HD_NEW_ARRAY(ws->arena, spec->n_labels, Hodei__V1__Label *);
+            memcpy(labels, spec->labels, spec->n_labels * sizeof(*labels));
+        }
+        labels[i] = HD_NEW(ws->arena, Hodei__V1__Label);
+        *labels[i] = *spec->labels[i];
+        labels[i]->value = (char *)(uintptr_t)value;
+    }
+    *ret = labels;
+    return HD_OK;
+}
+
+// --- the decision -------------------------------------------------------------------------------------------------------------
+
+static struct hd_scope scope_of(struct orc_ws *ws, const struct orc_job *job) {
+    const struct orc_run *run = job->run;
+    bool last = job->spec >= orc_plan_main(run->plan); // of finally: looks at the run
+    bool cancelling = run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING;
+    struct hd_scope scope = {.names = orc_job_names(ws, job)};
+    scope.failure = last ? run->failed > 0 : (job->flags & ORC_SAW_FAILURE) != 0;
+    scope.cancelled = cancelling || (!last && job->flags & ORC_SAW_CANCEL);
+    scope.success = last ? !scope.failure && !cancelling && run->succeeded == run->ended
+                         : !(job->flags & (ORC_SAW_FAILURE | ORC_SAW_CANCEL | ORC_SAW_SKIP));
+    return scope;
+}
+
+static enum orc_verdict broken(struct hd_arena *arena, const struct hd_err *err, const char *where, int *ret_cause,
+                               const char **ret_message) {
+    *ret_cause = HODEI__V1__CAUSE__CAUSE_EXPRESSION;
+    *ret_message = hd_arena_printf(arena, "%s: %s", where, err->text);
+    return ORC_BREAK_IT;
+}
+
+static enum hd_status json_of(struct hd_arena *arena, const char *json, struct hd_err *err,
+                              const struct hd_value **ret) {
+    *ret = NULL;
+    return *json ? hd_value_read(arena, json, strlen(json), err, ret) : HD_OK;
+}
+
+static enum hd_status make_matrix(struct orc_ws *ws, const struct orc_job *job, struct hd_err *err,
+                                  const struct hd_value **ret) {
+    const Hodei__V1__Matrix *matrix = orc_job_spec(job)->matrix;
+    const struct hd_value *axes, *include, *exclude;
+    HD_TRY(json_of(ws->arena, matrix->axes, err, &axes));
+    HD_TRY(json_of(ws->arena, matrix->include, err, &include));
+    HD_TRY(json_of(ws->arena, matrix->exclude, err, &exclude));
+    if (!axes) {
+        struct hd_expr expr;
+        struct hd_scope scope = scope_of(ws, job);
+        HD_TRY(hd_expr_parse(ws->arena, matrix->from, strlen(matrix->from), NULL, err, &expr));
+        HD_TRY(hd_expr_eval(ws->arena, &expr, &scope, err, &axes));
+    }
+    HD_TRY(hd_matrix_expand(ws->arena, axes, include, exclude, err, ret));
+    if (job->run->total + (*ret)->n - 1 > JOBS_MAX)
+        return hd_err_set(err, HD_INVALID, "with its %zu jobs the run would have more than %d", (*ret)->n, JOBS_MAX);
+    return HD_OK;
+}
+
+enum orc_verdict orc_job_decide(struct orc_ws *ws, const struct orc_job *job, const struct hd_value **ret_matrix,
+                                int *ret_cause, const char **ret_message) {
+    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    struct hd_err err = {0};
+    if (job->flags & ORC_UNMET)
+        return ORC_SKIP_IT;
+    if (*spec->condition) {
+        struct hd_expr expr;
+        struct hd_scope scope = scope_of(ws, job);
+        const struct hd_value *value = NULL;
+        if (hd_expr_parse(ws->arena, spec->condition, strlen(spec->condition), NULL, &err, &expr) != HD_OK ||
+            hd_expr_eval(ws->arena, &expr, &scope, &err, &value) != HD_OK)
+            return broken(ws->arena, &err, "if", ret_cause, ret_message);
+        if (value->kind != HD_BOOL) {
+            hd_err_set(&err, HD_INVALID, "gives %s, not true or false", hd_kind_name(value->kind));
+            return broken(ws->arena, &err, "if", ret_cause, ret_message);
+        }
+        if (!value->truth)
+            return ORC_SKIP_IT;
+    }
+    if (!spec->matrix)
+        return ORC_RUN_IT;
+    if (make_matrix(ws, job, &err, ret_matrix) != HD_OK)
+        return broken(ws->arena, &err, "matrix", ret_cause, ret_message);
+    return ORC_EXPAND_IT;
+}
