@@ -100,7 +100,7 @@ static enum hd_status check_call(struct check *c, const struct hd_node *node, co
     const struct hd_function *f = node->function;
     if (f->uses & c->absent) {
         hd_expr_fail(c->err, node->at, "%s() cannot be used here", f->name);
-        hd_err_hint(c->err, f->uses == HD_USES_FILES ? "files are there when steps run: use it in a step"
+        hd_err_hint(c->err, f->uses == HD_USES_FILES ? "it is not available yet: it comes with caches"
                                                      : "it belongs into the if of a job or a step");
         return HD_INVALID;
     }

@@ -186,6 +186,8 @@ enum hd_status pip_take_work(struct compile *c, const struct job *in, struct pip
         return take_steps(c, in->steps, &in->step, job);
     struct step only = in->step;
     only.env = (struct pip_env){0}; // it is the job's
+    if (only.command.n && only.shell == c->defaults.step.shell)
+        only.shell = NULL; // it is meant for others
     job->steps = HD_NEW(w->arena, Hodei__V1__Step *);
     job->n_steps = 1;
     return make_step(w, &only, &only, at, &job->steps[0]);

@@ -145,8 +145,7 @@ static enum hd_status check_one(struct compile *c, const struct pip_pending *p, 
                                 const struct hd_type *names) {
     const struct hd_type *type;
     bool decides = p->stage == PIP_AT_READY || p->stage == PIP_AT_STEP_IF;
-    unsigned absent =
-        (decides && p->wanted == HD_BOOL ? 0 : HD_USES_STATUS) | (p->stage >= PIP_AT_OUTER ? 0 : HD_USES_FILES);
+    unsigned absent = (decides && p->wanted == HD_BOOL ? 0 : HD_USES_STATUS) | HD_USES_FILES;
     enum hd_status status = hd_expr_check(expr, names, absent, c->walk.err, &type);
     if (status == HD_OK && p->wanted != HD_ANY && type->kind != p->wanted && type->kind != HD_ANY) {
         hd_err_set(c->walk.err, HD_INVALID, "the expression must give %s, not %s", hd_kind_name(p->wanted),

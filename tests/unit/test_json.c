@@ -98,7 +98,7 @@ TEST(errors_name_the_place_and_the_nearest_key) {
     CHECK_STR(err.field, "jobs[0].steps[0].scirpt");
     CHECK_STR(err.hint, "did you mean \"script\"?");
     CHECK_INT(read_json(&hodei__v1__env_var__descriptor, "{\"qqqqqq\":1}"), HD_INVALID);
-    CHECK_STR(err.hint, "known keys: name, value");
+    CHECK_STR(err.hint, "known keys: name, value, template");
     CHECK_INT(read_json(&hodei__v1__empty__descriptor, "{\"a\":1}"), HD_INVALID);
     CHECK_STR(err.hint, "no keys are known here");
     CHECK_INT(read_json(COMPILED, "{\"Tenant\":\"x\"}"), HD_INVALID); // names are exact

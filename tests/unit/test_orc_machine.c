@@ -20,16 +20,22 @@ static void walk(const struct orc_machine *machine, const char *letters, const c
 
 // Waiting Queued Ready Active cancellinG Succeeded Failed Cancelled sKipped Timed_out
 static const char job_letters[] = "WQRAGSFCKT";
-// met unmet admit place cancel succeed fail stop time_out lose refuse
-static const char *const job_matrix[] = {"QK--C------", "--R-C------", "---AC------", "----GSFCTFF", "----GSFCTCC",
-                                         "-----------", "-----------", "-----------", "-----------", "-----------"};
-static const char *const job_matrix_again[] = {"QK--C------", "--R-C------", "---AC------", "----GSFCTRR",
-                                               "----GSFCTCC", "-----------", "-----------", "-----------",
-                                               "-----------", "-----------"};
+// met skip break matrix admit place cancel succeed fail stop time_out lose refuse
+#define ENDED "-------------", "-------------", "-------------", "-------------", "-------------"
+static const char *const job_matrix[] = {"QKFS--C------", "--F-R-C------", "--F--AC------",
+                                         "------GSFCTFF", "------GSFCTCC", ENDED};
+static const char *const job_matrix_again[] = {"QKFS--C------", "--F-R-C------", "--F--AC------",
+                                               "------GSQCQRR", "------GSFCTCC", ENDED};
+static const char *const job_matrix_failed[] = {"QKFF--C------", "--F-R-C------", "--F--AC------",
+                                                "------GSFCTFF", "------GSFCTCC", ENDED};
+static const char *const job_matrix_cancelled[] = {"QKFC--C------", "--F-R-C------", "--F--AC------",
+                                                   "------GSFCTFF", "------GSFCTCC", ENDED};
 
 TEST(job_pairs) {
     walk(&orc_job_machine, job_letters, job_matrix, 0);
     walk(&orc_job_machine, job_letters, job_matrix_again, ORC_MAY_TRY_AGAIN);
+    walk(&orc_job_machine, job_letters, job_matrix_failed, ORC_SOME_FAILED | ORC_SOME_CANCELLED);
+    walk(&orc_job_machine, job_letters, job_matrix_cancelled, ORC_SOME_CANCELLED);
 }
 
 TEST(attempt_pairs) { // Assigned Running Succeeded Failed Cancelled Timed_out Lost rEfused
@@ -45,7 +51,9 @@ TEST(run_pairs) { // Running cancellinG Succeeded Failed Cancelled
     static const char *const failed[] = {"GF", "-C", "--", "--", "--"};
     walk(&orc_run_machine, "RGSFC", stopped, 0);
     walk(&orc_run_machine, "RGSFC", succeeded, ORC_ALL_SUCCEEDED);
+    static const char *const late[] = {"GF", "-F", "--", "--", "--"};
     walk(&orc_run_machine, "RGSFC", failed, ORC_SOME_FAILED);
+    walk(&orc_run_machine, "RGSFC", late, ORC_SOME_FAILED | ORC_OUT_OF_TIME);
 }
 
 TEST(ends_are_final) {
