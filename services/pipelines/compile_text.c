@@ -102,7 +102,10 @@ enum hd_status pip_bare(struct pip_walk *w, const struct pip_node *value, enum p
     struct pip_pending *p = remember(w, value->at, text, stage);
     p->bare = true;
     p->wanted = wanted;
-    *ret = hd_arena_strndup(w->arena, expr.source, expr.len);
+    size_t lead = strspn(expr.source, " \t\n"), end = expr.len;
+    while (end > lead && strchr(" \t\n", expr.source[end - 1]))
+        end--;
+    *ret = hd_arena_strndup(w->arena, expr.source + lead, end - lead);
     *ret_uses = expr.uses;
     return HD_OK;
 }

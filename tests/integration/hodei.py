@@ -220,9 +220,9 @@ class Platform:
         expect(reply.status == 200, "apply: %r" % reply)
         return reply.json
 
-    def start_run(self, pipeline, key=None, env=None):
+    def start_run(self, pipeline, key=None, env=None, inputs=None):
         headers = {"Idempotency-Key": key} if key else {}
-        body = {"pipeline": pipeline, "env": [{"name": k, "value": v} for k, v in (env or {}).items()]}
+        body = {"pipeline": pipeline, "env": [{"name": k, "value": v} for k, v in (env or {}).items()], "inputs": inputs or []}
         reply = self.api("POST", "/v1/runs", body, headers)
         expect(reply.status == 201, "start: %r" % reply)
         return reply.json["id"]

@@ -91,7 +91,7 @@ TEST(all_of_it) {
     CHECK_INT(each->n_needs, 1);
     CHECK_INT(alarm->need_accepts[0], 15); // its condition decides
     CHECK_INT(alarm->need_accepts[1], 2);
-    CHECK_STR(alarm->condition, "failure() && inputs.count > 2 ");
+    CHECK_STR(alarm->condition, "failure() && inputs.count > 2");
     CHECK(alarm->allow_failure && alarm->allow_exit_codes[0] == 3);
     CHECK_INT(clean->need_accepts[0], 15);
     CHECK_STR(clean->steps[0]->script, "echo \"${HODEI_EXPR_1}\"");
