@@ -115,6 +115,10 @@ enum hd_status body_read(struct exchange *ex, ProtobufCMessage **ret) {
         *ret = hd_pb_new(&ex->arena, route->request);
         return HD_OK;
     }
+    if (blank(&body) && route->body == BODY_OPTIONAL) {
+        *ret = hd_pb_new(&ex->arena, route->request);
+        return HD_OK;
+    }
     if (blank(&body)) {
         hd_err_set(&ex->err, HD_INVALID, "the body is empty");
         hd_err_hint(&ex->err, route->body == BODY_PIPELINE ? "send the pipeline as YAML" : "send a JSON object");

@@ -12,6 +12,9 @@
 
 #define MSG(name) &hodei__v1__##name##__descriptor
 
+#define STEER(path, rpc, permission, success)                                                                          \
+    { "POST", path, MSG(steer_request), MSG(steer_reply), "orchestrator", rpc, permission, success, BODY_OPTIONAL }
+
 // clang-format off
 const struct route gateway_routes[] = {
     {"POST", "/v1/pipelines", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
@@ -28,7 +31,17 @@ const struct route gateway_routes[] = {
     {"GET", "/v1/runs/{id}", MSG(get_run_request), MSG(run), "orchestrator", "GetRun", "run.read", 200, .waits_on = "etag"},
     {"GET", "/v1/runs/{run}/jobs", MSG(list_jobs_request), MSG(list_jobs_reply), "orchestrator", "ListJobs", "run.read", 200},
     {"POST", "/v1/runs/{id}:cancel", MSG(cancel_run_request), MSG(cancel_run_reply), "orchestrator", "CancelRun",
-     "run.cancel", 200},
+     "run.cancel", 200, BODY_OPTIONAL},
+    STEER("/v1/runs/{run}:pause", "PauseRun", "run.steer", 200),
+    STEER("/v1/runs/{run}:resume", "ResumeRun", "run.steer", 200),
+    STEER("/v1/runs/{run}:rerun", "RerunRun", "run.start", 201),
+    STEER("/v1/runs/{run}:prioritize", "SetRunPriority", "run.steer", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:cancel", "CancelJob", "run.cancel", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:retry", "RetryJob", "run.steer", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:mark-done", "MarkJobDone", "run.steer", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:skip", "SkipJob", "run.steer", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:approve", "ApproveJob", "run.approve", 200),
+    STEER("/v1/runs/{run}/jobs/{job}:reject", "RejectJob", "run.approve", 200),
     {"GET", "/v1/runs/{run}/logs", MSG(read_log_request), MSG(read_log_reply), "observability", "ReadLog", "log.read", 200,
      .waits_on = "cursor", .text = true},
     {"GET", "/v1/workers", MSG(list_workers_request), MSG(list_workers_reply), "worker-registry", "ListWorkers",
@@ -175,6 +188,10 @@ const char *query_take(struct query *query, const char *name) {
     return NULL;
 }
 
+static bool is_json(const struct route *route) {
+    return route->body == BODY_JSON || route->body == BODY_OPTIONAL;
+}
+
 static bool in_path(const struct route_match *match, const char *field) {
     for (size_t i = 0; i < match->n_params; i++)
         if (hd_streq(match->params[i].field, field))
@@ -187,7 +204,7 @@ static enum hd_status unknown_param(struct hd_arena *arena, const struct route_m
     const ProtobufCMessageDescriptor *desc = match->route->request;
     const char *known = match->route->text ? "format" : NULL;
 
-    for (unsigned i = 0; i < desc->n_fields && match->route->body != BODY_JSON; i++)
+    for (unsigned i = 0; i < desc->n_fields && !is_json(match->route); i++)
         if (!in_path(match, desc->fields[i].name) && !hd_streq(desc->fields[i].name, "source"))
             known = known ? hd_arena_printf(arena, "%s, %s", known, desc->fields[i].name) : desc->fields[i].name;
     hd_err_set(err, HD_INVALID, "unknown query parameter \"%.60s\"", name);
@@ -195,7 +212,7 @@ static enum hd_status unknown_param(struct hd_arena *arena, const struct route_m
     if (known)
         hd_err_hint(err, "known here: %s", known);
     else
-        hd_err_hint(err, "there are none here%s", match->route->body == BODY_JSON ? ": put it into the body" : "");
+        hd_err_hint(err, "there are none here%s", is_json(match->route) ? ": put it into the body" : "");
     return HD_INVALID;
 }
 
@@ -203,7 +220,7 @@ enum hd_status route_fill(struct hd_arena *arena, const struct route_match *matc
                           ProtobufCMessage *msg, struct hd_err *err) {
     for (size_t i = 0; i < query->n; i++) {
         const char *name = query->params[i].name;
-        if (match->route->body == BODY_JSON || in_path(match, name) || hd_streq(name, "source"))
+        if (is_json(match->route) || in_path(match, name) || hd_streq(name, "source"))
             return unknown_param(arena, match, name, err);
         enum hd_status status = hd_pb_set_text(arena, msg, name, query->params[i].value, err);
         if (status == HD_MISSING)

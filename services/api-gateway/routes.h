@@ -15,6 +15,7 @@
 enum route_body {
     BODY_NONE,     // none is taken; query parameters fill the request
     BODY_JSON,     // the request message as JSON; no query parameters
+    BODY_OPTIONAL, // likewise; none at all is an empty message
     BODY_PIPELINE, // the request message as JSON, or its `source` as YAML
 };
 

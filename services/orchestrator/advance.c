@@ -24,16 +24,63 @@ static void job_count_end(struct orc_job *job, int64_t now_ms) {
     run->succeeded += !failed && job->state != JOB(CANCELLED);
 }
 
+// An end that somebody took back.
+static void job_uncount_end(struct orc_job *job) {
+    struct orc_run *run = job->run;
+    bool cancelled = job->ended_state == JOB(CANCELLED);
+    bool failed =
+        (job->ended_state == JOB(FAILED) || job->ended_state == JOB(TIMED_OUT)) && !(job->flags & ORC_ALLOWED);
+    run->dirty = run->amended = true;
+    job->ended_ms = 0;
+    job->cause = 0;
+    job->message = "";
+    if (!job->children) {
+        run->ended--;
+        run->failed -= failed;
+        run->succeeded -= !failed && !cancelled;
+    }
+    job->flags &= ~(uint32_t)ORC_ALLOWED;
+    job->told = false;
+}
+
+static int64_t queue_deadline(const struct orc_job *job, int64_t now_ms) {
+    int64_t limit_ms = job->run->plan ? orc_job_spec(job)->queue_timeout_ms : 0;
+    return limit_ms ? now_ms + limit_ms : 0;
+}
+
+// What a job that becomes QUEUED waits for before quota. Its queue_timeout counts when nothing else holds it.
+static void job_hold(struct orc_job *job, int64_t now_ms) {
+    const Hodei__V1__Approval *approval = job->run->plan ? orc_job_spec(job)->approval : NULL;
+    job->hold = job->run->paused ? ORC_HOLD_PAUSE : 0;
+    if (approval && !(job->flags & ORC_APPROVED)) {
+        job->hold |= ORC_HOLD_APPROVAL;
+        job->due_ms = approval->timeout_ms ? now_ms + approval->timeout_ms : 0;
+        return;
+    }
+    job->due_ms = job->hold ? 0 : queue_deadline(job, now_ms);
+}
+
+void orc_job_release(struct orc_job *job, enum orc_hold hold, int64_t now_ms) {
+    if (!(job->hold & hold))
+        return;
+    job->hold &= ~(uint32_t)hold;
+    job->dirty = true;
+    if (hold != ORC_HOLD_PAUSE || job->hold == 0)
+        job->due_ms = job->hold ? 0 : queue_deadline(job, now_ms);
+}
+
 bool orc_job_change(struct orc_job *job, enum orc_job_event event, unsigned facts, struct orc_chance *chance) {
     const struct orc_rule *rule = orc_machine_next(&orc_job_machine, job->state, event, facts);
     if (!rule)
         return false;
+    job->ended_state = job->state;
     job->state = rule->to;
     job->dirty = true;
+    if (rule->from != rule->to && orc_job_ended(rule->from))
+        job_uncount_end(job);
     if (rule->to == JOB(QUEUED)) {
-        int64_t limit_ms = job->run->plan ? orc_job_spec(job)->queue_timeout_ms : 0;
         job->queued_ms = chance->now_ms;
-        job->due_ms = limit_ms ? chance->now_ms + limit_ms : 0;
+        job_hold(job, chance->now_ms);
     } else if (rule->to == JOB(READY)) {
         job->key = new_key(chance->rng);
         job->ready_ms = chance->now_ms;
@@ -207,20 +254,20 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
 }
 
 bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
-    const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
     if (!job->due_ms || job->due_ms > chance->now_ms)
         return false;
     job->due_ms = 0;
     job->dirty = true;
     if (job->hold & ORC_HOLD_BACKOFF) {
-        job->hold &= ~(uint32_t)ORC_HOLD_BACKOFF;
-        job->due_ms = spec->queue_timeout_ms ? chance->now_ms + spec->queue_timeout_ms : 0;
+        orc_job_release(job, ORC_HOLD_BACKOFF, chance->now_ms);
         return true;
     }
+    bool asked = job->hold & ORC_HOLD_APPROVAL;
+    job->hold = 0;
     if (!orc_job_change(job, ORC_JOB_BREAK, 0, chance))
         return true;
-    job->cause = HODEI__V1__CAUSE__CAUSE_QUEUE_TIMEOUT;
-    job->message = "it waited longer than its queue_timeout";
+    job->cause = asked ? HODEI__V1__CAUSE__CAUSE_APPROVAL_TIMEOUT : HODEI__V1__CAUSE__CAUSE_QUEUE_TIMEOUT;
+    job->message = asked ? "nobody approved it in time" : "it waited longer than its queue_timeout";
     return true;
 }
 

@@ -52,6 +52,9 @@ void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc
 // A job whose due_ms has come: a retry waits no longer, or it has waited too long to be started.
 bool orc_job_due(struct orc_job *job, struct orc_chance *chance);
 
+// A QUEUED job waits no longer for this.
+void orc_job_release(struct orc_job *job, enum orc_hold hold, int64_t now_ms);
+
 // retry.c
 bool orc_retry_wanted(const Hodei__V1__Retry *retry, uint32_t done, const struct orc_attempt_news *news);
 int64_t orc_retry_delay_ms(const Hodei__V1__Retry *retry, uint32_t done); // initial · factor^done, at most max

@@ -156,12 +156,18 @@ static const struct hd_value *outputs_of_matrix(struct orc_ws *ws, const struct 
         lists[k] = hd_value_new(ws->arena, HD_LIST, parent->children);
         hd_value_set(all, spec->outputs[k]->name, lists[k]);
     }
-    for (uint32_t i = 0; i < parent->children; i++) {
+    for (size_t k = 0; k < spec->n_outputs; k++) {
+        lists[k]->n = parent->children;
+        for (uint32_t i = 0; i < parent->children; i++)
+            lists[k]->items[i] = hd_value_text(ws->arena, "");
+    }
+    for (uint32_t i = 0; i < parent->children; i++) { // in a rerun they may stand in another order
         const struct orc_job *child = orc_ws_job(ws, parent->run->id, parent->first_child + i);
         const struct hd_value *own = child ? outputs_of(ws, child) : NULL;
-        for (size_t k = 0; k < spec->n_outputs; k++) {
+        for (size_t k = 0; k < spec->n_outputs && own; k++) {
             const struct hd_value *value = hd_value_get(own, spec->outputs[k]->name);
-            hd_value_add(lists[k], value ? value : hd_value_text(ws->arena, ""));
+            if (value && child->ordinal >= 1 && child->ordinal <= parent->children)
+                lists[k]->items[child->ordinal - 1] = value;
         }
     }
     return all;

@@ -85,7 +85,8 @@ void orc_events(struct hd_ctx *cx, const struct orc_ws *ws) {
         }
     }
     for (size_t i = 0; i < ws->jobs.n; i++)
-        if (orc_job_ended(ws->jobs.items[i]->state) && !orc_job_ended(ws->jobs.items[i]->was))
+        if (orc_job_ended(ws->jobs.items[i]->state) && !orc_job_ended(ws->jobs.items[i]->was) &&
+            !(ws->jobs.items[i]->flags & ORC_KEPT))
             add_job(cx, &list, ws, ws->jobs.items[i]);
     for (; list; list = list->next) {
         send_runs(cx, list);

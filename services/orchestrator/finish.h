@@ -27,6 +27,10 @@ enum hd_status orc_load_context(struct hd_ctx *cx, struct orchestrator *orc, str
 enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct hd_uuid *ids,
                              size_t n) HD_MUST_USE;
 
+// Writes down what somebody did to a run, and tells it.
+enum hd_status orc_audit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_run *run,
+                         const struct orc_done *done) HD_MUST_USE;
+
 // --- publish.c: fills messages of at most 500 items, sends those that are full -----------------------------------------------
 void orc_out_diff(struct hd_ctx *cx, struct orc_ws *ws, struct orc_out *out);
 void orc_out_flush(struct hd_ctx *cx, struct orc_out *out);

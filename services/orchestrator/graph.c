@@ -51,7 +51,7 @@ void orc_wave_begin(struct orc_wave *wave, struct orc_ws *ws, struct orc_chance 
 
 // --- who hears of an end --------------------------------------------------------------------------------------------------
 
-static uint32_t end_mask(const struct orc_job *job) {
+uint32_t orc_end_mask(const struct orc_job *job) {
     if (job->state == JOB(SUCCEEDED) || job->flags & ORC_ALLOWED)
         return ACCEPT(SUCCESS);
     if (job->state == JOB(SKIPPED))
@@ -67,22 +67,25 @@ static uint32_t accepted_by(const struct orc_job *job, const struct orc_job *nee
     return ACCEPT(SUCCESS);
 }
 
+uint32_t orc_end_flags(const struct orc_job *ended, uint32_t accepts) {
+    uint32_t mask = orc_end_mask(ended), flags = mask & accepts ? 0 : ORC_UNMET;
+    uint32_t handed_on =
+        ended->flags & (ORC_SAW_FAILURE | ORC_SAW_CANCEL); // what it was skipped for counts further down
+    if (mask == ACCEPT(FAILURE))
+        flags |= ORC_SAW_FAILURE;
+    else if (mask == ACCEPT(CANCELLED))
+        flags |= ORC_SAW_CANCEL;
+    else if (mask == ACCEPT(SKIPPED))
+        flags |= handed_on | (accepts & ACCEPT(SKIPPED) && !handed_on ? 0 : ORC_SAW_SKIP);
+    return flags;
+}
+
 static void tell(struct orc_wave *wave, struct orc_job *to, const struct orc_job *ended) {
-    uint32_t mask = end_mask(ended), accepts = accepted_by(to, ended);
     if (to->state != JOB(WAITING) || to->deps_left == 0)
         return;
     to->deps_left--;
     to->dirty = true;
-    if (!(mask & accepts))
-        to->flags |= ORC_UNMET;
-    if (mask == ACCEPT(FAILURE))
-        to->flags |= ORC_SAW_FAILURE;
-    else if (mask == ACCEPT(CANCELLED))
-        to->flags |= ORC_SAW_CANCEL;
-    else if (mask == ACCEPT(SKIPPED)) // what it was skipped for counts further down
-        to->flags |=
-            (accepts & ACCEPT(SKIPPED) && !(ended->flags & (ORC_SAW_FAILURE | ORC_SAW_CANCEL)) ? 0 : ORC_SAW_SKIP) |
-            (ended->flags & (ORC_SAW_FAILURE | ORC_SAW_CANCEL));
+    to->flags |= orc_end_flags(ended, accepted_by(to, ended));
     if (to_decide(to))
         push(wave, to);
 }

@@ -22,6 +22,10 @@ void orc_wave_begin(struct orc_wave *wave, struct orc_ws *ws, struct orc_chance 
 // True: load `jobs` and `outputs`, and call it again.
 bool orc_wave_run(struct orc_wave *wave);
 
+// How an end counts for those that need it: one bit of NeedAccept; and the flags that it leaves on a job that accepts `accepts`.
+uint32_t orc_end_mask(const struct orc_job *job);
+uint32_t orc_end_flags(const struct orc_job *ended, uint32_t accepts);
+
 // decide.c: what a job whose needs have all ended becomes. Its needs are in the working set where its plan says that they are
 // used (uses_needs), with their outputs.
 enum orc_verdict { ORC_RUN_IT, ORC_SKIP_IT, ORC_BREAK_IT, ORC_EXPAND_IT };

@@ -54,6 +54,18 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
     if (n_open == 0)
         return HD_OK;
     HD_TRY(orc_load_open(cx, orc, ws, open, n_open));
+    for (size_t i = 0; i < n; i++) {
+        struct orc_run *run = cancels[i].tenant && items[i].err.status == HD_OK ? orc_ws_run(ws, cancels[i].id) : NULL;
+        const struct orc_done done = {.run = cancels[i].id,
+                                      .at_ms = cx->now.wall_ms,
+                                      .actor = items[i].principal->subject,
+                                      .action = "cancel",
+                                      .job = "",
+                                      .reason = ((const Hodei__V1__CancelRunRequest *)items[i].msg)->reason,
+                                      .result = ""};
+        if (run && !orc_run_ended(run->state))
+            HD_TRY(orc_audit(cx, orc, run, &done));
+    }
     for (size_t i = 0; i < n_open; i++) { // said again, it stops the jobs of finally too
         struct orc_run *run = orc_ws_run(ws, open[i]);
         orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING, &chance);

@@ -7,6 +7,7 @@
 #define MAX_WAIT_MS 20000
 #define JOBS_IN_RUN 1000
 #define MAX_PAGE 1000
+#define ACTIONS_IN_RUN 100
 #define RUNS_PAGE 50
 #define JOBS_PAGE 100
 
@@ -58,6 +59,25 @@ static enum hd_status load_outputs(struct hd_ctx *cx, struct orchestrator *orc, 
     return n ? ORC_DO(cx, orc, outputs_load, ws, refs, n) : HD_OK;
 }
 
+static enum hd_status add_actions(struct hd_ctx *cx, struct orchestrator *orc, struct hd_uuid id,
+                                  Hodei__V1__Run *reply) {
+    struct orc_done *list;
+    size_t n;
+    HD_TRY(ORC_DO(cx, orc, actions_list, id, ACTIONS_IN_RUN, &list, &n));
+    reply->actions = HD_NEW_ARRAY(cx->arena, n, Hodei__V1__RunAction *);
+    for (size_t i = 0; i < n; i++) {
+        Hodei__V1__RunAction *to = reply->actions[reply->n_actions++] = HD_NEW(cx->arena, Hodei__V1__RunAction);
+        *to = (Hodei__V1__RunAction)HODEI__V1__RUN_ACTION__INIT;
+        to->at_ms = list[i].at_ms;
+        to->actor = (char *)(uintptr_t)list[i].actor;
+        to->action = (char *)(uintptr_t)list[i].action;
+        to->job = (char *)(uintptr_t)list[i].job;
+        to->reason = (char *)(uintptr_t)list[i].reason;
+        to->result = (char *)(uintptr_t)list[i].result;
+    }
+    return HD_OK;
+}
+
 static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item, struct orc_ws *ws,
                               struct hd_uuid id) {
     const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
@@ -77,7 +97,7 @@ static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struc
     orc_view_jobs(ws, &page);
     reply->jobs = page.jobs;
     reply->n_jobs = page.n;
-    return HD_OK;
+    return add_actions(cx, orc, id, reply);
 }
 
 enum hd_status orc_get_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {

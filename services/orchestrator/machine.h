@@ -15,6 +15,10 @@ enum orc_job_event {
     ORC_JOB_SKIP,     // its needs or its condition say so
     ORC_JOB_BREAK,    // it cannot be decided, or waited too long
     ORC_JOB_CHILDREN, // all jobs of its matrix have ended
+    ORC_JOB_HOLD,     // its offer is taken back
+    ORC_JOB_RETRY,    // somebody wants it again
+    ORC_JOB_MARK,     // somebody says that it is done
+    ORC_JOB_RESET,    // it was skipped for what has not happened any more
     ORC_JOB_ADMIT,
     ORC_JOB_PLACE,
     ORC_JOB_CANCEL,

@@ -28,6 +28,14 @@ struct mem_outbox {
     size_t len;
     bool done;
 };
+struct mem_approval {
+    struct orc_job_ref job;
+    const char *actor;
+};
+struct mem_command {
+    struct orc_command_key key;
+    int64_t at_ms;
+};
 struct mem_dead {
     const char *subject, *why;
 };
@@ -43,7 +51,7 @@ struct mem_undo {
 struct orc_mem {
     struct hd_arena arena; // of everything but the undo log
     struct orc_ws all;
-    struct mem_list versions, leases, lost, outbox, dead;
+    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands;
     struct hd_map texts;
     struct mem_undo *undo;
     size_t n_undo, cap_undo;
@@ -75,5 +83,14 @@ enum hd_status mem_sessions_revive(ORC_CALL, const struct hd_uuid *sessions, con
 enum hd_status mem_sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n);
 enum hd_status mem_sessions_prune(ORC_CALL, int64_t before_ms);
 enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
+
+// store_mem_steer.c
+enum hd_status mem_actions_add(ORC_CALL, const struct orc_done *done);
+enum hd_status mem_actions_list(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret, size_t *ret_n);
+enum hd_status mem_approvals_add(ORC_CALL, const struct orc_job *job, const char *actor);
+enum hd_status mem_approvals_list(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
+enum hd_status mem_command_find(ORC_CALL, struct orc_command_key *inout);
+enum hd_status mem_command_put(ORC_CALL, const struct orc_command_key *key);
+enum hd_status mem_commands_prune(ORC_CALL, int64_t before_ms);
 
 #endif

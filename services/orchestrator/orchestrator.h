@@ -30,11 +30,13 @@ void orc_free(struct orchestrator *orc);
 hd_handler orc_put_versions, orc_put_grants, orc_grants_answer; // handlers_defs.c
 hd_handler orc_start_run;                                       // handlers_start.c
 hd_handler orc_cancel_run;                                      // handlers_cancel.c
-hd_handler orc_get_run, orc_list_runs, orc_list_jobs;           // handlers_read.c
-hd_handler orc_lease_pool;                                      // handlers_pool.c
-hd_handler orc_placed;                                          // handlers_placed.c
-hd_handler orc_reports;                                         // handlers_reports.c
-hd_handler orc_reconcile, orc_sessions_lost, orc_sweep;         // handlers_workers.c
+hd_handler orc_cancel_job, orc_retry_job, orc_mark_job_done, orc_skip_job, orc_approve_job, orc_reject_job,
+    orc_pause_run, orc_resume_run, orc_set_run_priority, orc_rerun_run; // handlers_steer.c
+hd_handler orc_get_run, orc_list_runs, orc_list_jobs;                   // handlers_read.c
+hd_handler orc_lease_pool;                                              // handlers_pool.c
+hd_handler orc_placed;                                                  // handlers_placed.c
+hd_handler orc_reports;                                                 // handlers_reports.c
+hd_handler orc_reconcile, orc_sessions_lost, orc_sweep;                 // handlers_workers.c
 
 enum orc_answer { ORC_ANSWER_GRANTS };
 

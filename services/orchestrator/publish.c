@@ -215,7 +215,8 @@ static void job_diff(struct hd_ctx *cx, struct orc_ws *ws, const struct orc_job 
         orc_out_offer(out, cx, ws, job);
         orc_count(ORC_M_JOBS_OFFERED, 1);
     }
-    if (job->was == ready && orc_job_ended(job->state))
+    if (job->was == ready &&
+        (orc_job_ended(job->state) || job->state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED || job->key != job->was_key))
         orc_out_withdrawn(out, cx, job->pool, job->was_key);
     if (job->state == cancelling && job->was != cancelling) {
         const struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);

@@ -3,7 +3,8 @@
 // Columns in the order in which store_pg.c reads them.
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
-    "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor"
+    "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor, "        \
+    "r.paused, r.rerun_of"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
@@ -79,22 +80,44 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                  " and (not t.granted or t.used < t.job_limit) limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
-                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor)"
+                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
                              " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[],"
                              " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[],"
-                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[])"
+                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[])"
                              " as u (id, tenant, pipeline, version, state, created_ms, total, revision, idem_key,"
-                             " fingerprint, request, rows, main_left, due_ms, origin, actor) order by tenant, idem_key"
+                             " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
+                             " order by tenant, idem_key"
                              " on conflict (tenant, idem_key) where idem_key is not null do nothing returning id"},
     [ORC_SQL_RUNS_UPDATE] = {"orc_runs_update",
                              "update runs r set state = u.state, started_ms = u.started_ms, ended_ms = u.ended_ms,"
                              " ended = u.ended, succeeded = u.succeeded, failed = u.failed, revision = u.revision,"
                              " total = u.total, rows = u.rows, main_left = u.main_left, due_ms = u.due_ms,"
-                             " cause = u.cause"
+                             " cause = u.cause, paused = u.paused <> 0"
                              " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::int[],"
-                             " $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::bigint[], $13::int[])"
+                             " $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::bigint[], $13::int[],"
+                             " $14::int[])"
                              " as u (id, state, started_ms, ended_ms, ended, succeeded, failed, revision, total, rows,"
-                             " main_left, due_ms, cause) where r.id = u.id"},
+                             " main_left, due_ms, cause, paused) where r.id = u.id"},
+    [ORC_SQL_JOBS_PRIORITY] = {"orc_jobs_priority",
+                               "update jobs j set priority = u.priority"
+                               " from unnest($1::uuid[], $2::int[], $3::int[]) as u (run_id, idx, priority)"
+                               " where j.run_id = u.run_id and j.idx = u.idx"},
+    [ORC_SQL_ACTIONS_ADD] = {"orc_actions_add",
+                             "insert into actions (run_id, at_ms, actor, action, job, reason, result)"
+                             " values ($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::text, $7::text)"},
+    [ORC_SQL_ACTIONS_LIST] = {"orc_actions_list",
+                              "select at_ms, actor, action, job, reason, result from (select * from actions"
+                              " where run_id = $1::uuid order by id desc limit $2::bigint) a order by id"},
+    [ORC_SQL_APPROVALS_ADD] = {"orc_approvals_add",
+                               "insert into approvals (run_id, idx, actor, at_ms)"
+                               " values ($1::uuid, $2::int, $3::text, $4::bigint) on conflict do nothing"},
+    [ORC_SQL_APPROVALS_LIST] = {"orc_approvals_list", "select actor from approvals where run_id = $1::uuid"
+                                                      " and idx = $2::int order by at_ms"},
+    [ORC_SQL_COMMAND_FIND] = {"orc_command_find", "select fingerprint, reply from commands"
+                                                  " where tenant = $1::text and idem_key = $2::text"},
+    [ORC_SQL_COMMAND_PUT] = {"orc_command_put", "insert into commands (tenant, idem_key, fingerprint, reply, at_ms)"
+                                                " values ($1::text, $2::text, $3::bigint, $4::bytea, $5::bigint)"},
+    [ORC_SQL_COMMANDS_PRUNE] = {"orc_commands_prune", "delete from commands where at_ms < $1::bigint"},
     [ORC_SQL_RUNS_DUE] = {"orc_runs_due", "select r.id from runs r where r.due_ms > 0 and r.due_ms <= $1::bigint"
                                           " order by r.due_ms limit $2::bigint"},
     [ORC_SQL_JOBS_DUE] = {"orc_jobs_due", "select j.run_id, j.idx from jobs j where j.due_ms > 0"
@@ -102,12 +125,12 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_JOBS_INSERT] =
         {"orc_jobs_insert",
          "insert into jobs (run_id, idx, tenant, pool, priority, state, deps_left, key, attempt, queued_ms, ready_ms,"
-         " ended_ms, spec, parent, ordinal, matrix, flags, hold, due_ms, children, first_child, next_child,"
+         " ended_ms, started_ms, spec, parent, ordinal, matrix, flags, hold, due_ms, children, first_child, next_child,"
          " open_children, cause, message)"
          " select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], $6::int[],"
-         " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[], $13::int[], $14::int[],"
-         " $15::int[], $16::text[], $17::int[], $18::int[], $19::bigint[], $20::int[], $21::int[], $22::int[],"
-         " $23::int[], $24::int[], $25::text[])"},
+         " $7::int[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::int[],"
+         " $15::int[], $16::int[], $17::text[], $18::int[], $19::int[], $20::bigint[], $21::int[], $22::int[],"
+         " $23::int[], $24::int[], $25::int[], $26::text[])"},
     [ORC_SQL_JOBS_UPDATE] =
         {"orc_jobs_update", "update jobs j set state = u.state, deps_left = u.deps_left, key = u.key,"
                             " attempts = u.attempts, losses = u.losses, attempt = u.attempt, queued_ms = u.queued_ms,"

@@ -50,6 +50,21 @@ struct orc_pool_entry {
     const char *worker; // "" while READY
 };
 
+// What somebody did.
+struct orc_done {
+    struct hd_uuid run;
+    int64_t at_ms;
+    const char *actor, *action, *job, *reason, *result;
+};
+// The answer to a command with an idempotency key.
+struct orc_command_key {
+    const char *tenant, *key;
+    uint64_t fingerprint;
+    bool found;
+    const uint8_t *reply; // packed SteerReply
+    size_t reply_len;
+};
+
 #define ORC_CALL struct hd_ctx *cx, void *store
 struct orc_store_ops {
     // Compiled versions. put: a known one is left alone, but a tombstone marks it.
@@ -88,6 +103,16 @@ struct orc_store_ops {
     // Writes. runs_insert: new runs, in the order of tenant and key; marks `duplicate` where the key is taken.
     enum hd_status (*runs_insert)(ORC_CALL, struct orc_ws *ws);
     enum hd_status (*save)(ORC_CALL, struct orc_ws *ws); // all that is dirty; raises the revision of runs
+
+    // What people do. The run is locked.
+    enum hd_status (*actions_add)(ORC_CALL, const struct orc_done *done);
+    enum hd_status (*actions_list)(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret,
+                                   size_t *ret_n); // the last
+    enum hd_status (*approvals_add)(ORC_CALL, const struct orc_job *job, const char *actor);
+    enum hd_status (*approvals_list)(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
+    enum hd_status (*command_find)(ORC_CALL, struct orc_command_key *inout);
+    enum hd_status (*command_put)(ORC_CALL, const struct orc_command_key *key);
+    enum hd_status (*commands_prune)(ORC_CALL, int64_t before_ms);
 
     // Leases of pools, by the store's clock.
     enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);

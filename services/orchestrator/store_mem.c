@@ -36,6 +36,7 @@ static struct orc_job *job_out(struct orc_ws *ws, const struct orc_job *from) {
     job->run = run;
     job->was_key = job->key;
     job->was_hold = job->hold;
+    job->was_cause = job->cause;
     job->was = job->state;
     job->dirty = job->told = job->outputs_dirty = false;
     if (job->outputs && !*job->outputs)
@@ -349,6 +350,7 @@ static void save_run(struct orc_mem *mem, struct orc_run *run) {
     row->main_left = run->main_left;
     row->due_ms = run->due_ms;
     row->cause = run->cause;
+    row->paused = run->paused;
     row->revision = run->revision;
     mem->rows_written++;
 }
@@ -429,6 +431,13 @@ const struct orc_store_ops orc_mem_store = {
     .jobs_queued = jobs_queued,
     .outputs_load = outputs_load,
     .runs_due = runs_due,
+    .actions_add = mem_actions_add,
+    .actions_list = mem_actions_list,
+    .approvals_add = mem_approvals_add,
+    .approvals_list = mem_approvals_list,
+    .command_find = mem_command_find,
+    .command_put = mem_command_put,
+    .commands_prune = mem_commands_prune,
     .jobs_due = jobs_due,
     .attempts_find = attempts_find,
     .attempts_find_live = mem_attempts_find_live,

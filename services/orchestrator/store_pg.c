@@ -27,6 +27,8 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         run->cause = (int)hd_row_int(rows, i, c + 17);
         run->origin = hd_row_text(rows, i, c + 18);
         run->actor = hd_row_text(rows, i, c + 19);
+        run->paused = hd_row_bool(rows, i, c + 20);
+        run->rerun_of = hd_row_uuid(rows, i, c + 21);
     }
     run->locked |= lock;
     return run;
@@ -63,7 +65,7 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->first_child = (uint32_t)hd_row_int(rows, i, 23);
     job->next_child = (uint32_t)hd_row_int(rows, i, 24);
     job->open_children = (uint32_t)hd_row_int(rows, i, 25);
-    job->cause = (int)hd_row_int(rows, i, 26);
+    job->cause = job->was_cause = (int)hd_row_int(rows, i, 26);
     job->message = hd_row_text(rows, i, 27);
 }
 
@@ -469,6 +471,13 @@ const struct orc_store_ops orc_pg_store = {
     .jobs_queued = jobs_queued,
     .outputs_load = outputs_load,
     .runs_due = runs_due,
+    .actions_add = orc_pg_actions_add,
+    .actions_list = orc_pg_actions_list,
+    .approvals_add = orc_pg_approvals_add,
+    .approvals_list = orc_pg_approvals_list,
+    .command_find = orc_pg_command_find,
+    .command_put = orc_pg_command_put,
+    .commands_prune = orc_pg_commands_prune,
     .jobs_due = jobs_due,
     .attempts_find = attempts_find,
     .attempts_find_live = attempts_find_live,

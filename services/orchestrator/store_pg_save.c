@@ -33,13 +33,14 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     COLUMN(int64_t, due, row->due_ms)
     COLUMN(const char *, origins, row->origin)
     COLUMN(const char *, actors, row->actor)
+    COLUMN(struct hd_uuid, origin_runs, row->rerun_of)
     COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
     struct hd_rows inserted;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n),
                        HD_TEXTS(pipelines, n), HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n),
                        HD_I32S(totals, n), HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n),
                        HD_BYTESS(requests, n), HD_I32S(counts, n), HD_I32S(mains, n), HD_I64S(due, n),
-                       HD_TEXTS(origins, n), HD_TEXTS(actors, n)));
+                       HD_TEXTS(origins, n), HD_TEXTS(actors, n), HD_UUIDS(origin_runs, n)));
     for (size_t i = 0; i < n; i++)
         rows[i]->duplicate = true;
     for (size_t i = 0; i < inserted.n; i++) {
@@ -73,10 +74,11 @@ static enum hd_status runs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int32_t, mains, (int32_t)row->main_left)
     COLUMN(int64_t, due, row->due_ms)
     COLUMN(int32_t, causes, row->cause)
+    COLUMN(int32_t, paused, row->paused)
     return ORC_RUN_SQL(cx, ORC_SQL_RUNS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(started, n),
                        HD_I64S(ended_ms, n), HD_I32S(ended, n), HD_I32S(succeeded, n), HD_I32S(failed, n),
                        HD_I64S(revisions, n), HD_I32S(totals, n), HD_I32S(counts, n), HD_I32S(mains, n),
-                       HD_I64S(due, n), HD_I32S(causes, n));
+                       HD_I64S(due, n), HD_I32S(causes, n), HD_I32S(paused, n));
 }
 
 static size_t jobs_pick(const struct orc_ws *ws, bool fresh, struct orc_job **rows) {
@@ -106,6 +108,7 @@ static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int64_t, queued, row->queued_ms)
     COLUMN(int64_t, ready, row->ready_ms)
     COLUMN(int64_t, ended, row->ended_ms)
+    COLUMN(int64_t, started, row->started_ms)
     COLUMN(int32_t, specs, (int32_t)row->spec)
     COLUMN(int32_t, parents, (int32_t)row->parent)
     COLUMN(int32_t, ordinals, (int32_t)row->ordinal)
@@ -122,10 +125,10 @@ static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_INSERT, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_TEXTS(tenants, n),
                        HD_TEXTS(pools, n), HD_I32S(priorities, n), HD_I32S(states, n), HD_I32S(deps, n),
                        HD_I64S(keys, n), HD_UUIDS(attempts, n), HD_I64S(queued, n), HD_I64S(ready, n),
-                       HD_I64S(ended, n), HD_I32S(specs, n), HD_I32S(parents, n), HD_I32S(ordinals, n),
-                       HD_TEXTS(matrices, n), HD_I32S(flags, n), HD_I32S(holds, n), HD_I64S(due, n),
-                       HD_I32S(children, n), HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
-                       HD_TEXTS(messages, n));
+                       HD_I64S(ended, n), HD_I64S(started, n), HD_I32S(specs, n), HD_I32S(parents, n),
+                       HD_I32S(ordinals, n), HD_TEXTS(matrices, n), HD_I32S(flags, n), HD_I32S(holds, n),
+                       HD_I64S(due, n), HD_I32S(children, n), HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n),
+                       HD_I32S(causes, n), HD_TEXTS(messages, n));
 }
 
 static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
@@ -160,7 +163,7 @@ static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *w
     struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
     size_t n = 0, all = jobs_pick(ws, false, rows);
     for (size_t i = 0; i < all; i++)
-        if (rows[i]->children || rows[i]->cause)
+        if (rows[i]->children || rows[i]->cause || *rows[i]->message || rows[i]->was_cause)
             rows[n++] = rows[i];
     if (n == 0)
         return HD_OK;
@@ -175,6 +178,20 @@ static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *w
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE_MORE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(children, n),
                        HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
                        HD_TEXTS(messages, n));
+}
+
+static enum hd_status jobs_priority(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
+    size_t n = 0, all = jobs_pick(ws, false, rows);
+    for (size_t i = 0; i < all; i++)
+        if (rows[i]->priority_dirty)
+            rows[n++] = rows[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(struct hd_uuid, runs, row->run->id)
+    COLUMN(int32_t, idxs, (int32_t)row->idx)
+    COLUMN(int32_t, priorities, row->priority)
+    return ORC_RUN_SQL(cx, ORC_SQL_JOBS_PRIORITY, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(priorities, n));
 }
 
 static enum hd_status outputs_put(struct hd_ctx *cx, const struct orc_ws *ws) {
@@ -267,6 +284,7 @@ enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {
     HD_TRY(jobs_insert(cx, ws));
     HD_TRY(jobs_update(cx, ws));
     HD_TRY(jobs_update_more(cx, ws));
+    HD_TRY(jobs_priority(cx, ws));
     HD_TRY(outputs_put(cx, ws));
     HD_TRY(attempts_insert(cx, ws));
     HD_TRY(attempts_update(cx, ws));

@@ -29,6 +29,9 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->trigger = (char *)(uintptr_t)run->origin;
     ret->actor = (char *)(uintptr_t)run->actor;
     ret->cause = (Hodei__V1__Cause)run->cause;
+    ret->paused = run->paused;
+    if (!hd_uuid_zero(run->rerun_of))
+        ret->rerun_of = id_text(arena, run->rerun_of);
 }
 
 static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc_attempt *attempt) {
@@ -56,6 +59,17 @@ static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc
     return to;
 }
 
+static void holds(struct hd_arena *arena, const struct orc_job *job, Hodei__V1__Job *to) {
+    static const struct {
+        uint32_t hold;
+        const char *name;
+    } rows[] = {{ORC_HOLD_PAUSE, "pause"}, {ORC_HOLD_APPROVAL, "approval"}, {ORC_HOLD_BACKOFF, "backoff"}};
+    to->waits_for = HD_NEW_ARRAY(arena, 3, char *);
+    for (size_t i = 0; i < 3; i++)
+        if (job->hold & rows[i].hold && !orc_job_ended(job->state))
+            to->waits_for[to->n_waits_for++] = (char *)(uintptr_t)rows[i].name;
+}
+
 static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *job) {
     const Hodei__V1__CompiledPipeline *plan = job->run->plan;
     const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
@@ -78,6 +92,8 @@ static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *jo
     to->cause = (Hodei__V1__Cause)job->cause;
     to->message = (char *)(uintptr_t)job->message;
     to->retries = job->retries;
+    to->kept = job->flags & ORC_KEPT;
+    holds(arena, job, to);
     to->not_before_ms = job->hold & ORC_HOLD_BACKOFF ? job->due_ms : 0;
     if (job->outputs)
         to->outputs = (char *)(uintptr_t)job->outputs;

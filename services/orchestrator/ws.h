@@ -31,6 +31,8 @@ struct orc_run {
     int64_t due_ms;     // its timeout, 0: none
     int cause;
     const char *origin, *actor;
+    bool paused;
+    struct hd_uuid rerun_of;                 // zero: none
     const struct hd_value *inputs;           // filled by orc_inputs
     bool amended;                            // changed after its insert, in the same transaction
     bool locked, dirty, duplicate;           // duplicate: not inserted, its key is taken
@@ -48,9 +50,12 @@ enum orc_job_flag {
     ORC_CHILD_FAILED = 32,
     ORC_CHILD_CANCELLED = 64,
     ORC_CHILD_ALLOWED = 128,
+    ORC_APPROVED = 256,
+    ORC_KEPT = 512,    // its result is another run's
+    ORC_MARKED = 1024, // somebody marked it as done
 };
 // What a QUEUED job waits for before it waits for quota.
-enum orc_hold { ORC_HOLD_BACKOFF = 1 };
+enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4 };
 #define ORC_NONE UINT32_MAX
 
 struct orc_job {
@@ -62,13 +67,14 @@ struct orc_job {
     uint32_t flags, hold, was_hold, retries;
     int64_t due_ms;                                            // when a timer looks at it; 0: never
     uint32_t children, first_child, next_child, open_children; // of a job with a matrix, once it is expanded
-    int cause;
+    bool priority_dirty;
+    int cause, was_cause;
     const char *message;
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;
     int32_t priority;
-    int state, was;
+    int state, was, ended_state; // ended_state: the state before, within a change
     uint32_t deps_left;
     uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
     uint32_t attempts, losses;

@@ -245,7 +245,7 @@ struct approval {
     int64_t timeout_ms;
 };
 static const struct pip_key approval_rows[] = {
-    {"roles", take_texts, offsetof(struct approval, roles), .help = "who may approve, by role"},
+    {"roles"},
     {"users", take_texts, offsetof(struct approval, users), .help = "who may approve, by name"},
     {"count", pip_take_int, offsetof(struct approval, count), &counts, .help = "how many must approve; default 1"},
     {"timeout", pip_take_duration, offsetof(struct approval, timeout_ms), &long_waits,

@@ -383,6 +383,139 @@ def varint(n):
 # --- agents and jobs that outlive them -------------------------------------------------------------------------------
 
 
+def steer(run, command, job=None, code=200, key=None, **body):
+    path = "/v1/runs/%s%s:%s" % (run, "/jobs/" + job if job else "", command)
+    reply = p.api("POST", path, body or None, {"Idempotency-Key": key} if key else {})
+    expect(reply.status == code, "%s: %r" % (command, reply))
+    return reply.json
+
+
+def states(run):
+    return {name: job["state"] for name, job in p.jobs(run).items()}
+
+
+def test_steering_a_run_that_goes_on():
+    go = os.path.join(p.folder, "go")
+    p.apply("""
+hodei: v1
+name: steered
+jobs:
+  first: { run: "while ! test -e %s; do sleep 0.05; done" }
+  second: { needs: [first], run: echo second }
+  third: { needs: [second], run: echo third }
+  bad: { run: exit 1 }
+  after-bad: { needs: [bad], run: echo went on }
+  alone: { needs: [first], run: echo alone }
+""" % go)
+    run = p.start_run("steered")
+    wait_for(lambda: p.job_state(run, "bad") == "failed" and p.job_state(run, "first") == "active", "bad has failed")
+    expect(p.job_state(run, "after-bad") == "skipped", "what needs it is skipped")
+    steer(run, "cancel", "bad", 412)
+    steer(run, "approve", "first", 412)
+    steer(run, "retry", "first", 412)
+    steer(run, "rerun", code=412)
+    steer(run, "cancel", "nobody", 404)
+    steer(run, "pause", reason="lunch")
+    steer(run, "pause", code=412)
+    steer(run, "mark-done", "bad", reason="known", key="mark-1-" + run)
+    steer(run, "mark-done", "bad", reason="known", key="mark-1-" + run)  # the same answer
+    steer(run, "mark-done", "bad", code=409, reason="other", key="mark-1-" + run)
+    got = p.jobs(run)
+    expect(got["bad"]["state"] == "succeeded" and "known" in got["bad"]["message"], "marked: %r" % got["bad"])
+    expect(got["after-bad"]["state"] == "queued" and got["after-bad"]["waits_for"] == ["pause"], "it waits: %r" % got["after-bad"])
+    steer(run, "skip", "alone", reason="not today")
+    steer(run, "cancel", "third")
+    steer(run, "prioritize", priority=50)
+    steer(run, "prioritize", code=400, priority=500)
+    open(go, "w").close()
+    wait_for(lambda: p.job_state(run, "first") == "succeeded", "the job that ran goes on")
+    expect(p.job_state(run, "second") == "queued", "nothing starts while it is paused")
+    steer(run, "resume")
+    end = p.wait_run(run, "cancelled")
+    expect(states(run) == {"first": "succeeded", "second": "succeeded", "third": "cancelled", "bad": "succeeded",
+                           "after-bad": "succeeded", "alone": "skipped"}, "%r" % states(run))
+    done = [a["action"] for a in end["actions"]]
+    expect(done == ["pause", "mark_done", "skip_job", "cancel_job", "set_priority", "resume"], "the audit: %r" % done)
+    expect(end["actions"][0]["reason"] == "lunch" and end["actions"][0]["actor"], "who and why: %r" % end["actions"][0])
+    steer(run, "pause", code=412)
+
+
+def test_reruns():
+    gate = os.path.join(p.folder, "rerun-gate")
+    p.apply("""
+hodei: v1
+name: again
+inputs: { who: { default: world } }
+jobs:
+  build:
+    steps: [{ id: b, run: 'echo "v=built for ${{ inputs.who }}" >>"$HODEI_OUTPUT"' }]
+    outputs: { v: "${{ steps.b.outputs.v }}" }
+  test:
+    needs: [build]
+    matrix: { axes: { n: [1, 2, 3] } }
+    run: 'test ${{ matrix.n }} != 2 || test -e %s'
+  deploy: { needs: [build, test], run: 'echo "${{ needs.build.outputs.v }}"' }
+finally:
+  clean: { run: echo clean }
+""" % gate)
+    run = p.start_run("again", inputs=[{"name": "who", "value": "you"}])
+    p.wait_run(run, "failed")
+    expect(states(run)["test.2"] == "failed" and states(run)["deploy"] == "skipped", "%r" % states(run))
+    open(gate, "w").close()
+    made = steer(run, "rerun", code=201, key="again-" + run, **{"from": "failed"})["run"]
+    expect(steer(run, "rerun", code=201, key="again-" + run, **{"from": "failed"})["run"] == made, "the same key, the same run")
+    end = p.wait_run(made, "succeeded")
+    jobs = p.jobs(made)
+    expect(end["rerun_of"] == run and end["trigger"] == "rerun", "linked: %r" % end)
+    expect(jobs["build"].get("kept") and jobs["test.1"].get("kept") and not jobs["test.2"].get("kept"), "kept: %r" % jobs)
+    expect(not jobs["build"]["attempts"] and len(jobs["test.2"]["attempts"]) == 1 and len(jobs["clean"]["attempts"]) == 1, "run again")
+    wait_for(lambda: p.log(made, "deploy") == b"built for you\n", "outputs are taken over")
+    expect(p.run(run)["state"] == "failed", "the end of a run never changes")
+    expect(p.run(run)["actions"][0]["result"] == made, "the audit names the new run")
+    one = p.api("POST", "/v1/runs/%s:rerun" % made, {"from": "job", "job": "deploy"}).json["run"]
+    p.wait_run(one, "succeeded")
+    kept = {name for name, job in p.jobs(one).items() if job.get("kept")}
+    expect({"build", "test", "test.1", "test.2", "test.3"} == kept, "kept: %r" % kept)
+    everything = steer(made, "rerun", code=201)["run"]
+    p.wait_run(everything, "succeeded")
+    expect(not [j for j in p.jobs(everything).values() if j.get("kept")], "nothing is kept")
+    marked = steer(run, "mark-done", "test.2", 412)
+    expect("not one that failed by itself" in marked["detail"], "%r" % marked)
+    retried = steer(run, "retry", "test.2", 200)["run"]
+    expect(retried != run, "a new run")
+    p.wait_run(retried, "succeeded")
+
+
+def test_approvals():
+    p.apply("""
+hodei: v1
+name: gated
+jobs:
+  build: { run: echo built }
+  deploy: { needs: [build], approval: { count: 1, timeout: 1h }, run: echo deployed }
+  other: { approval: { users: [somebody-else] }, run: echo never }
+  late: { approval: { timeout: 1s }, run: echo never }
+""")
+    run = p.start_run("gated")
+    wait_for(lambda: p.jobs(run)["deploy"].get("waits_for") == ["approval"], "it waits")
+    reply = p.api("POST", "/v1/runs/%s/jobs/other:approve" % run)
+    expect(reply.status == 403 and "may not decide" in reply.json["detail"], "%r" % reply)
+    steer(run, "approve", "deploy", comment="no such field", code=400)
+    steer(run, "approve", "deploy", reason="looks good")
+    wait_for(lambda: p.job_state(run, "deploy") == "succeeded", "it runs")
+    steer(run, "approve", "deploy", 412)
+    wait_for(lambda: p.job_state(run, "late") == "failed", "nobody came")
+    expect(p.jobs(run)["late"]["cause"] == "approval_timeout", "%r" % p.jobs(run)["late"])
+    steer(run, "cancel", "other")
+    p.wait_run(run, "failed")
+    run = p.start_run("gated")
+    wait_for(lambda: p.jobs(run)["deploy"].get("waits_for") == ["approval"], "it waits")
+    steer(run, "reject", "deploy", reason="on friday?")
+    expect(p.jobs(run)["deploy"]["cause"] == "rejected" and "on friday?" in p.jobs(run)["deploy"]["message"], "rejected")
+    p.api("POST", "/v1/runs/%s:cancel" % run, {"reason": "enough"})
+    p.wait_run(run)
+
+
 def test_agent_killed():
     mark = os.path.join(p.folder, "agent.runs")
     p.apply(one_job("outlive", "echo x >>%s\nfor i in $(seq 1 40); do echo line $i; sleep 0.1; done" % mark))

@@ -20,16 +20,15 @@ static void walk(const struct orc_machine *machine, const char *letters, const c
 
 // Waiting Queued Ready Active cancellinG Succeeded Failed Cancelled sKipped Timed_out
 static const char job_letters[] = "WQRAGSFCKT";
-// met skip break matrix admit place cancel succeed fail stop time_out lose refuse
-#define ENDED "-------------", "-------------", "-------------", "-------------", "-------------"
-static const char *const job_matrix[] = {"QKFS--C------", "--F-R-C------", "--F--AC------",
-                                         "------GSFCTFF", "------GSFCTCC", ENDED};
-static const char *const job_matrix_again[] = {"QKFS--C------", "--F-R-C------", "--F--AC------",
-                                               "------GSQCQRR", "------GSFCTCC", ENDED};
-static const char *const job_matrix_failed[] = {"QKFF--C------", "--F-R-C------", "--F--AC------",
-                                                "------GSFCTFF", "------GSFCTCC", ENDED};
-static const char *const job_matrix_cancelled[] = {"QKFC--C------", "--F-R-C------", "--F--AC------",
-                                                   "------GSFCTFF", "------GSFCTCC", ENDED};
+// met skip break matrix hold retry mark reset admit place cancel succeed fail stop time_out lose refuse
+#define ENDED "-----------------", "-----QS----------", "-----QS----------", "-------W---------", "-----QS----------"
+#define QUEUED_READY "-KF-----R-C------", "-KF-Q----AC------"
+#define CANCELLING "----------GSFCTCC"
+static const char *const job_matrix[] = {"QKFS------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING, ENDED};
+static const char *const job_matrix_again[] = {"QKFS------C------", QUEUED_READY, "----------GSQCQRR", CANCELLING, ENDED};
+static const char *const job_matrix_failed[] = {"QKFF------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING, ENDED};
+static const char *const job_matrix_cancelled[] = {"QKFC------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING,
+                                                   ENDED};
 
 TEST(job_pairs) {
     walk(&orc_job_machine, job_letters, job_matrix, 0);
@@ -57,8 +56,7 @@ TEST(run_pairs) { // Running cancellinG Succeeded Failed Cancelled
 }
 
 TEST(ends_are_final) {
-    for (int state = 1; state <= 10; state++)
-        CHECK_INT(orc_machine_final(&orc_job_machine, state), orc_job_ended(state));
+    CHECK(orc_machine_final(&orc_job_machine, 6)); // other ends of a job can be overridden while its run goes on
     for (int state = 1; state <= 8; state++)
         CHECK_INT(orc_machine_final(&orc_attempt_machine, state), orc_attempt_ended(state));
     for (int state = 1; state <= 5; state++)
