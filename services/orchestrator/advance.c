@@ -39,7 +39,7 @@ static void job_uncount_end(struct orc_job *job) {
         run->failed -= failed;
         run->succeeded -= !failed && !cancelled;
     }
-    job->flags &= ~(uint32_t)ORC_ALLOWED;
+    job->flags &= ~(uint32_t)(ORC_ALLOWED | ORC_IN_GROUP);
     job->told = false;
 }
 
@@ -52,6 +52,8 @@ static int64_t queue_deadline(const struct orc_job *job, int64_t now_ms) {
 static void job_hold(struct orc_job *job, int64_t now_ms) {
     const Hodei__V1__Approval *approval = job->run->plan ? orc_job_spec(job)->approval : NULL;
     job->hold = job->run->paused ? ORC_HOLD_PAUSE : 0;
+    if (job->run->plan && orc_job_spec(job)->concurrency && !(job->flags & ORC_IN_GROUP))
+        job->hold |= ORC_HOLD_GROUP;
     if (approval && !(job->flags & ORC_APPROVED)) {
         job->hold |= ORC_HOLD_APPROVAL;
         job->due_ms = approval->timeout_ms ? now_ms + approval->timeout_ms : 0;
@@ -107,8 +109,11 @@ bool orc_run_change(struct orc_run *run, enum orc_run_event event, unsigned fact
 void orc_run_settle(struct orc_run *run, int64_t now_ms) {
     if (orc_run_ended(run->state) || run->ended < run->total)
         return;
-    unsigned facts = (run->succeeded == run->total ? ORC_ALL_SUCCEEDED : 0) | (run->failed ? ORC_SOME_FAILED : 0) |
-                     (run->cause == HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT ? ORC_OUT_OF_TIME : 0);
+    unsigned facts =
+        (run->succeeded == run->total ? ORC_ALL_SUCCEEDED : 0) | (run->failed ? ORC_SOME_FAILED : 0) |
+        (run->cause == HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT || run->cause == HODEI__V1__CAUSE__CAUSE_GROUP_FULL
+             ? ORC_OUT_OF_TIME
+             : 0);
     orc_run_change(run, ORC_RUN_ALL_ENDED, facts, now_ms);
 }
 
@@ -117,6 +122,7 @@ void orc_run_begin(struct orc_run *run, int64_t now_ms) {
     run->total = run->rows = (uint32_t)run->plan->n_jobs;
     run->main_left = n_main < run->plan->n_jobs ? (uint32_t)n_main : 0;
     run->due_ms = run->plan->timeout_ms ? now_ms + run->plan->timeout_ms : 0;
+    run->held = run->plan->concurrency != NULL;
 }
 
 void orc_run_expand(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance) {
@@ -274,6 +280,7 @@ bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
 void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance) {
     size_t n_main = orc_plan_main(run->plan);
     orc_run_change(run, ORC_RUN_CANCEL, 0, chance->now_ms);
+    run->held = false;
     for (size_t i = 0; i < ws->jobs.n; i++) {
         struct orc_job *job = ws->jobs.items[i];
         if (job->run != run || job->state == JOB(CANCELLING) || job->children || (!all && job->spec >= n_main))

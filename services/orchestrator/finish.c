@@ -95,7 +95,11 @@ enum hd_status orc_load_context(struct hd_ctx *cx, struct orchestrator *orc, str
 }
 
 enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_out *out) {
-    HD_TRY(advance(cx, orc, ws));
+    bool again = true;
+    for (bool first = true; again; first = false) {
+        HD_TRY(advance(cx, orc, ws));
+        HD_TRY(orc_groups_step(cx, orc, ws, first, &again));
+    }
     for (size_t i = 0; i < ws->runs.n; i++)
         if (ws->runs.items[i]->locked && !ws->runs.items[i]->duplicate)
             orc_run_settle(ws->runs.items[i], cx->now.wall_ms);

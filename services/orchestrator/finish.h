@@ -31,6 +31,11 @@ enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct
 enum hd_status orc_audit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_run *run,
                          const struct orc_done *done) HD_MUST_USE;
 
+// groups.c. A step: members enter, leave, and take their turn; ret_changed: jobs changed, look at the graph again.
+enum hd_status orc_groups_step(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, bool first,
+                               bool *ret_changed) HD_MUST_USE;
+enum hd_status orc_groups_sweep(struct hd_ctx *cx, struct orchestrator *orc) HD_MUST_USE;
+
 // --- publish.c: fills messages of at most 500 items, sends those that are full -----------------------------------------------
 void orc_out_diff(struct hd_ctx *cx, struct orc_ws *ws, struct orc_out *out);
 void orc_out_flush(struct hd_ctx *cx, struct orc_out *out);

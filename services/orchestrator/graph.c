@@ -33,7 +33,8 @@ static bool newly_ended(const struct orc_job *job) {
 }
 
 static bool to_decide(const struct orc_job *job) {
-    return job->state == JOB(WAITING) && job->deps_left == 0 && job->parent == ORC_NONE && job->children == 0;
+    return job->state == JOB(WAITING) && job->deps_left == 0 && !job->run->held && job->parent == ORC_NONE &&
+           job->children == 0;
 }
 
 static bool has_finally(const struct orc_run *run) {

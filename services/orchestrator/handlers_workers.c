@@ -111,6 +111,7 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
     if (n_refs)
         HD_TRY(lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &lost_out));
     HD_TRY(ORC_DO(cx, orc, commands_prune, cx->now.wall_ms - LOST_KEPT_MS));
+    HD_TRY(orc_groups_sweep(cx, orc));
     HD_TRY(runs_due(cx, orc));
     HD_TRY(jobs_due(cx, orc));
     HD_TRY(ORC_DO(cx, orc, sessions_prune, cx->now.wall_ms - LOST_KEPT_MS));

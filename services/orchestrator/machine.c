@@ -9,7 +9,7 @@ static const struct orc_rule run_rules[] = {
     {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(SUCCEEDED), ORC_ALL_SUCCEEDED, "no job failed"},
     {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(FAILED), ORC_SOME_FAILED, "a job failed or timed out"},
     {RUN(RUNNING), ORC_RUN_ALL_ENDED, RUN(CANCELLED), ORC_ALWAYS, "a job was stopped on its worker"},
-    {RUN(CANCELLING), ORC_RUN_ALL_ENDED, RUN(FAILED), ORC_OUT_OF_TIME, "it took longer than its timeout"},
+    {RUN(CANCELLING), ORC_RUN_ALL_ENDED, RUN(FAILED), ORC_OUT_OF_TIME, "its time was over, or its group full"},
     {RUN(CANCELLING), ORC_RUN_ALL_ENDED, RUN(CANCELLED), ORC_ALWAYS, "the last job ended"},
 };
 static const char *const run_events[] = {"cancel", "all ended"};

@@ -28,6 +28,11 @@ struct mem_outbox {
     size_t len;
     bool done;
 };
+struct mem_member {
+    const char *tenant, *name;
+    struct orc_member m;
+    bool gone;
+};
 struct mem_approval {
     struct orc_job_ref job;
     const char *actor;
@@ -51,7 +56,8 @@ struct mem_undo {
 struct orc_mem {
     struct hd_arena arena; // of everything but the undo log
     struct orc_ws all;
-    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands;
+    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members;
+    int64_t turns;
     struct hd_map texts;
     struct mem_undo *undo;
     size_t n_undo, cap_undo;
@@ -92,5 +98,14 @@ enum hd_status mem_approvals_list(ORC_CALL, const struct orc_job *job, const cha
 enum hd_status mem_command_find(ORC_CALL, struct orc_command_key *inout);
 enum hd_status mem_command_put(ORC_CALL, const struct orc_command_key *key);
 enum hd_status mem_commands_prune(ORC_CALL, int64_t before_ms);
+
+// store_mem_groups.c
+enum hd_status mem_groups_enter(ORC_CALL, struct orc_group_entry *entries, size_t n);
+enum hd_status mem_groups_leave(ORC_CALL, const struct orc_job_ref *refs, size_t n, size_t *ret_left);
+enum hd_status mem_group_members(ORC_CALL, struct orc_group *inout, bool lock, struct orc_member **ret, size_t *ret_n);
+enum hd_status mem_group_hold(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+enum hd_status mem_group_doom(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+enum hd_status mem_groups_of(ORC_CALL, const struct orc_job_ref *refs, size_t n, struct orc_group *ret);
+enum hd_status mem_groups_waiting(ORC_CALL, unsigned limit, struct orc_group **ret, size_t *ret_n);
 
 #endif

@@ -16,6 +16,7 @@ struct orchestrator {
     void *store; // borrowed
     struct orc_versions versions;
     int64_t lease_ttl_ms;
+    struct hd_service *service; // borrowed; NULL in tests: a kick is left to the timer
 };
 
 // For hd_service_main and, with orc_new's result as `self`, for hd_service_new.
@@ -56,6 +57,12 @@ enum orc_metric {
 const char *orc_item_tenant(struct hd_item *item);
 // An id out of a request, or false after failing the item, naming the field.
 bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret);
+
+// Runs the sweep in the next turn.
+static inline void orc_kick(struct orchestrator *orc) {
+    if (orc->service)
+        hd_service_kick(orc->service, "sweep");
+}
 
 extern struct hd_metric orc_metrics[ORC_M_COUNT];
 static inline void orc_count(enum orc_metric metric, int64_t n) {

@@ -81,8 +81,9 @@ void orc_free(struct orchestrator *orc) {
 
 static enum hd_status init(struct hd_service *service, const struct hd_settings *values, void **ret_self,
                            struct hd_err *err) {
-    (void)service, (void)err;
+    (void)err;
     struct orchestrator *orc = orc_new(&orc_pg_store, NULL);
+    orc->service = service;
     orc->lease_ttl_ms = hd_settings_int(values, "lease-ttl");
     orc->versions.bound_bytes = (size_t)hd_settings_int(values, "versions-bytes");
     *ret_self = orc;

@@ -4,7 +4,7 @@
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
     "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor, "        \
-    "r.paused, r.rerun_of"
+    "r.paused, r.rerun_of, r.held"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
@@ -92,12 +92,12 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                              "update runs r set state = u.state, started_ms = u.started_ms, ended_ms = u.ended_ms,"
                              " ended = u.ended, succeeded = u.succeeded, failed = u.failed, revision = u.revision,"
                              " total = u.total, rows = u.rows, main_left = u.main_left, due_ms = u.due_ms,"
-                             " cause = u.cause, paused = u.paused <> 0"
+                             " cause = u.cause, paused = u.paused <> 0, held = u.held <> 0"
                              " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::int[], $6::int[],"
                              " $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::bigint[], $13::int[],"
-                             " $14::int[])"
+                             " $14::int[], $15::int[])"
                              " as u (id, state, started_ms, ended_ms, ended, succeeded, failed, revision, total, rows,"
-                             " main_left, due_ms, cause, paused) where r.id = u.id"},
+                             " main_left, due_ms, cause, paused, held) where r.id = u.id"},
     [ORC_SQL_JOBS_PRIORITY] = {"orc_jobs_priority",
                                "update jobs j set priority = u.priority"
                                " from unnest($1::uuid[], $2::int[], $3::int[]) as u (run_id, idx, priority)"
@@ -113,6 +113,42 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                " values ($1::uuid, $2::int, $3::text, $4::bigint) on conflict do nothing"},
     [ORC_SQL_APPROVALS_LIST] = {"orc_approvals_list", "select actor from approvals where run_id = $1::uuid"
                                                       " and idx = $2::int order by at_ms"},
+    [ORC_SQL_GROUPS_MAKE] =
+        {"orc_groups_make", "insert into groups as g (tenant, name, capacity, by_ready)"
+                            " select distinct on (t, n) t, n, c, r <> 0"
+                            " from unnest($1::text[], $2::text[], $3::int[], $4::int[]) as u (t, n, c, r) order by t, n"
+                            " on conflict (tenant, name) do update set capacity = excluded.capacity,"
+                            " by_ready = excluded.by_ready"},
+    [ORC_SQL_GROUPS_LOCK] = {"orc_groups_lock", "select g.capacity, g.by_ready from groups g"
+                                                " where g.tenant = $1::text and g.name = $2::text for update"},
+    [ORC_SQL_GROUPS_READ] = {"orc_groups_read", "select g.capacity, g.by_ready from groups g"
+                                                " where g.tenant = $1::text and g.name = $2::text"},
+    [ORC_SQL_GROUPS_ENTER] =
+        {"orc_groups_enter",
+         "insert into group_members as m (tenant, name, run_id, idx, state, seq)"
+         " select t, n, r, i, s, case when s = 0 then 0 else nextval('group_turns') end"
+         " from unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::int[]) as u (t, n, r, i, s)"
+         " on conflict (tenant, name, run_id, idx) do update set state = greatest(m.state, excluded.state),"
+         " seq = case when m.seq = 0 then excluded.seq else m.seq end"},
+    [ORC_SQL_GROUPS_LEAVE] = {"orc_groups_leave",
+                              "delete from group_members m using unnest($1::uuid[], $2::int[]) as u (r, i)"
+                              " where m.run_id = u.r and m.idx = u.i returning 1"},
+    [ORC_SQL_GROUP_MEMBERS] = {"orc_group_members",
+                               "select m.run_id, m.idx, m.state, m.seq, m.doomed from group_members m"
+                               " where m.tenant = $1::text and m.name = $2::text"},
+    [ORC_SQL_GROUP_HOLD] = {"orc_group_hold",
+                            "update group_members m set state = 2 where m.tenant = $1::text and m.name = $2::text"
+                            " and m.run_id = $3::uuid and m.idx = $4::int"},
+    [ORC_SQL_GROUP_DOOM] = {"orc_group_doom",
+                            "update group_members m set doomed = true where m.tenant = $1::text and m.name = $2::text"
+                            " and m.run_id = $3::uuid and m.idx = $4::int"},
+    [ORC_SQL_GROUPS_OF] =
+        {"orc_groups_of",
+         "select u.o, m.tenant, m.name from unnest($1::uuid[], $2::int[]) with ordinality as u (r, i, o)"
+         " join group_members m on m.run_id = u.r and m.idx = u.i"},
+    [ORC_SQL_GROUPS_WAITING] = {"orc_groups_waiting",
+                                "select distinct m.tenant, m.name from group_members m where m.state = 1 or m.doomed"
+                                " order by m.tenant, m.name limit $1::bigint"},
     [ORC_SQL_COMMAND_FIND] = {"orc_command_find", "select fingerprint, reply from commands"
                                                   " where tenant = $1::text and idem_key = $2::text"},
     [ORC_SQL_COMMAND_PUT] = {"orc_command_put", "insert into commands (tenant, idem_key, fingerprint, reply, at_ms)"

@@ -2,7 +2,7 @@
 // twin in memory (store_mem.c); tests/integration/test_orc_store.c runs one suite on both.
 //
 // All calls happen inside the transaction that the runner has opened. Loads put rows into the working set, where a row
-// that is there already is left alone. Locks are taken in this order: leases, runs (by id), tenants (by name); jobs and
+// that is there already is left alone. Locks are taken in this order: leases, runs (by id), groups, tenants (by name); jobs and
 // attempts are covered by their run's lock. Whoever holds a tenant takes further runs with SKIP LOCKED only.
 // Rows of another tenant are never filtered here: the caller compares run->tenant.
 #ifndef ORC_STORE_H
@@ -10,6 +10,7 @@
 
 #include "base/ctx.h"
 #include "service/service.h"
+#include "services/orchestrator/group.h"
 #include "services/orchestrator/ws.h"
 
 struct orc_version {
@@ -65,6 +66,19 @@ struct orc_command_key {
     size_t reply_len;
 };
 
+// Of a concurrency group.
+struct orc_group {
+    const char *tenant, *name;
+    int64_t capacity;
+    bool by_ready;
+};
+struct orc_group_entry { // one that enters, or will
+    struct orc_group group;
+    struct hd_uuid run;
+    uint32_t idx;
+    int state;
+};
+
 #define ORC_CALL struct hd_ctx *cx, void *store
 struct orc_store_ops {
     // Compiled versions. put: a known one is left alone, but a tombstone marks it.
@@ -110,6 +124,17 @@ struct orc_store_ops {
                                    size_t *ret_n); // the last
     enum hd_status (*approvals_add)(ORC_CALL, const struct orc_job *job, const char *actor);
     enum hd_status (*approvals_list)(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
+    // Concurrency groups. enter: locks the groups in the order of tenant and name, makes them, and takes over what the entry says of them;
+    // a member that is there keeps the higher state.
+    enum hd_status (*groups_enter)(ORC_CALL, struct orc_group_entry *entries, size_t n);
+    enum hd_status (*groups_leave)(ORC_CALL, const struct orc_job_ref *refs, size_t n, size_t *ret_left);
+    enum hd_status (*group_members)(ORC_CALL, struct orc_group *inout, bool lock, struct orc_member **ret,
+                                    size_t *ret_n);
+    enum hd_status (*group_hold)(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+    enum hd_status (*group_doom)(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+    // Groups of jobs and runs, "" where there is none; and groups in which somebody waits or is doomed, not locked.
+    enum hd_status (*groups_of)(ORC_CALL, const struct orc_job_ref *refs, size_t n, struct orc_group *ret);
+    enum hd_status (*groups_waiting)(ORC_CALL, unsigned limit, struct orc_group **ret, size_t *ret_n);
     enum hd_status (*command_find)(ORC_CALL, struct orc_command_key *inout);
     enum hd_status (*command_put)(ORC_CALL, const struct orc_command_key *key);
     enum hd_status (*commands_prune)(ORC_CALL, int64_t before_ms);

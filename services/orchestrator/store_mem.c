@@ -351,6 +351,7 @@ static void save_run(struct orc_mem *mem, struct orc_run *run) {
     row->due_ms = run->due_ms;
     row->cause = run->cause;
     row->paused = run->paused;
+    row->held = run->held;
     row->revision = run->revision;
     mem->rows_written++;
 }
@@ -435,6 +436,13 @@ const struct orc_store_ops orc_mem_store = {
     .actions_list = mem_actions_list,
     .approvals_add = mem_approvals_add,
     .approvals_list = mem_approvals_list,
+    .groups_enter = mem_groups_enter,
+    .groups_leave = mem_groups_leave,
+    .group_members = mem_group_members,
+    .group_hold = mem_group_hold,
+    .group_doom = mem_group_doom,
+    .groups_of = mem_groups_of,
+    .groups_waiting = mem_groups_waiting,
     .command_find = mem_command_find,
     .command_put = mem_command_put,
     .commands_prune = mem_commands_prune,

@@ -29,6 +29,7 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         run->actor = hd_row_text(rows, i, c + 19);
         run->paused = hd_row_bool(rows, i, c + 20);
         run->rerun_of = hd_row_uuid(rows, i, c + 21);
+        run->held = hd_row_bool(rows, i, c + 22);
     }
     run->locked |= lock;
     return run;
@@ -475,6 +476,13 @@ const struct orc_store_ops orc_pg_store = {
     .actions_list = orc_pg_actions_list,
     .approvals_add = orc_pg_approvals_add,
     .approvals_list = orc_pg_approvals_list,
+    .groups_enter = orc_pg_groups_enter,
+    .groups_leave = orc_pg_groups_leave,
+    .group_members = orc_pg_group_members,
+    .group_hold = orc_pg_group_hold,
+    .group_doom = orc_pg_group_doom,
+    .groups_of = orc_pg_groups_of,
+    .groups_waiting = orc_pg_groups_waiting,
     .command_find = orc_pg_command_find,
     .command_put = orc_pg_command_put,
     .commands_prune = orc_pg_commands_prune,

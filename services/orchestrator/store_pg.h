@@ -19,4 +19,14 @@ enum hd_status orc_pg_command_find(ORC_CALL, struct orc_command_key *inout);
 enum hd_status orc_pg_command_put(ORC_CALL, const struct orc_command_key *key);
 enum hd_status orc_pg_commands_prune(ORC_CALL, int64_t before_ms);
 
+// store_pg_groups.c
+enum hd_status orc_pg_groups_enter(ORC_CALL, struct orc_group_entry *entries, size_t n);
+enum hd_status orc_pg_groups_leave(ORC_CALL, const struct orc_job_ref *refs, size_t n, size_t *ret_left);
+enum hd_status orc_pg_group_members(ORC_CALL, struct orc_group *inout, bool lock, struct orc_member **ret,
+                                    size_t *ret_n);
+enum hd_status orc_pg_group_hold(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+enum hd_status orc_pg_group_doom(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
+enum hd_status orc_pg_groups_of(ORC_CALL, const struct orc_job_ref *refs, size_t n, struct orc_group *ret);
+enum hd_status orc_pg_groups_waiting(ORC_CALL, unsigned limit, struct orc_group **ret, size_t *ret_n);
+
 #endif

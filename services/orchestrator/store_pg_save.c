@@ -75,10 +75,11 @@ static enum hd_status runs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
     COLUMN(int64_t, due, row->due_ms)
     COLUMN(int32_t, causes, row->cause)
     COLUMN(int32_t, paused, row->paused)
+    COLUMN(int32_t, held, row->held)
     return ORC_RUN_SQL(cx, ORC_SQL_RUNS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(started, n),
                        HD_I64S(ended_ms, n), HD_I32S(ended, n), HD_I32S(succeeded, n), HD_I32S(failed, n),
                        HD_I64S(revisions, n), HD_I32S(totals, n), HD_I32S(counts, n), HD_I32S(mains, n),
-                       HD_I64S(due, n), HD_I32S(causes, n), HD_I32S(paused, n));
+                       HD_I64S(due, n), HD_I32S(causes, n), HD_I32S(paused, n), HD_I32S(held, n));
 }
 
 static size_t jobs_pick(const struct orc_ws *ws, bool fresh, struct orc_job **rows) {

@@ -30,6 +30,7 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->actor = (char *)(uintptr_t)run->actor;
     ret->cause = (Hodei__V1__Cause)run->cause;
     ret->paused = run->paused;
+    ret->held = run->held;
     if (!hd_uuid_zero(run->rerun_of))
         ret->rerun_of = id_text(arena, run->rerun_of);
 }
@@ -63,9 +64,12 @@ static void holds(struct hd_arena *arena, const struct orc_job *job, Hodei__V1__
     static const struct {
         uint32_t hold;
         const char *name;
-    } rows[] = {{ORC_HOLD_PAUSE, "pause"}, {ORC_HOLD_APPROVAL, "approval"}, {ORC_HOLD_BACKOFF, "backoff"}};
-    to->waits_for = HD_NEW_ARRAY(arena, 3, char *);
-    for (size_t i = 0; i < 3; i++)
+    } rows[] = {{ORC_HOLD_PAUSE, "pause"},
+                {ORC_HOLD_APPROVAL, "approval"},
+                {ORC_HOLD_GROUP, "group"},
+                {ORC_HOLD_BACKOFF, "backoff"}};
+    to->waits_for = HD_NEW_ARRAY(arena, 4, char *);
+    for (size_t i = 0; i < 4; i++)
         if (job->hold & rows[i].hold && !orc_job_ended(job->state))
             to->waits_for[to->n_waits_for++] = (char *)(uintptr_t)rows[i].name;
 }

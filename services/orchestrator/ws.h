@@ -31,11 +31,11 @@ struct orc_run {
     int64_t due_ms;     // its timeout, 0: none
     int cause;
     const char *origin, *actor;
-    bool paused;
-    struct hd_uuid rerun_of;                 // zero: none
-    const struct hd_value *inputs;           // filled by orc_inputs
-    bool amended;                            // changed after its insert, in the same transaction
-    bool locked, dirty, duplicate;           // duplicate: not inserted, its key is taken
+    bool paused, held;             // held: it waits for its concurrency group, and none of its jobs is decided
+    struct hd_uuid rerun_of;       // zero: none
+    const struct hd_value *inputs; // filled by orc_inputs
+    bool amended;                  // changed after its insert, in the same transaction
+    bool locked, dirty, duplicate; // duplicate: not inserted, its key is taken
     const Hodei__V1__CompiledPipeline *plan; // the compiled version, filled by orc_plans; jobs are its indexes
     struct orc_run *chain;
 };
@@ -51,11 +51,12 @@ enum orc_job_flag {
     ORC_CHILD_CANCELLED = 64,
     ORC_CHILD_ALLOWED = 128,
     ORC_APPROVED = 256,
-    ORC_KEPT = 512,    // its result is another run's
-    ORC_MARKED = 1024, // somebody marked it as done
+    ORC_KEPT = 512,      // its result is another run's
+    ORC_MARKED = 1024,   // somebody marked it as done
+    ORC_IN_GROUP = 2048, // it holds a slot of its concurrency group
 };
 // What a QUEUED job waits for before it waits for quota.
-enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4 };
+enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4, ORC_HOLD_GROUP = 8 };
 #define ORC_NONE UINT32_MAX
 
 struct orc_job {

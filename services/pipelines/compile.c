@@ -47,7 +47,8 @@ static const struct pip_key pipeline_rows[] = {
      .schema = "{\"type\":\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/job\"}}",
      .help = "jobs that always run, after all others"},
     {"on"},
-    {"concurrency"},
+    {"concurrency", pip_take_concurrency, offsetof(struct pipeline, concurrency),
+     .schema = "{\"$ref\":\"#/$defs/concurrency\"}", .help = "so many runs at a time of all that name the same group"},
 };
 const struct pip_keys pip_pipeline_keys = {pipeline_rows, sizeof(pipeline_rows) / sizeof(*pipeline_rows)};
 
@@ -297,6 +298,8 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     out->n_inputs = c->in.inputs.n;
     out->timeout_ms = c->in.timeout_ms;
     out->concurrency = c->in.concurrency;
+    for (size_t i = 0; i < c->n_jobs; i++)
+        out->has_groups |= c->jobs[i]->concurrency != NULL;
     *ret = out;
     return HD_OK;
 }

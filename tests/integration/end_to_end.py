@@ -516,6 +516,92 @@ jobs:
     p.wait_run(run)
 
 
+def test_concurrency_groups():
+    go = os.path.join(p.folder, "group-go")
+    p.apply("""
+hodei: v1
+name: deploy
+inputs: { env: { default: prod }, slow: { default: "no" } }
+jobs:
+  build: { run: 'test ${{ inputs.slow }} = no || while ! test -e %s; do sleep 0.05; done' }
+  deploy: { needs: [build], concurrency: { group: "deploy-${{ inputs.env }}" }, run: 'echo deployed; test ${{ inputs.slow }} = no || sleep 0.3' }
+""" % go)
+    slow = [{"name": "slow", "value": "yes"}]
+    first = p.start_run("deploy", inputs=slow)
+    second = p.start_run("deploy")
+    other = p.start_run("deploy", inputs=[{"name": "env", "value": "test"}])
+    p.wait_run(other, "succeeded")
+    wait_for(lambda: p.jobs(second)["deploy"].get("waits_for") == ["group"], "the later one does not overtake")
+    open(go, "w").close()
+    p.wait_run(first, "succeeded")
+    p.wait_run(second, "succeeded")
+    a, b = p.jobs(first)["deploy"]["attempts"][0], p.jobs(second)["deploy"]["attempts"][0]
+    expect(b["started_at_ms"] >= a["ended_at_ms"], "one after the other: %r %r" % (a, b))
+    os.unlink(go)
+    first = p.start_run("deploy", inputs=slow)
+    second = p.start_run("deploy")
+    wait_for(lambda: p.jobs(second)["deploy"].get("waits_for") == ["group"], "it waits")
+    p.api("POST", "/v1/runs/%s:cancel" % first)
+    p.wait_run(second, "succeeded", 10)  # a cancel frees the turn
+    p.wait_run(first, "cancelled")
+
+
+def test_full_groups():
+    hold = "while ! test -e %s/$HODEI_RUN; do sleep 0.05; done" % p.folder
+    for policy in ("reject", "replace_pending", "cancel_running"):
+        p.apply("""
+hodei: v1
+name: full-%s
+jobs:
+  one: { concurrency: { group: full-%s, on_full: %s }, run: '%s', cancel_grace: 1s }
+""" % (policy, policy, policy, hold))
+        first = p.start_run("full-" + policy)
+        wait_for(lambda: p.job_state(first, "one") == "active", "the first runs")
+        second = p.start_run("full-" + policy)
+        if policy == "reject":
+            p.wait_run(second, "failed", 10)
+            expect(p.jobs(second)["one"]["cause"] == "group_full", "%r" % p.jobs(second))
+        elif policy == "replace_pending":
+            wait_for(lambda: p.jobs(second)["one"].get("waits_for") == ["group"], "the second waits")
+            third = p.start_run("full-" + policy)
+            p.wait_run(second, "cancelled", 10)
+            expect(p.jobs(second)["one"]["cause"] == "replaced", "%r" % p.jobs(second))
+            expect(p.job_state(first, "one") == "active", "the first goes on")
+            second = third
+        else:
+            p.wait_run(first, "cancelled", 15)
+            wait_for(lambda: p.job_state(second, "one") == "active", "the second runs", 10)
+        for run in (first, second):
+            open(os.path.join(p.folder, run), "w").close()
+        for run in (first, second):
+            p.wait_run(run)
+    p.apply("""
+hodei: v1
+name: one-run
+concurrency: { group: one-run, limit: 1 }
+jobs: { a: { run: '%s' } }
+finally: { z: { run: echo z } }
+""" % hold)
+    runs = [p.start_run("one-run") for _ in range(4)]
+    wait_for(lambda: p.job_state(runs[0], "a") == "active", "the first runs")
+    expect([bool(p.run(r).get("held")) for r in runs] == [False, True, True, True], "the others wait")
+    p.api("POST", "/v1/runs/%s:cancel" % runs[1])
+    p.wait_run(runs[1], "cancelled", 10)
+    p.apply("""
+hodei: v1
+name: one-run
+concurrency: { group: one-run, limit: 3 }
+jobs: { a: { run: '%s' } }
+""" % hold)
+    raised = p.start_run("one-run")  # a raised limit releases what waits
+    wait_for(lambda: p.job_state(runs[2], "a") == "active" and p.job_state(runs[3], "a") == "active", "released", 10)
+    expect(p.run(raised).get("held"), "in their order")
+    for run in runs + [raised]:
+        open(os.path.join(p.folder, run), "w").close()
+    for run in runs + [raised]:
+        p.wait_run(run)
+
+
 def test_agent_killed():
     mark = os.path.join(p.folder, "agent.runs")
     p.apply(one_job("outlive", "echo x >>%s\nfor i in $(seq 1 40); do echo line $i; sleep 0.1; done" % mark))

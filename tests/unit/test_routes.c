@@ -59,7 +59,7 @@ TEST(what_is_not_there_is_missing) {
                                         "/v1/runs/r1/logs/",
                                         "/v1/runs//jobs",
                                         "/v2/runs",
-                                        "/v1/runs/r1:rerun",
+                                        "/v1/runs/r1:undo",
                                         "v1/runs"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         struct route_match match;
