@@ -120,7 +120,7 @@ static const struct bad {
     {"hodei: v1\nname: true\n", "name", 2, 7, "must be a text, not true or false", "put it in quotes: \"true\""},
     {"hodei: v1\nname:\n", "name", 2, 6, "must be a text, not nothing", ""},
     {"hodei: v1\nnmae: p\n", "nmae", 2, 1, "unknown key \"nmae\"", "did you mean \"name\"?"},
-    {TOP "zzzzzz: p\n", "zzzzzz", 3, 1, "unknown key \"zzzzzz\"", "there are: hodei, name, inputs, env, priority, timeout, queue_timeout, defaults, jobs, finally"},
+    {TOP "zzzzzz: p\n", "zzzzzz", 3, 1, "unknown key \"zzzzzz\"", "there are: hodei, name, inputs, env, priority, timeout, queue_timeout, defaults, jobs, finally, concurrency"},
     {TOP "on: {}\n", "on", 3, 1, "\"on\" is not available yet", ""},
     {TOP "priority: 101\n", "priority", 3, 11, "must be a whole number from -100 to 100", ""},
     {TOP "priority: high\n", "priority", 3, 11, "must be a number, not a text", ""},

@@ -177,7 +177,7 @@ TEST(errors_name_the_place) {
          "the job \"z\" is of finally, which runs after all others", ""},
         {TOP "jobs: {a: {run: x, matrix: {axes: {q: [1, 2]}}}, a.2: {run: y}}\n", "a.2", 3, 50,
          "\"a.2\" is the name of a job of the matrix \"a\"", ""},
-        {TOP "concurrency: {group: \"${{ needs.x }}\"}\njobs: {a: {run: x}}\n", "concurrency.group", 3, 28,
+        {TOP "concurrency: {group: \"${{ needs.x }}\"}\njobs: {a: {run: x}}\n", "concurrency.group", 3, 27,
          "\"needs\" cannot be used here: it is known only when the job's needs have ended", ""},
         {JOB "    run: x\n    concurrency: {limit: 2}\n", "jobs.a.concurrency.group", 6, 18, "\"group\" is missing", ""},
         {JOB "    run: x\n    approval: {roles: [a]}\n", "jobs.a.approval.roles", 6, 16,
