@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "services/pipelines/graph.h"
 #include "services/pipelines/keys.h"
+#include "services/pipelines/resources.h"
 
 #define CYCLE_SHOWN 12 // jobs of a cycle that are named; the rest is counted
 #define TIMEOUT_DEFAULT_MS 3600000
@@ -27,6 +28,8 @@ struct job {
     struct step step;
     const struct pip_node *steps, *needs;
     struct pip_labels labels;
+    Hodei__V1__Resources *resources;
+    struct pip_tolerations tolerations;
     char *pool;
     int32_t executor, on_worker_lost, priority;
     int64_t timeout_ms, cancel_grace_ms;
@@ -93,6 +96,8 @@ static const struct pip_key job_keys[] = {
     {"shell", pip_take_text, offsetof(struct job, step.shell)},
     {"workdir", take_workdir, offsetof(struct job, step.workdir)},
     {"labels", pip_take_labels, offsetof(struct job, labels)},
+    {"resources", pip_take_resources, offsetof(struct job, resources)},
+    {"tolerations", pip_take_tolerations, offsetof(struct job, tolerations)},
     {"pool", take_pool, offsetof(struct job, pool)},
     {"executor", pip_take_choice, offsetof(struct job, executor), &executors},
     {"timeout", pip_take_duration, offsetof(struct job, timeout_ms), &timeouts},
@@ -100,7 +105,6 @@ static const struct pip_key job_keys[] = {
     {"on_worker_lost", pip_take_choice, offsetof(struct job, on_worker_lost), &on_worker_lost},
     {"priority", pip_take_int, offsetof(struct job, priority), &priorities},
     {"if"},
-    {"resources"},
     {"image"},
     {"services"},
     {"matrix"},
@@ -303,6 +307,9 @@ static enum hd_status take_job(struct compile *c, uint32_t index, const struct p
     job->name = (char *)(uintptr_t)entry->key;
     job->labels = in.labels.labels;
     job->n_labels = in.labels.n;
+    job->resources = in.resources;
+    job->tolerations = in.tolerations.list;
+    job->n_tolerations = in.tolerations.n;
     job->pool = in.pool;
     job->executor = (Hodei__V1__Executor)in.executor;
     job->on_worker_lost = (Hodei__V1__OnWorkerLost)in.on_worker_lost;

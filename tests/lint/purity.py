@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 PURE = {
-    "libhodei/base": "arena buf duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write status",
+    "libhodei/base": "arena buf duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write resources status",
     "services/orchestrator": "machine advance plan admit ws view",
     "services/scheduler": "queue place",
-    "services/pipelines": "yaml keys compile graph",
+    "services/pipelines": "yaml keys compile graph resources",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
     "services/api-gateway": "routes",
