@@ -200,6 +200,13 @@ $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 
+.PHONY: bench-place
+bench-place: $(B)/bench-place ## measures the scheduler's decisions alone
+	@$(B)/bench-place
+$(B)/bench-place: $(call objs,tests/bench/bench_place.c) $(B)/libscheduler.a $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+
 .PHONY: release
 release: ## stripped binaries in build/release, with their sizes
 	@$(MAKE) --no-print-directory all

@@ -147,7 +147,7 @@ static struct sch_verdict tainted(struct hd_arena *arena, const struct sch_fleet
 
 struct room_count {
     size_t fit, online;
-    int64_t slots, free_slots;
+    int64_t free_slots;
     struct hd_resources most; // free on one worker that has a slot
 };
 
@@ -161,7 +161,6 @@ static struct room_count count_room(const struct sch_fleet *fleet, const struct 
         struct sch_room room = sch_room_of(worker);
         count.fit++;
         count.online += worker->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
-        count.slots += worker->slots;
         count.free_slots += room.slots;
         for (size_t r = 0; r < HD_RESOURCES; r++)
             if (room.slots > 0 && room.amounts.of[r] > count.most.of[r])
@@ -175,8 +174,7 @@ static const char *busy_text(struct hd_arena *arena, const struct sch_fleet *fle
     const char *of = count_of(arena, count->fit, "worker");
     enum hd_resource lacks = hd_resources_short(asks, &count->most);
     if (!count->free_slots)
-        return hd_arena_printf(arena, "all %" PRId64 " slots of %s of pool \"%s\" that can run it are busy",
-                               count->slots, of, fleet->pool);
+        return hd_arena_printf(arena, "every slot of %s of pool \"%s\" that can run it is busy", of, fleet->pool);
     if (lacks == HD_RESOURCES)
         return hd_arena_printf(arena, "none of %s of pool \"%s\" that can run it has room for all of it at the moment",
                                of, fleet->pool);

@@ -1,5 +1,6 @@
 #include "services/scheduler/queue.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,20 +15,12 @@ bool sch_offer_older(const void *a, const void *b) {
     return x->ready_at_ms != y->ready_at_ms ? x->ready_at_ms < y->ready_at_ms : x->key < y->key;
 }
 
-static const struct sch_offer *first_of_lane(const struct sch_lane *lane) {
-    return lane->offers.items[0];
-}
-
-static const struct sch_offer *first_of_group(const struct sch_group *group) {
-    return first_of_lane(group->lanes.items[0]);
-}
-
-static bool lane_before(const void *a, const void *b) {
-    return sch_offer_older(first_of_lane(a), first_of_lane(b));
+static bool age_before(const struct sch_age *a, const struct sch_age *b) {
+    return a->ready_at_ms != b->ready_at_ms ? a->ready_at_ms < b->ready_at_ms : a->key < b->key;
 }
 
 static bool group_older(const void *a, const void *b) {
-    return sch_offer_older(first_of_group(a), first_of_group(b));
+    return age_before(&((const struct sch_group *)a)->age, &((const struct sch_group *)b)->age);
 }
 
 static bool group_poorer(const void *a, const void *b) {
@@ -36,7 +29,6 @@ static bool group_poorer(const void *a, const void *b) {
 }
 
 static const struct sch_heap_kind of_offers = {sch_offer_older, offsetof(struct sch_offer, pos)};
-static const struct sch_heap_kind of_lanes = {lane_before, offsetof(struct sch_lane, pos)};
 static const struct sch_heap_kind by_share = {group_poorer, offsetof(struct sch_group, pos_share)};
 static const struct sch_heap_kind by_age = {group_older, offsetof(struct sch_group, pos_age)};
 
@@ -69,10 +61,6 @@ static void count_share(const struct sch_queue *queue, struct sch_tenant *tenant
     tenant->share = share * SCH_WEIGHT_MAX / tenant->weight;
 }
 
-static bool in_band(const struct sch_group *group) {
-    return group->pos_share != SCH_HEAP_OUT;
-}
-
 // One more or one less live job of it.
 static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant, const struct hd_resources *asks,
                         int more) {
@@ -83,7 +71,7 @@ static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant
         hd_resources_take(&tenant->taken, asks);
     count_share(queue, tenant);
     for (struct sch_group *group = tenant->groups; group; group = group->next)
-        if (in_band(group))
+        if (group->n_open)
             sch_heap_moved(&group->band->by_share, &by_share, group);
 }
 
@@ -176,7 +164,6 @@ static struct sch_group *group_get(struct sch_queue *queue, struct sch_tenant *t
     group->tenant = tenant;
     group->band = band_get(queue, priority);
     group->band->n_groups++;
-    group->pos_share = group->pos_age = SCH_HEAP_OUT;
     group->next = tenant->groups;
     tenant->groups = group;
     return group;
@@ -184,15 +171,35 @@ static struct sch_group *group_get(struct sch_queue *queue, struct sch_tenant *t
 
 static void group_free_if_empty(struct sch_queue *queue, struct sch_group *group) {
     struct sch_group **at = &group->tenant->groups;
-    if (group->n_lanes)
+    if (group->n)
         return;
     while (*at != group)
         at = &(*at)->next;
     *at = group->next;
     group->band->n_groups--;
     band_free_if_empty(queue, group->band);
-    sch_heap_release(&group->lanes);
+    free(group->entries);
     free(group);
+}
+
+static void group_add(struct sch_group *group, struct sch_lane *lane) {
+    if (group->n == group->cap) {
+        size_t cap = group->cap ? group->cap * 2 : 4;
+        struct sch_entry *entries = hd_calloc(cap, sizeof(*entries));
+        if (group->n)
+            memcpy(entries, group->entries, group->n * sizeof(*entries));
+        free(group->entries);
+        group->entries = entries;
+        group->cap = cap;
+    }
+    lane->group = group;
+    lane->pos = group->n;
+    group->entries[group->n++] = (struct sch_entry){.lane = lane};
+}
+
+static void group_remove(struct sch_group *group, const struct sch_lane *lane) {
+    group->entries[lane->pos] = group->entries[--group->n];
+    group->entries[lane->pos].lane->pos = lane->pos;
 }
 
 static uint64_t lane_hash(const struct sch_class *class, const struct sch_tenant *tenant, int32_t priority) {
@@ -217,9 +224,7 @@ static struct sch_lane *lane_get(struct sch_queue *queue, struct sch_class *clas
     if (class->lanes)
         class->lanes->class_prev = lane;
     class->lanes = lane;
-    lane->group = group_get(queue, tenant, priority);
-    lane->group->n_lanes++;
-    lane->pos = SCH_HEAP_OUT;
+    group_add(group_get(queue, tenant, priority), lane);
     return lane;
 }
 
@@ -235,46 +240,83 @@ static void lane_free(struct sch_queue *queue, struct sch_lane *lane) {
     *(lane->class_prev ? &lane->class_prev->class_next : &lane->class->lanes) = lane->class_next;
     if (lane->class_next)
         lane->class_next->class_prev = lane->class_prev;
-    lane->group->n_lanes--;
+    group_remove(lane->group, lane);
     group_free_if_empty(queue, lane->group);
     sch_heap_release(&lane->offers);
     free(lane);
 }
 
-// In the heap where it should be in it, at the right place.
-static void keep(struct sch_heap *heap, const struct sch_heap_kind *kind, void *item, bool is_in, bool should) {
-    if (is_in && should)
-        sch_heap_moved(heap, kind, item);
-    else if (should)
-        sch_heap_add(heap, kind, item);
-    else if (is_in)
-        sch_heap_remove(heap, kind, item);
+static void group_moved(struct sch_group *group) {
+    sch_heap_moved(&group->band->by_share, &by_share, group);
+    sch_heap_moved(&group->band->by_age, &by_age, group);
 }
 
-// What it has first, or whether it is open, has changed. Ranks are those of first offers, so what has none is only taken out, which
-// compares the others alone.
-static void lane_changed(struct sch_lane *lane) {
-    struct sch_group *group = lane->group;
-    struct sch_band *band = group->band;
-    bool was = lane->pos != SCH_HEAP_OUT, open = lane->offers.n && !lane->class->blocked;
-    bool group_was = in_band(group), group_open = group->lanes.n - was + open > 0;
-    if (group_was && !group_open) {
-        sch_heap_remove(&band->by_share, &by_share, group);
-        sch_heap_remove(&band->by_age, &by_age, group);
-    }
-    keep(&group->lanes, &of_lanes, lane, was, open);
-    if (!group_open)
+static void group_open(struct sch_group *group) {
+    sch_heap_add(&group->band->by_share, &by_share, group);
+    sch_heap_add(&group->band->by_age, &by_age, group);
+}
+
+static void group_close(struct sch_group *group) {
+    sch_heap_remove(&group->band->by_share, &by_share, group);
+    sch_heap_remove(&group->band->by_age, &by_age, group);
+}
+
+static void group_oldest(struct sch_group *group, const struct sch_entry *entry) {
+    group->oldest = entry->lane;
+    group->age = entry->first;
+    group->sure = true;
+}
+
+// Looks for the oldest open lane. The group becomes younger by it, never older.
+static void group_settle(struct sch_group *group) {
+    const struct sch_entry *oldest = NULL;
+    if (group->sure)
         return;
-    keep(&band->by_share, &by_share, group, group_was, true);
-    keep(&band->by_age, &by_age, group, group_was, true);
+    for (size_t i = 0; i < group->n; i++)
+        if (group->entries[i].open && (!oldest || age_before(&group->entries[i].first, &oldest->first)))
+            oldest = &group->entries[i];
+    assert(oldest); // a group in a heap has an open lane
+    group_oldest(group, oldest);
+    group_moved(group);
+}
+
+// Whether it is open has changed, or what it has first.
+static void entry_changed(struct sch_entry *entry, struct sch_group *group, bool open) {
+    const struct sch_lane *lane = entry->lane;
+    bool was = entry->open;
+    entry->open = open;
+    group->n_open += (size_t)entry->open - (size_t)was;
+    if (!was && !entry->open)
+        return;
+    if (!group->n_open) {
+        group_close(group);
+        group->oldest = NULL;
+    } else if (!was && group->n_open == 1) {
+        group_oldest(group, entry);
+        group_open(group);
+    } else if (entry->open && age_before(&entry->first, &group->age)) {
+        group_oldest(group, entry);
+        group_moved(group);
+    } else if (group->oldest == lane && (!entry->open || age_before(&group->age, &entry->first))) {
+        group->sure = false;
+        group->oldest = NULL;
+    }
+}
+
+static void lane_changed(struct sch_lane *lane) {
+    struct sch_entry *entry = &lane->group->entries[lane->pos];
+    const struct sch_offer *first = lane->offers.n ? lane->offers.items[0] : NULL;
+    if (first)
+        entry->first = (struct sch_age){first->ready_at_ms, first->key};
+    entry_changed(entry, lane->group, first && !lane->class->blocked);
 }
 
 void sch_queue_block(struct sch_class *class, bool blocked) {
     if (class->blocked == blocked)
         return;
     class->blocked = blocked;
-    for (struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
-        lane_changed(lane);
+    for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
+        entry_changed(&lane->group->entries[lane->pos], lane->group, !blocked); // what it has first is as it was
 }
 
 // --- offers ----------------------------------------------------------------------------------------------------------
@@ -316,22 +358,27 @@ struct sch_offer *sch_queue_add_live(struct sch_queue *queue, uint64_t key, cons
     return offer;
 }
 
-struct sch_offer *sch_queue_best(const struct sch_queue *queue, int64_t now_ms) {
+// The first group of a heap of its band, with its oldest lane known.
+static struct sch_group *first_sure(const struct sch_heap *heap) {
+    struct sch_group *first;
+    while (!(first = heap->items[0])->sure)
+        group_settle(first);
+    return first;
+}
+
+struct sch_offer *sch_queue_best(struct sch_queue *queue, int64_t now_ms) {
     const struct sch_band *best = NULL;
     int64_t best_rank = 0;
     for (const struct sch_band *band = queue->bands; band; band = band->next) {
         if (!band->by_age.n)
             continue;
-        int64_t rank = sch_band_rank(queue, band->priority, first_of_group(band->by_age.items[0])->ready_at_ms, now_ms);
+        int64_t rank = sch_band_rank(queue, band->priority, first_sure(&band->by_age)->age.ready_at_ms, now_ms);
         if (!best || rank > best_rank) {
             best = band;
             best_rank = rank;
         }
     }
-    if (!best)
-        return NULL;
-    const struct sch_group *group = best->by_share.items[0];
-    return ((const struct sch_lane *)group->lanes.items[0])->offers.items[0];
+    return best ? first_sure(&best->by_share)->oldest->offers.items[0] : NULL;
 }
 
 // Out of its lane; a lane goes with its last offer.

@@ -10,8 +10,9 @@
 //   3. Then age, then the lowest key.
 //
 // Offers lie in lanes (class, tenant, priority) by age; a tenant's lanes of one priority are a group; a band has its groups by share
-// and by age. A class for which no worker has room is blocked: its lanes leave the order, and it costs nothing until
-// capacity grows. Every step costs a logarithm of what waits, besides the number of bands.
+// and by age. A class for which no worker has room is blocked: its lanes are closed, and it costs nothing until capacity
+// grows. A step costs a logarithm of what waits, besides the bands and the lanes of one group; it never looks at the jobs of a
+// class one by one.
 //
 // An offer is made by sch_queue_add, waits in its lane until sch_queue_take, counts as a live job of its tenant from then
 // on, and is freed by sch_queue_drop; the queue owns it all the time. A place whose offer was never seen (after a reset) is an
@@ -78,14 +79,27 @@ struct sch_lane {          // offers of one class, tenant and priority
     struct sch_group *group;
     struct sch_lane *class_prev, *class_next;
     struct sch_heap offers;
-    size_t pos; // in its group, while it is open
+    size_t pos; // in its group
+};
+struct sch_age { // of an offer; the smaller one goes first
+    int64_t ready_at_ms;
+    uint64_t key;
+};
+struct sch_entry {
+    struct sch_age first; // of its offers
+    struct sch_lane *lane;
+    bool open; // its class is not blocked
 };
 struct sch_group {          // lanes of one tenant and priority
     struct sch_group *next; // of the tenant
     struct sch_tenant *tenant;
     struct sch_band *band;
-    size_t n_lanes;            // blocked ones included
-    struct sch_heap lanes;     // open ones
+    struct sch_entry *entries;
+    size_t n, cap, n_open;
+    // The oldest open lane. Where it is not sure, no open lane is older than `age`, and who needs it looks for it.
+    struct sch_lane *oldest;
+    struct sch_age age;
+    bool sure;
     size_t pos_share, pos_age; // in its band, while a lane is open
 };
 struct sch_band { // groups of one priority
@@ -109,7 +123,7 @@ struct sch_offer *sch_queue_add(struct sch_queue *queue, const Hodei__V1__ReadyJ
 // A place that is held already. `tenant` empty: not known.
 struct sch_offer *sch_queue_add_live(struct sch_queue *queue, uint64_t key, const char *tenant,
                                      const struct hd_resources *asks);
-struct sch_offer *sch_queue_best(const struct sch_queue *queue, int64_t now_ms); // NULL: nothing that is not blocked
+struct sch_offer *sch_queue_best(struct sch_queue *queue, int64_t now_ms); // NULL: nothing that is not blocked
 void sch_queue_take(struct sch_queue *queue, struct sch_offer *offer);
 void sch_queue_drop(struct sch_queue *queue, struct sch_offer *offer); // in any state; frees it
 void sch_queue_block(struct sch_class *class, bool blocked);

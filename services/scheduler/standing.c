@@ -16,7 +16,7 @@ struct counts {
     size_t n_bands, cap_bands;
     struct group_count *groups; // of the offer's band
     size_t n_groups, cap_groups;
-    size_t queued;
+    size_t queued, own; // own: the tenant's jobs of this priority that are older
 };
 
 // Whether any worker could ever hold a job of the class as it is.
@@ -45,33 +45,29 @@ static struct group_count *group_of(struct hd_arena *arena, struct counts *count
     return &counts->groups[counts->n_groups++];
 }
 
+static void count_lane(struct hd_arena *arena, const struct sch_lane *lane, const struct sch_offer *offer,
+                       struct counts *counts) {
+    const struct sch_offer *oldest = lane->offers.items[0];
+    struct band_count *band = band_of(arena, counts, oldest->priority);
+    band->n += lane->offers.n;
+    band->oldest_ms = oldest->ready_at_ms < band->oldest_ms ? oldest->ready_at_ms : band->oldest_ms;
+    counts->queued += lane->offers.n;
+    if (oldest->priority == offer->priority)
+        group_of(arena, counts, lane->group)->n += lane->offers.n;
+    for (size_t i = 0; lane->group == offer->lane->group && i < lane->offers.n; i++)
+        counts->own += sch_offer_older(lane->offers.items[i], offer);
+}
+
 static struct counts count(struct hd_arena *arena, const struct sch_fleet *fleet, const struct sch_queue *queue,
-                           int32_t priority) {
+                           const struct sch_offer *offer) {
     struct counts counts = {0};
     for (const struct sch_class *class = queue->classes.first; class; class = class->behind) {
         if (class->lanes && class->blocked && !may_run(fleet, class))
             continue;
-        for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next) {
-            const struct sch_offer *oldest = lane->offers.items[0];
-            struct band_count *band = band_of(arena, &counts, oldest->priority);
-            band->n += lane->offers.n;
-            band->oldest_ms = oldest->ready_at_ms < band->oldest_ms ? oldest->ready_at_ms : band->oldest_ms;
-            counts.queued += lane->offers.n;
-            if (oldest->priority == priority)
-                group_of(arena, &counts, lane->group)->n += lane->offers.n;
-        }
+        for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
+            count_lane(arena, lane, offer, &counts);
     }
     return counts;
-}
-
-// Of the tenant's own jobs of this priority, those that are older.
-static size_t own_before(const struct sch_queue *queue, const struct sch_offer *offer) {
-    size_t n = 0;
-    for (const struct sch_class *class = queue->classes.first; class; class = class->behind)
-        for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
-            for (size_t i = 0; lane->group == offer->lane->group && i < lane->offers.n; i++)
-                n += sch_offer_older(lane->offers.items[i], offer);
-    return n;
 }
 
 // The share of the tenant when `more` of its jobs have started, each as large as those that run.
@@ -96,7 +92,7 @@ static size_t before_share(const struct sch_queue *queue, const struct group_cou
 
 struct sch_standing sch_standing_of(struct hd_arena *arena, const struct sch_fleet *fleet,
                                     const struct sch_queue *queue, const struct sch_offer *offer, int64_t now_ms) {
-    struct counts counts = count(arena, fleet, queue, offer->priority);
+    struct counts counts = count(arena, fleet, queue, offer);
     struct sch_standing standing = {.queued = counts.queued};
     const struct band_count *own = band_of(arena, &counts, offer->priority);
     int64_t rank = sch_band_rank(queue, own->priority, own->oldest_ms, now_ms);
@@ -106,8 +102,8 @@ struct sch_standing sch_standing_of(struct hd_arena *arena, const struct sch_fle
         if (other > rank || (other == rank && band->priority > offer->priority))
             standing.higher += band->n;
     }
-    size_t mine = own_before(queue, offer), others = 0;
-    int64_t share = share_with(queue, offer->tenant, mine);
+    int64_t share = share_with(queue, offer->tenant, counts.own);
+    size_t others = 0;
     for (size_t i = 0; i < counts.n_groups; i++) {
         const struct group_count *group = &counts.groups[i];
         if (group->group == offer->lane->group)
@@ -116,6 +112,6 @@ struct sch_standing sch_standing_of(struct hd_arena *arena, const struct sch_fle
         others += n;
         standing.poorer += group->group->tenant->share < offer->tenant->share ? n : 0;
     }
-    standing.position = 1 + standing.higher + mine + others;
+    standing.position = 1 + standing.higher + counts.own + others;
     return standing;
 }

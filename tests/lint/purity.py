@@ -12,7 +12,7 @@ import sys
 PURE = {
     "libhodei/base": "arena buf duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write resources status",
     "services/orchestrator": "machine advance plan admit ws view",
-    "services/scheduler": "queue place",
+    "services/scheduler": "heap place index class queue explain standing pool",
     "services/pipelines": "yaml keys compile graph resources",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
