@@ -30,7 +30,7 @@ static int64_t cpu_milli(void) {
     return cpus > 0 ? cpus * 1000 : 0;
 }
 
-// --- memory ----------------------------------------------------------------------------------------------------------
+// --- limits of control groups ----------------------------------------------------------------------------------------------------------
 
 // Lines are <id>:<controllers>:<path>; that of version 2 is 0::<path>. Where both are there, the limit is that of version 1.
 bool capacity_cgroup(const char *text, char *ret_path, size_t size, bool *ret_v2) {
@@ -48,15 +48,27 @@ bool capacity_cgroup(const char *text, char *ret_path, size_t size, bool *ret_v2
     return true;
 }
 
-// The smallest limit of the group and of all those around it; "max" and absurd ones are none.
-static int64_t cgroup_limit(const char *group, bool v2, int64_t most) {
+// A number; 0 of "max".
+static int64_t read_bytes(const char *text) {
+    return strtoll(text, NULL, 10);
+}
+
+// "<quota> <period>" of microseconds.
+static int64_t read_quota(const char *text) {
+    char *rest;
+    int64_t quota = strtoll(text, &rest, 10), period = strtoll(rest, NULL, 10);
+    return quota > 0 && period > 0 && quota < INT64_MAX / 1000 ? quota * 1000 / period : 0;
+}
+
+// The smallest limit of the group and of all those around it, and `most` where there is none.
+static int64_t smallest_limit(const char *root, const char *group, const char *file,
+                              int64_t (*read_limit)(const char *text), int64_t most) {
     char path[PATH_MAX_BYTES + 64], cut[PATH_MAX_BYTES], text[64];
     hd_strlcpy(cut, group, sizeof(cut));
     for (;;) {
         char *slash = strrchr(cut, '/');
-        snprintf(path, sizeof(path), "/sys/fs/cgroup%s%s/%s", v2 ? "" : "/memory", hd_streq(cut, "/") ? "" : cut,
-                 v2 ? "memory.max" : "memory.limit_in_bytes");
-        int64_t limit = read_file(path, text, sizeof(text)) ? strtoll(text, NULL, 10) : 0; // 0 of "max"
+        snprintf(path, sizeof(path), "%s%s/%s", root, hd_streq(cut, "/") ? "" : cut, file);
+        int64_t limit = read_file(path, text, sizeof(text)) ? read_limit(text) : 0;
         most = limit > 0 && limit < most ? limit : most;
         if (!slash)
             return most;
@@ -64,14 +76,24 @@ static int64_t cgroup_limit(const char *group, bool v2, int64_t most) {
     }
 }
 
-static int64_t memory_bytes(void) {
+static void limit_by_groups(struct hd_resources *amounts) {
     char text[8192], group[PATH_MAX_BYTES];
+    int64_t *memory = &amounts->of[HD_MEMORY_BYTES], *cpu = &amounts->of[HD_CPU_MILLI];
     bool v2;
+    if (!read_file("/proc/self/cgroup", text, sizeof(text)) || !capacity_cgroup(text, group, sizeof(group), &v2))
+        return;
+    if (!v2) {
+        *memory = smallest_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", read_bytes, *memory);
+        return;
+    }
+    *memory = smallest_limit("/sys/fs/cgroup", group, "memory.max", read_bytes, *memory);
+    *cpu = smallest_limit("/sys/fs/cgroup", group, "cpu.max", read_quota, *cpu);
+}
+
+static int64_t memory_bytes(void) {
+    char text[8192];
     const char *at = read_file("/proc/meminfo", text, sizeof(text)) ? strstr(text, "MemTotal:") : NULL;
-    int64_t bytes = at ? strtoll(at + strlen("MemTotal:"), NULL, 10) * 1024 : 0;
-    if (read_file("/proc/self/cgroup", text, sizeof(text)) && capacity_cgroup(text, group, sizeof(group), &v2))
-        bytes = cgroup_limit(group, v2, bytes);
-    return bytes;
+    return at ? strtoll(at + strlen("MemTotal:"), NULL, 10) * 1024 : 0;
 }
 
 // --- all -------------------------------------------------------------------------------------------------------------
@@ -79,6 +101,7 @@ static int64_t memory_bytes(void) {
 void capacity_detect(int dir_fd, struct hd_resources *ret) {
     struct statvfs fs;
     *ret = (struct hd_resources){{[HD_CPU_MILLI] = cpu_milli(), [HD_MEMORY_BYTES] = memory_bytes()}};
+    limit_by_groups(ret);
     if (fstatvfs(dir_fd, &fs) == 0)
         ret->of[HD_DISK_BYTES] = (int64_t)(fs.f_bavail * fs.f_frsize);
     for (size_t i = 0; i < HD_RESOURCES; i++)

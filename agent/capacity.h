@@ -5,8 +5,8 @@
 #include "base/resources.h"
 #include "base/settings.h"
 
-// CPUs that this process may use; memory of the machine or of the smallest control group around the process; disk that is free in
-// the folder; no GPUs. What cannot be read is 0.
+// CPUs that this process may run on and memory of the machine, both at most the limit of any control group around the process; disk
+// that is free in the folder; no GPUs. What cannot be read is 0.
 void capacity_detect(int dir_fd, struct hd_resources *ret);
 // The settings cpu, memory, disk and gpu win over what is found.
 enum hd_status capacity_choose(const struct hd_settings *settings, int dir_fd, struct hd_err *err,
