@@ -162,7 +162,7 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/print-machines fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
-	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py" "python3 tests/integration/corpus.py"
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py" "python3 tests/integration/corpus.py" "python3 tests/integration/placement.py"
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
@@ -200,6 +200,13 @@ $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 
+.PHONY: bench-place
+bench-place: $(B)/bench-place ## measures the scheduler's decisions alone
+	@$(B)/bench-place
+$(B)/bench-place: $(call objs,tests/bench/bench_place.c) $(B)/libscheduler.a $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+
 .PHONY: release
 release: ## stripped binaries in build/release, with their sizes
 	@$(MAKE) --no-print-directory all
@@ -223,7 +230,7 @@ FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
 FUZZ_SRC := $(BASE_C) $(GEN_C:$(G)/%=gen/%) $(filter-out %/process.c,$(AGENT_C)) services/pipelines/yaml.c \
             $(addprefix services/pipelines/,keys.c compile.c compile_job.c compile_parts.c compile_step.c compile_text.c graph.c \
-            scope.c splice.c)
+            resources.c scope.c splice.c)
 FUZZ_CFLAGS = $(filter-out -W% -f% -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 $(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)

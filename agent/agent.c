@@ -22,6 +22,7 @@ enum hd_status agent_init(struct agent *agent, const struct agent_def *def, cons
     agent->boot = hd_rng_next(env->rng);
     hd_arena_init(&agent->arena);
     session_init(&agent->session, def->session, agent->def.worker, def->slots, &agent->def.executor);
+    agent->session.capacity = def->capacity;
     session_begin(&agent->session, &agent->arena, now);
     connection_init(&agent->connection, &agent->def.connection, env->rng);
     enum hd_status status =

@@ -27,6 +27,7 @@ struct agent_def {
     const char *worker;
     struct hd_uuid session;
     unsigned slots;
+    struct hd_resources capacity;
     struct executor_env executor;
     struct connection_def connection;
 };

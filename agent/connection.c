@@ -71,6 +71,7 @@ static void failed(struct connection *connection, const struct session *session,
 static void join(struct connection *connection, struct hd_bus *bus, const struct session *session) {
     const struct connection_def *def = connection->def;
     Hodei__V1__JoinRequest request = HODEI__V1__JOIN_REQUEST__INIT;
+    Hodei__V1__Resources capacity;
     struct hd_err err = {0};
     const char *token = def->token(def->arg, session->arena, &err);
     if (!token) {
@@ -83,7 +84,11 @@ static void join(struct connection *connection, struct hd_bus *bus, const struct
     request.pool = (char *)(uintptr_t)def->pool;
     request.labels = def->labels;
     request.n_labels = def->n_labels;
+    request.taints = def->taints;
+    request.n_taints = def->n_taints;
     request.slots = session->slots;
+    hd_resources_write(&session->capacity, &capacity);
+    request.capacity = &capacity;
     request.executors = HD_NEW_ARRAY(session->arena, n_executors, Hodei__V1__Executor);
     for (size_t i = 0; i < n_executors; i++)
         request.executors[request.n_executors++] = executors[i].kind;

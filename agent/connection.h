@@ -17,6 +17,8 @@ struct connection_def {
     const char *pool;
     Hodei__V1__Label **labels; // borrowed
     size_t n_labels;
+    Hodei__V1__Taint **taints; // borrowed
+    size_t n_taints;
     // The join token, in the arena; NULL with the error where it cannot be read. Never logged.
     const char *(*token)(void *arg, struct hd_arena *arena, struct hd_err *err);
     void (*measure)(void *arg, Hodei__V1__WorkerLoad *ret); // NULL: nothing is known

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/capacity.h"
 #include "agent/journal.h"
 #include "agent/monitor.h"
 #include "agent/shim_client.h"
@@ -96,23 +97,50 @@ static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) 
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
-// "key=value,key=value"; the registry checks the rest.
-static enum hd_status parse_labels(struct process *process, struct connection_def *def, struct hd_err *err) {
-    char *text = hd_arena_strdup(&process->arena, hd_settings_text(process->settings, "labels")), *rest = NULL;
-    size_t cap = 0;
-    for (char *word = strtok_r(text, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
-        char *equals = strchr(word, '=');
-        if (!equals || equals == word)
-            return hd_err_set(err, HD_INVALID, "labels: \"%.80s\" is not key=value", word);
+// "key=value,key=value", cut in place; the registry checks the rest.
+static enum hd_status next_pair(const char *setting, char **rest, struct hd_err *err, char **ret_key,
+                                char **ret_value) {
+    char *word = strsep(rest, ",");
+    while (word && !*word)
+        word = strsep(rest, ",");
+    char *equals = word ? strchr(word, '=') : NULL;
+    if (word && (!equals || equals == word))
+        return hd_err_set(err, HD_INVALID, "%s: \"%.80s\" is not key=value", setting, word);
+    if (word)
         *equals = '\0';
-        HD_GROW(&process->arena, def->labels, def->n_labels, cap);
-        Hodei__V1__Label *label = HD_NEW(&process->arena, Hodei__V1__Label);
-        *label = (Hodei__V1__Label)HODEI__V1__LABEL__INIT;
-        label->key = word;
-        label->value = equals + 1;
-        def->labels[def->n_labels++] = label;
-    }
+    *ret_key = word;
+    *ret_value = word ? equals + 1 : NULL;
     return HD_OK;
+}
+
+static enum hd_status parse_labels(struct process *process, struct connection_def *def, struct hd_err *err) {
+    char *rest = hd_arena_strdup(&process->arena, hd_settings_text(process->settings, "labels")), *key, *value;
+    size_t cap = 0;
+    for (;;) {
+        HD_TRY(next_pair("labels", &rest, err, &key, &value));
+        if (!key)
+            return HD_OK;
+        HD_GROW(&process->arena, def->labels, def->n_labels, cap);
+        Hodei__V1__Label *label = def->labels[def->n_labels++] = HD_NEW(&process->arena, Hodei__V1__Label);
+        *label = (Hodei__V1__Label)HODEI__V1__LABEL__INIT;
+        label->key = key;
+        label->value = value;
+    }
+}
+
+static enum hd_status parse_taints(struct process *process, struct connection_def *def, struct hd_err *err) {
+    char *rest = hd_arena_strdup(&process->arena, hd_settings_text(process->settings, "taints")), *key, *value;
+    size_t cap = 0;
+    for (;;) {
+        HD_TRY(next_pair("taints", &rest, err, &key, &value));
+        if (!key)
+            return HD_OK;
+        HD_GROW(&process->arena, def->taints, def->n_taints, cap);
+        Hodei__V1__Taint *taint = def->taints[def->n_taints++] = HD_NEW(&process->arena, Hodei__V1__Taint);
+        *taint = (Hodei__V1__Taint)HODEI__V1__TAINT__INIT;
+        taint->key = key;
+        taint->value = value;
+    }
 }
 
 static enum hd_status choose_name(struct process *process, struct hd_err *err) {
@@ -252,7 +280,9 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     HD_TRY(choose_name(process, err));
     HD_TRY(choose_shim(process, err));
     HD_TRY(parse_labels(process, &def.connection, err));
+    HD_TRY(parse_taints(process, &def.connection, err));
     HD_TRY(state_open(&process->state, hd_settings_text(settings, "state"), hd_now_read(), &process->rng, err));
+    HD_TRY(capacity_choose(settings, process->state.dir_fd, err, &def.capacity));
     open_loop(process);
     process->monitor.dir_fd = process->state.dir_fd;
     shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program);

@@ -118,12 +118,19 @@ void session_begin(struct session *session, struct hd_arena *arena, struct hd_no
     hd_metric_set(&session_metrics[SESSION_M_TOMBSTONES], (int64_t)session->n_stones);
 }
 
+static void vacate(struct session *session, const struct attempt *attempt) {
+    if (attempt->ended)
+        return;
+    session->live--;
+    hd_resources_take(&session->occupied, &attempt->asks);
+}
+
 void session_undo(struct session *session) {
     for (struct attempt *attempt = session->taken; attempt; attempt = attempt->next_turn) {
         if (attempt->dead)
             continue;
         hd_map_remove(&session->attempts, session_key(attempt->id));
-        session->live -= !attempt->ended;
+        vacate(session, attempt);
         queue_leave(CHAIN_REPORT, attempt);
         queue_leave(CHAIN_LOG, attempt);
         attempt->dead = true; // freed by the next turn
@@ -144,9 +151,11 @@ struct attempt *session_find(const struct session *session, struct hd_uuid id) {
     return attempt && hd_uuid_eq(attempt->id, id) ? attempt : NULL;
 }
 
-struct attempt *session_add(struct session *session, struct hd_uuid id) {
+struct attempt *session_add(struct session *session, struct hd_uuid id, const Hodei__V1__Resources *asks) {
     struct attempt *attempt = hd_calloc(1, sizeof(*attempt));
     attempt->id = id;
+    attempt->asks = hd_resources_read(asks);
+    hd_resources_add(&session->occupied, &attempt->asks);
     hd_uuid_format(id, attempt->text);
     hd_map_put(&session->attempts, session_key(id), attempt);
     session->live++;
@@ -231,6 +240,7 @@ void session_end(struct session *session, struct attempt *attempt, Hodei__V1__At
                  Hodei__V1__Cause cause, const char *message) {
     if (attempt->ended)
         return;
+    vacate(session, attempt);
     attempt->ended = true;
     attempt->state = state;
     attempt->cause = cause;
@@ -238,7 +248,6 @@ void session_end(struct session *session, struct attempt *attempt, Hodei__V1__At
         attempt->ended_at_ms = session->now.wall_ms;
     free(attempt->message);
     attempt->message = message && *message ? strdup(message) : NULL;
-    session->live--;
     hd_metric_add(&session_metrics[SESSION_M_ENDED], 1);
     reports_ended(session, attempt);
     session_settle(session, attempt);
@@ -408,7 +417,7 @@ static void replay_taken(struct session *session, struct hd_uuid id, const Hodei
         return;
     const Hodei__V1__Assignment *detail = (const Hodei__V1__Assignment *)msg;
     const struct executor *executor = executor_of(detail->executor);
-    struct attempt *attempt = session_add(session, id);
+    struct attempt *attempt = session_add(session, id, detail->resources);
     if (executor && executor->resume) {
         executor->resume(session, attempt);
         return;
@@ -424,7 +433,7 @@ static void replay_settled(struct session *session, struct hd_uuid id) {
     session_bury(session, id, true);
     if (!attempt)
         return;
-    session->live -= !attempt->ended;
+    vacate(session, attempt);
     hd_map_remove(&session->attempts, session_key(id));
     queue_leave(CHAIN_REPORT, attempt);
     queue_leave(CHAIN_LOG, attempt);
@@ -439,7 +448,8 @@ static void replay_ended(struct session *session, struct hd_uuid id, const Hodei
         hd_pb_unpack(session->arena, &hodei__v1__attempt_report__descriptor, record->report.data, record->report.len,
                      NULL, &msg) != HD_OK)
         return;
-    reports_restore_end(session, attempt ? attempt : session_add(session, id), (const Hodei__V1__AttemptReport *)msg);
+    reports_restore_end(session, attempt ? attempt : session_add(session, id, NULL),
+                        (const Hodei__V1__AttemptReport *)msg);
 }
 
 void session_replay(struct session *session, const Hodei__V1__JournalRecord *record) {

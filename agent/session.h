@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/metrics.h"
+#include "base/resources.h"
 #include "base/uuid.h"
 #include "hodei/v1/flow.pb-c.h"
 #include "hodei/v1/shim.pb-c.h"
@@ -69,6 +70,7 @@ struct attempt {
     uint8_t *detail; // packed Assignment without steps and env; NULL where it was never one of ours
     size_t detail_len;
 
+    struct hd_resources asks; // taken until its end
     bool started, ended;
     bool cancelled; // the orchestrator asked
     bool stopped;   // the agent leaves and takes its jobs along
@@ -124,11 +126,12 @@ struct session {
     const char *worker; // borrowed
     char text[HD_UUID_TEXT];
     unsigned slots;
-    const struct executor_env *env; // borrowed
-    struct hd_map attempts;         // held ones, by session_key
-    unsigned live;                  // not ended
-    struct hd_map tombstones;       // session_key → 1: settled, 2: never started
-    struct tombstone *stones;       // ring, oldest first
+    const struct executor_env *env;         // borrowed
+    struct hd_map attempts;                 // held ones, by session_key
+    unsigned live;                          // not ended
+    struct hd_resources capacity, occupied; // occupied: by those that have not ended
+    struct hd_map tombstones;               // session_key → 1: settled, 2: never started
+    struct tombstone *stones;               // ring, oldest first
     size_t first_stone, n_stones, cap_stones;
     int64_t floor_ms;
 
@@ -179,7 +182,8 @@ char **session_held(const struct session *session, size_t *ret_n);
 // --- between the parts ---
 uint64_t session_key(struct hd_uuid id);
 struct attempt *session_find(const struct session *session, struct hd_uuid id);
-struct attempt *session_add(struct session *session, struct hd_uuid id);
+// It takes a slot and what it asks for (NULL: nothing) until its end.
+struct attempt *session_add(struct session *session, struct hd_uuid id, const Hodei__V1__Resources *asks);
 // 0: none.
 int session_tombstone(const struct session *session, struct hd_uuid id);
 void session_bury(struct session *session, struct hd_uuid id, bool settled); // idempotent

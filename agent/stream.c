@@ -16,7 +16,7 @@
 // An attempt that exists only to be told of: it never started here.
 static void answer(struct session *session, struct hd_uuid id, Hodei__V1__AttemptState state, Hodei__V1__Cause cause,
                    const char *message) {
-    session_end(session, session_add(session, id), state, cause, message);
+    session_end(session, session_add(session, id, NULL), state, cause, message);
 }
 
 // It is never started, and the owner hears so. The record makes that hold after a restart.
@@ -43,7 +43,7 @@ static const char *problem_of(const Hodei__V1__Assignment *assignment) {
 
 static void take(struct session *session, struct hd_uuid id, const Hodei__V1__Assignment *assignment) {
     const struct executor *executor = executor_of(assignment->executor);
-    struct attempt *attempt = session_add(session, id);
+    struct attempt *attempt = session_add(session, id, assignment->resources);
     Hodei__V1__Assignment detail = *assignment;
     uint8_t *data;
     size_t len;
@@ -71,13 +71,31 @@ static void answer_tombstone(struct session *session, struct hd_uuid id) {
         answer(session, id, STATE(REFUSED), CAUSE(CANCELLED), "it was cancelled or refused before it was started");
 }
 
+// NULL: it fits beside what is there.
+static const char *no_room(const struct session *session, const Hodei__V1__Assignment *assignment) {
+    struct hd_resources asks = hd_resources_read(assignment->resources);
+    struct hd_resources left = hd_resources_left(&session->capacity, &session->occupied);
+    enum hd_resource lacks = hd_resources_short(&asks, &left);
+    HD_AUTO_BUF struct hd_buf text = {0};
+    if (session->live >= session->slots)
+        return "the worker has no free slot";
+    if (lacks == HD_RESOURCES)
+        return NULL;
+    hd_buf_adds(&text, "the job asks for ");
+    hd_resource_format(lacks, asks.of[lacks], &text);
+    hd_buf_adds(&text, ", and the worker has ");
+    hd_resource_format(lacks, left.of[lacks], &text);
+    hd_buf_adds(&text, " left");
+    return hd_arena_strdup(session->arena, text.data);
+}
+
 static void assign(struct session *session, const Hodei__V1__Assignment *assignment) {
     struct hd_uuid id;
     if (hd_uuid_parse(assignment->attempt, &id) != HD_OK || strcmp(assignment->session, session->text) != 0) {
         hd_metric_add(&session_metrics[SESSION_M_FOREIGN], 1);
         return;
     }
-    const char *problem = problem_of(assignment);
+    const char *problem = problem_of(assignment), *room = no_room(session, assignment);
     if (session_find(session, id))
         hd_metric_add(&session_metrics[SESSION_M_AGAIN], 1);
     else if (session_tombstone(session, id))
@@ -86,8 +104,8 @@ static void assign(struct session *session, const Hodei__V1__Assignment *assignm
         answer(session, id, STATE(REFUSED), CAUSE(STATE_LOST), "the assignment is too old to be started safely");
     else if (problem)
         refuse(session, id, STATE(FAILED), CAUSE(START_FAILED), problem);
-    else if (session->live >= session->slots)
-        refuse(session, id, STATE(REFUSED), CAUSE(NO_ROOM), "the worker has no free slot");
+    else if (room)
+        refuse(session, id, STATE(REFUSED), CAUSE(NO_ROOM), room);
     else
         take(session, id, assignment);
 }

@@ -73,6 +73,9 @@ struct hd_bus_ops {
     // Makes (or finds) a stream beside those, for example WORK_<worker>, with one durable consumer.
     enum hd_status (*ensure_work)(struct hd_bus *bus, const char *worker, const char *session, struct hd_err *err);
     enum hd_status (*serve)(struct hd_bus *bus, const char *service, const char *method, int table, struct hd_err *err);
+    // The same without a queue group: every replica hears every request.
+    enum hd_status (*serve_every)(struct hd_bus *bus, const char *service, const char *method, int table,
+                                  struct hd_err *err);
     enum hd_status (*listen)(struct hd_bus *bus, const char *subject, const char *queue, int table, struct hd_err *err);
     // Starts pulling. `consumer` is made when `make` (services), found when not (agents). At most `window` unacknowledged.
     enum hd_status (*feed_open)(struct hd_bus *bus, const char *stream, const char *consumer, const char *filter,

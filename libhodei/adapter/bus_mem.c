@@ -168,13 +168,23 @@ static void add_sub(struct mem_bus *bus, enum hd_arrival kind, char *subject, co
     bus->subs = sub;
 }
 
+static enum hd_status serve(struct hd_bus *bus, const char *service, const char *method, const char *queue, int table) {
+    char subject[256];
+    snprintf(subject, sizeof(subject), HD_SUBJECT_RPC ".%s.%s", service, method);
+    add_sub(mem(bus), HD_ARRIVED_RPC, copy(subject), queue, table);
+    return HD_OK;
+}
+
 static enum hd_status mem_serve(struct hd_bus *bus, const char *service, const char *method, int table,
                                 struct hd_err *err) {
     (void)err;
-    char subject[256];
-    snprintf(subject, sizeof(subject), HD_SUBJECT_RPC ".%s.%s", service, method);
-    add_sub(mem(bus), HD_ARRIVED_RPC, copy(subject), service, table);
-    return HD_OK;
+    return serve(bus, service, method, service, table);
+}
+
+static enum hd_status mem_serve_every(struct hd_bus *bus, const char *service, const char *method, int table,
+                                      struct hd_err *err) {
+    (void)err;
+    return serve(bus, service, method, NULL, table);
 }
 
 static enum hd_status mem_listen(struct hd_bus *bus, const char *subject, const char *queue, int table,
@@ -398,6 +408,7 @@ static const struct hd_bus_ops mem_ops = {
     .ensure_streams = mem_ensure_streams,
     .ensure_work = mem_ensure_work,
     .serve = mem_serve,
+    .serve_every = mem_serve_every,
     .listen = mem_listen,
     .feed_open = mem_feed_open,
     .feed_close = mem_feed_close,

@@ -200,11 +200,21 @@ static enum hd_status subscribe(struct nats_bus *bus, enum hd_arrival kind, cons
     return HD_OK;
 }
 
-static enum hd_status nats_serve(struct hd_bus *base, const char *service, const char *method, int table,
-                                 struct hd_err *err) {
+static enum hd_status serve(struct hd_bus *base, const char *service, const char *method, const char *queue, int table,
+                            struct hd_err *err) {
     char subject[256];
     snprintf(subject, sizeof(subject), HD_SUBJECT_RPC ".%s.%s", service, method);
-    return subscribe(nats_of(base), HD_ARRIVED_RPC, subject, service, table, err);
+    return subscribe(nats_of(base), HD_ARRIVED_RPC, subject, queue, table, err);
+}
+
+static enum hd_status nats_serve(struct hd_bus *base, const char *service, const char *method, int table,
+                                 struct hd_err *err) {
+    return serve(base, service, method, service, table, err);
+}
+
+static enum hd_status nats_serve_every(struct hd_bus *base, const char *service, const char *method, int table,
+                                       struct hd_err *err) {
+    return serve(base, service, method, NULL, table, err);
 }
 
 static enum hd_status nats_listen(struct hd_bus *base, const char *subject, const char *queue, int table,
@@ -456,6 +466,7 @@ static const struct hd_bus_ops nats_ops = {
     .ensure_streams = nats_ensure_streams,
     .ensure_work = nats_ensure_work,
     .serve = nats_serve,
+    .serve_every = nats_serve_every,
     .listen = nats_listen,
     .feed_open = nats_feed_open,
     .feed_close = nats_feed_close,

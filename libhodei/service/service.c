@@ -83,9 +83,13 @@ void service_open(struct hd_service *service) {
     for (size_t i = 0; i < def->n_hints; i++)
         log_open("subject", def->hints[i].subject,
                  bus->ops->listen(bus, def->hints[i].subject, def->hints[i].queue, (int)i, &err), &err);
-    for (size_t i = 0; i < def->n_rpcs; i++)
-        log_open("request", def->rpcs[i].method, bus->ops->serve(bus, def->name, def->rpcs[i].method, (int)i, &err),
-                 &err);
+    for (size_t i = 0; i < def->n_rpcs; i++) {
+        const struct hd_rpc *rpc = &def->rpcs[i];
+        log_open(
+            "request", rpc->method,
+            (rpc->every_replica ? bus->ops->serve_every : bus->ops->serve)(bus, def->name, rpc->method, (int)i, &err),
+            &err);
+    }
 }
 
 // --- the turn --------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ struct hd_item {
     int64_t deadline_mono_ms;   // of a request
     int64_t wait_until_mono_ms; // set by the first hd_item_park; 0 before
     struct hd_err err;          // err.status not HD_OK: this item failed, the others go on; of a failed answer: why
+    bool silent;                // of a request that every replica hears: another one answers
     bool parked;
     bool no_parking; // set by the runner: too many are parked
 };
@@ -47,6 +48,7 @@ struct hd_rpc {
     const char *method;
     const ProtobufCMessageDescriptor *request, *reply;
     hd_handler *handle;
+    bool every_replica; // all of them hear it, and those that cannot answer set item->silent; else one of them does
 };
 struct hd_feed {
     const char *stream; // NULL: opened at run time by hd_service_feed_open

@@ -89,7 +89,7 @@ static void park(struct hd_service *service, struct work *work, const struct hd_
 static void settle_reply(struct hd_service *service, size_t i) {
     struct work *work = &service->works[i];
     struct hd_item *item = &service->items[i];
-    if (work->was != ROW_RPC || item->parked)
+    if (work->was != ROW_RPC || item->parked || item->silent)
         return;
     send_reply(service, work, &item->err, item->reply);
 }

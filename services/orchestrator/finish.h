@@ -44,7 +44,9 @@ void orc_out_flush(struct hd_ctx *cx, struct orc_out *out);
 void orc_out_reset(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t epoch); // first of its pool
 void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, const struct orc_job *job);
 void orc_out_result(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool accepted);
-void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, const char *worker);
+// What the place takes up and whose it is comes from the run; NULL: it is not known.
+void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const struct orc_pool_entry *entry, const char *pool,
+                  const struct orc_run *run);
 void orc_out_freed(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, bool refused);
 void orc_out_withdrawn(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key);
 // Work streams.

@@ -68,18 +68,37 @@ static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct 
     return HD_OK;
 }
 
+// Names these places, with what they take up.
+static enum hd_status hold(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out, const struct pool *pool,
+                           struct orc_pool_entry *const *entries, size_t n) {
+    struct orc_ws ws;
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    orc_ws_init(&ws, cx->arena);
+    if (n == 0)
+        return HD_OK;
+    for (size_t i = 0; i < n; i++)
+        ids[i] = entries[i]->job.run;
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, ids, orc_uuids_unique(ids, n), false));
+    HD_TRY(orc_plans(cx, orc, &ws));
+    for (size_t i = 0; i < n; i++)
+        orc_out_held(out, cx, entries[i], pool->name, orc_ws_run(&ws, entries[i]->job.run));
+    return HD_OK;
+}
+
 // A new leader knows nothing: all that is READY, as far as one call offers, and every live place.
 static enum hd_status reset(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out, const struct pool *pool,
                             uint64_t epoch) {
     struct orc_pool_entry **ready = HD_NEW_ARRAY(cx->arena, pool->n, struct orc_pool_entry *);
-    size_t n_ready = 0;
+    struct orc_pool_entry **held = HD_NEW_ARRAY(cx->arena, pool->n, struct orc_pool_entry *);
+    size_t n_ready = 0, n_held = 0;
     orc_out_reset(out, cx, pool->name, epoch);
     for (size_t i = 0; i < pool->n; i++) {
         if (pool->entries[i].state != READY)
-            orc_out_held(out, cx, pool->name, pool->entries[i].key, pool->entries[i].worker);
+            held[n_held++] = &pool->entries[i];
         else if (n_ready < OFFER_AT_ONCE)
             ready[n_ready++] = &pool->entries[i];
     }
+    HD_TRY(hold(cx, orc, out, pool, held, n_held));
     return offer(cx, orc, out, ready, n_ready);
 }
 
@@ -89,14 +108,15 @@ static enum hd_status reconcile(struct hd_ctx *cx, struct orchestrator *orc, str
     const uint64_t *waiting = sorted(cx, request->waiting, request->n_waiting);
     const uint64_t *placed = sorted(cx, request->placed, request->n_placed);
     struct orc_pool_entry **missing = HD_NEW_ARRAY(cx->arena, pool->n, struct orc_pool_entry *);
-    size_t n_missing = 0;
+    struct orc_pool_entry **held = HD_NEW_ARRAY(cx->arena, pool->n, struct orc_pool_entry *);
+    size_t n_missing = 0, n_held = 0;
     int64_t settled_ms = cx->now.wall_ms - SETTLED_MS;
     for (size_t i = 0; i < pool->n; i++) {
         struct orc_pool_entry *entry = &pool->entries[i];
         if (entry->since_ms > settled_ms)
             continue;
         if (entry->state != READY && !contains(placed, request->n_placed, entry->key))
-            orc_out_held(out, cx, pool->name, entry->key, entry->worker);
+            held[n_held++] = entry;
         else if (entry->state == READY && n_missing < OFFER_AT_ONCE &&
                  !contains(waiting, request->n_waiting, entry->key))
             missing[n_missing++] = entry;
@@ -109,6 +129,7 @@ static enum hd_status reconcile(struct hd_ctx *cx, struct orchestrator *orc, str
         if (!entry || entry->state == READY)
             orc_out_freed(out, cx, pool->name, placed[i], false);
     }
+    HD_TRY(hold(cx, orc, out, pool, held, n_held));
     return offer(cx, orc, out, missing, n_missing);
 }
 

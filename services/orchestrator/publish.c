@@ -83,6 +83,9 @@ void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, co
     ready->labels = labels; // borrowed: packed before the plan can go
     ready->n_labels = spec->n_labels;
     ready->executor = spec->executor;
+    ready->resources = spec->resources;
+    ready->tolerations = spec->tolerations;
+    ready->n_tolerations = spec->n_tolerations;
     struct orc_feed *feed = feed_for(out, cx, job->pool, protobuf_c_message_get_packed_size(&ready->base));
     ADD(cx, feed, ready, ready);
 }
@@ -96,12 +99,17 @@ void orc_out_result(struct orc_out *out, struct hd_ctx *cx, const char *pool, ui
     ADD(cx, feed, results, result);
 }
 
-void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const char *pool, uint64_t key, const char *worker) {
+void orc_out_held(struct orc_out *out, struct hd_ctx *cx, const struct orc_pool_entry *entry, const char *pool,
+                  const struct orc_run *run) {
     Hodei__V1__HeldPlace *held = HD_NEW(cx->arena, Hodei__V1__HeldPlace);
     *held = (Hodei__V1__HeldPlace)HODEI__V1__HELD_PLACE__INIT;
-    held->key = key;
-    held->worker = (char *)worker;
-    struct orc_feed *feed = feed_for(out, cx, pool, 16 + strlen(worker));
+    held->key = entry->key;
+    held->worker = (char *)entry->worker;
+    if (run && run->plan && entry->job.idx < run->plan->n_jobs) {
+        held->tenant = (char *)run->tenant;
+        held->resources = run->plan->jobs[entry->job.idx]->resources;
+    }
+    struct orc_feed *feed = feed_for(out, cx, pool, protobuf_c_message_get_packed_size(&held->base));
     ADD(cx, feed, held, held);
 }
 
@@ -188,6 +196,7 @@ void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, c
     to->timeout_ms = spec->timeout_ms;
     to->cancel_grace_ms = spec->cancel_grace_ms;
     to->pipeline = (char *)run->pipeline;
+    to->resources = spec->resources;
     struct orc_work *work = work_for(out, cx, attempt->worker, protobuf_c_message_get_packed_size(&to->base));
     ADD(cx, work, assignments, to);
 }

@@ -9,6 +9,7 @@
 #include "base/expr.h"
 #include "services/pipelines/compile.h"
 #include "services/pipelines/keys.h"
+#include "services/pipelines/resources.h"
 
 // When an expression is evaluated, and so what it may name.
 enum pip_stage {
@@ -51,6 +52,8 @@ struct job {
     unsigned condition_uses;
     const struct pip_node *steps, *needs;
     struct pip_labels labels;
+    Hodei__V1__Resources *resources;
+    struct pip_tolerations tolerations;
     char *pool;
     int32_t executor, on_worker_lost, priority;
     int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms;

@@ -62,7 +62,11 @@ static const struct pip_key job_rows[] = {
     {"interruptible"},
     {"concurrency", pip_take_concurrency, offsetof(struct job, concurrency),
      .schema = "{\"$ref\":\"#/$defs/concurrency\"}", .help = "so many at a time of all that name the same group"},
-    {"resources"},
+    {"resources", pip_take_resources, offsetof(struct job, resources), .schema = "{\"$ref\":\"#/$defs/resources\"}",
+     .help = "what a worker must have free"},
+    {"tolerations", pip_take_tolerations, offsetof(struct job, tolerations),
+     .schema = "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/toleration\"}}",
+     .help = "taints of workers that do not keep it away"},
     {"image"},
     {"services"},
     {"secrets"},
@@ -157,6 +161,9 @@ static void fill(const struct job *in, Hodei__V1__CompiledJob *job) {
     job->labels = in->labels.labels;
     job->n_labels = in->labels.n;
     job->pool = in->pool;
+    job->resources = in->resources;
+    job->tolerations = in->tolerations.list;
+    job->n_tolerations = in->tolerations.n;
     job->executor = (Hodei__V1__Executor)in->executor;
     job->on_worker_lost = (Hodei__V1__OnWorkerLost)in->on_worker_lost;
     job->priority = in->priority;

@@ -24,7 +24,7 @@ static void give_place_back(struct scheduler *scheduler, struct sch_pool *pool, 
     struct sch_worker *worker = HD_STEAL(offer->worker);
     if (!worker)
         return;
-    worker->used--;
+    sch_pool_take_back(worker, &offer->asks);
     pool->dirty = true;
     sch_worker_forget_if_gone(scheduler, worker);
 }
@@ -43,7 +43,7 @@ static void put_on(struct scheduler *scheduler, struct sch_pool *pool, struct sc
     give_place_back(scheduler, pool, offer);
     offer->worker = sch_worker_get(scheduler, name);
     if (offer->worker)
-        offer->worker->used++;
+        sch_pool_give(offer->worker, &offer->asks);
 }
 
 // --- the feed --------------------------------------------------------------------------------------------------------
@@ -64,13 +64,15 @@ static void take_freed(struct hd_ctx *cx, struct scheduler *scheduler, struct sc
             continue;
         if (feed->freed[i]->refused && offer->worker) {
             offer->worker->full_until_mono_ms = cx->now.mono_ms + SCH_FULL_MS;
+            sch_pool_touch(offer->worker);
             hd_metric_add(&sch_metrics[SCH_M_REFUSED], 1);
         }
         sch_offer_drop(scheduler, pool, offer);
     }
 }
 
-static void take_results(struct scheduler *scheduler, struct sch_pool *pool, const Hodei__V1__PoolFeed *feed) {
+static void take_results(struct hd_ctx *cx, struct scheduler *scheduler, struct sch_pool *pool,
+                         const Hodei__V1__PoolFeed *feed) {
     for (size_t i = 0; i < feed->n_results; i++) {
         struct sch_offer *offer = hd_map_get(&pool->offers, feed->results[i]->key);
         bool accepted = feed->results[i]->accepted;
@@ -83,6 +85,7 @@ static void take_results(struct scheduler *scheduler, struct sch_pool *pool, con
         }
         sent_remove(pool, offer);
         offer->state = SCH_HELD;
+        sch_rate_add(&pool->rate, 1, cx->now.mono_ms);
     }
 }
 
@@ -93,7 +96,8 @@ static void take_held(struct scheduler *scheduler, struct sch_pool *pool, const 
         if (!held->key)
             continue;
         if (!offer) {
-            offer = sch_queue_add_live(held->key);
+            struct hd_resources asks = hd_resources_read(held->resources);
+            offer = sch_queue_add_live(&pool->queue, held->key, held->tenant, &asks);
             hd_map_put(&pool->offers, held->key, offer);
         } else if (offer->state == SCH_WAITING) {
             sch_queue_take(&pool->queue, offer);
@@ -131,7 +135,7 @@ enum hd_status sch_feed(struct hd_ctx *cx, void *self, struct hd_item *items, si
         }
         take_withdrawn(scheduler, pool, feed);
         take_freed(cx, scheduler, pool, feed);
-        take_results(scheduler, pool, feed);
+        take_results(cx, scheduler, pool, feed);
         take_held(scheduler, pool, feed);
         take_ready(pool, feed);
     }
@@ -173,40 +177,10 @@ static void say(struct hd_ctx *cx, struct scheduler *scheduler, struct batch *ba
         send(cx, batch);
 }
 
-static void unblock(struct sch_pool *pool) {
-    for (struct sch_class *class = pool->queue.first; class; class = class->behind)
-        class->blocked = false;
-}
-
-static struct sch_worker *best_worker(struct hd_ctx *cx, struct scheduler *scheduler, const struct sch_pool *pool,
-                                      struct sch_class *class) {
-    if (class->turn != scheduler->turn) {
-        class->turn = scheduler->turn;
-        sch_candidates_find(cx->arena, pool->workers, pool->n_workers, &class->needs, cx->now.mono_ms,
-                            &class->candidates);
-    }
-    return sch_candidates_best(&class->candidates);
-}
-
 static void place(struct hd_ctx *cx, struct scheduler *scheduler, struct sch_pool *pool) {
     struct batch batch = {.msg = HODEI__V1__PLACEMENTS__INIT, .pool = pool};
-    struct sch_offer *offer;
-    scheduler->turn++;
-    unblock(pool);
-    while ((offer = sch_queue_best(&pool->queue))) {
-        struct sch_worker *worker = best_worker(cx, scheduler, pool, offer->class);
-        if (!worker) {
-            offer->class->blocked = true;
-            if (!offer->class->told)
-                hd_debug("waiting: %s", sch_explain(cx->arena, pool->name, pool->workers, pool->n_workers,
-                                                    &offer->class->needs, cx->now.mono_ms));
-            offer->class->told = true;
-            continue;
-        }
-        sch_queue_take(&pool->queue, offer);
-        offer->worker = worker;
-        hd_strlcpy(offer->session, worker->session, sizeof(offer->session));
-        worker->used++;
+    sch_pool_reopen(pool);
+    for (struct sch_offer *offer; (offer = sch_pool_next(pool, cx->now.wall_ms));) {
         say(cx, scheduler, &batch, offer);
         hd_metric_add(&sch_metrics[SCH_M_PLACED], 1);
     }
@@ -245,12 +219,13 @@ enum hd_status sch_tend(struct hd_ctx *cx, void *self, struct hd_item *items, si
         if (!pool->told && cx->now.mono_ms >= pool->granted_mono_ms + SCH_UNTOLD_MS)
             pool->told = pool->dirty = true;
         resend(cx, scheduler, pool);
-        for (size_t i = 0; i < pool->n_workers && pool->queue.waiting; i++) {
+        for (size_t i = 0; i < pool->n_workers; i++) {
             struct sch_worker *worker = pool->workers[i];
-            if (worker->full_until_mono_ms && worker->full_until_mono_ms <= cx->now.mono_ms) {
-                worker->full_until_mono_ms = 0;
-                pool->dirty = true;
-            }
+            if (!worker->full_until_mono_ms || worker->full_until_mono_ms > cx->now.mono_ms)
+                continue;
+            worker->full_until_mono_ms = 0;
+            sch_pool_touch(worker);
+            pool->dirty = true;
         }
     }
     sch_place_all(cx, scheduler);

@@ -33,7 +33,7 @@ static struct sch_pool *pool_get(struct scheduler *scheduler, const char *name) 
     if (pool)
         return pool;
     pool = hd_calloc(1, sizeof(*pool));
-    hd_strlcpy(pool->name, name, sizeof(pool->name));
+    sch_pool_init(pool, name, sch_policy_of(scheduler, name), &scheduler->rules);
     while (*at)
         at = &(*at)->next;
     *at = pool;
@@ -42,53 +42,37 @@ static struct sch_pool *pool_get(struct scheduler *scheduler, const char *name) 
     return pool;
 }
 
-static void leave_pool(struct sch_worker *worker) {
-    struct sch_pool *pool = worker->pool;
-    if (!pool)
-        return;
-    for (size_t i = 0; i < pool->n_workers; i++)
-        if (pool->workers[i] == worker) {
-            pool->workers[i] = pool->workers[--pool->n_workers];
-            break;
-        }
-    worker->pool = NULL;
+// Each text behind its key; one block for all of them.
+static void free_pairs(struct sch_pairs *pairs) {
+    for (size_t i = 0; i < pairs->n; i++)
+        free((void *)(uintptr_t)pairs->list[i].key); // the value stands behind it
+    free(pairs->list);
+    *pairs = (struct sch_pairs){0};
 }
 
-static void join_pool(struct sch_worker *worker, struct sch_pool *pool) {
-    if (worker->pool == pool)
-        return;
-    leave_pool(worker);
-    if (pool->n_workers == pool->cap_workers) {
-        size_t cap = pool->cap_workers ? pool->cap_workers * 2 : 16;
-        struct sch_worker **grown = hd_calloc(cap, sizeof(struct sch_worker *));
-        if (pool->n_workers)
-            memcpy(grown, pool->workers, pool->n_workers * sizeof(struct sch_worker *));
-        free(pool->workers);
-        pool->workers = grown;
-        pool->cap_workers = cap;
-    }
-    pool->workers[pool->n_workers++] = worker;
-    worker->pool = pool;
+static void add_pair(struct sch_pairs *pairs, const char *key, const char *value) {
+    size_t key_size = strlen(key) + 1, value_size = strlen(value) + 1;
+    char *text = hd_calloc(1, key_size + value_size);
+    memcpy(text, key, key_size);
+    memcpy(text + key_size, value, value_size);
+    pairs->list[pairs->n++] = (struct sch_pair){text, text + key_size};
 }
 
-static void free_labels(struct sch_worker *worker) {
-    for (size_t i = 0; i < worker->n_labels; i++)
-        free((void *)(uintptr_t)worker->labels[i].key); // the value stands behind it
-    free(worker->labels);
-    worker->labels = NULL;
-    worker->n_labels = 0;
+void sch_worker_free(struct sch_worker *worker) {
+    free_pairs(&worker->labels);
+    free_pairs(&worker->taints);
+    free(worker);
 }
 
-static void take_labels(struct sch_worker *worker, const Hodei__V1__Worker *from) {
-    free_labels(worker);
-    worker->labels = hd_calloc(from->n_labels, sizeof(*worker->labels));
-    for (size_t i = 0; i < from->n_labels; i++) {
-        size_t key = strlen(from->labels[i]->key) + 1, value = strlen(from->labels[i]->value) + 1;
-        char *text = hd_calloc(1, key + value);
-        memcpy(text, from->labels[i]->key, key);
-        memcpy(text + key, from->labels[i]->value, value);
-        worker->labels[worker->n_labels++] = (struct sch_label){text, text + key};
-    }
+static void take_pairs(struct sch_worker *worker, const Hodei__V1__Worker *from) {
+    free_pairs(&worker->labels);
+    free_pairs(&worker->taints);
+    worker->labels.list = hd_calloc(from->n_labels + 1, sizeof(struct sch_pair));
+    for (size_t i = 0; i < from->n_labels; i++)
+        add_pair(&worker->labels, from->labels[i]->key, from->labels[i]->value);
+    worker->taints.list = hd_calloc(from->n_taints + 1, sizeof(struct sch_pair));
+    for (size_t i = 0; i < from->n_taints; i++)
+        add_pair(&worker->taints, from->taints[i]->key, from->taints[i]->value);
 }
 
 // One that is LOST, or no longer named, is kept as long as places on it count.
@@ -96,8 +80,7 @@ void sch_worker_forget_if_gone(struct scheduler *scheduler, struct sch_worker *w
     if (worker->pool || worker->used)
         return;
     hd_map_remove(&scheduler->workers, name_key(worker->name));
-    free_labels(worker);
-    free(worker);
+    sch_worker_free(worker);
 }
 
 static void take_worker(struct scheduler *scheduler, const Hodei__V1__Worker *from) {
@@ -115,16 +98,15 @@ static void take_worker(struct scheduler *scheduler, const Hodei__V1__Worker *fr
     for (size_t i = 0; i < from->n_executors; i++)
         if (from->executors[i] > 0 && (unsigned)from->executors[i] < 32)
             worker->executors |= 1u << from->executors[i];
-    take_labels(worker, from);
+    worker->capacity = hd_resources_read(from->capacity);
+    take_pairs(worker, from);
     struct sch_pool *before = worker->pool;
     if (from->state == HODEI__V1__WORKER_STATE__WORKER_STATE_LOST)
-        leave_pool(worker);
+        sch_pool_leave(worker);
     else
-        join_pool(worker, pool_get(scheduler, from->pool));
-    if (worker->pool)
-        worker->pool->dirty = true;
-    if (before)
-        before->dirty = true;
+        sch_pool_join(pool_get(scheduler, from->pool), worker);
+    if (worker->pool && worker->pool == before)
+        sch_pool_changed(before);
     sch_worker_forget_if_gone(scheduler, worker);
 }
 
@@ -140,7 +122,7 @@ static void take_list(struct scheduler *scheduler, const Hodei__V1__Fleet *fleet
             struct sch_worker *worker = pool->workers[i];
             if (worker->seen == scheduler->fleet_seen)
                 continue;
-            leave_pool(worker);
+            sch_pool_leave(worker);
             sch_worker_forget_if_gone(scheduler, worker);
         }
 }

@@ -1,145 +1,94 @@
 #include "services/scheduler/place.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
-
-static bool has_label(const struct sch_worker *worker, const struct sch_label *label) {
-    for (size_t i = 0; i < worker->n_labels; i++)
-        if (hd_streq(worker->labels[i].key, label->key))
-            return hd_streq(worker->labels[i].value, label->value);
+bool sch_has_label(const struct sch_worker *worker, const struct sch_pair *label) {
+    for (size_t i = 0; i < worker->labels.n; i++)
+        if (strcmp(worker->labels.list[i].key, label->key) == 0)
+            return strcmp(worker->labels.list[i].value, label->value) == 0;
     return false;
 }
 
-static bool has_executor(const struct sch_worker *worker, int executor) {
+bool sch_has_executor(const struct sch_worker *worker, int executor) {
     if (executor == HODEI__V1__EXECUTOR__EXECUTOR_UNSPECIFIED)
         return true;
     return executor > 0 && executor < 32 && (worker->executors & (1u << executor));
 }
 
-bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs) {
-    if (!has_executor(worker, needs->executor))
-        return false;
-    for (size_t i = 0; i < needs->n_labels; i++)
-        if (!has_label(worker, &needs->labels[i]))
-            return false;
-    return true;
+static bool tolerated(const struct sch_pair *taint, const struct sch_pairs *tolerations) {
+    for (size_t i = 0; i < tolerations->n; i++)
+        if (strcmp(tolerations->list[i].key, taint->key) == 0 &&
+            (!*tolerations->list[i].value || strcmp(tolerations->list[i].value, taint->value) == 0))
+            return true;
+    return false;
 }
 
-int64_t sch_free_slots(const struct sch_worker *worker, int64_t mono_ms) {
-    if (worker->state != HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE || mono_ms < worker->full_until_mono_ms)
-        return 0;
-    return worker->used < worker->slots ? worker->slots - worker->used : 0;
-}
-
-// Compares free/slots without division; slots are capped, so nothing overflows.
-static bool better(const struct sch_candidate *a, const struct sch_candidate *b) {
-    int64_t share_a = a->free * b->worker->slots, share_b = b->free * a->worker->slots;
-    if (share_a != share_b)
-        return share_a > share_b;
-    return a->free != b->free ? a->free > b->free : strcmp(a->worker->name, b->worker->name) < 0;
-}
-
-static void sift_down(struct sch_candidates *c, size_t pos) {
-    struct sch_candidate moved = c->heap[pos];
-    for (size_t child; (child = 2 * pos + 1) < c->n; pos = child) {
-        if (child + 1 < c->n && better(&c->heap[child + 1], &c->heap[child]))
-            child++;
-        if (!better(&c->heap[child], &moved))
-            break;
-        c->heap[pos] = c->heap[child];
-    }
-    c->heap[pos] = moved;
-}
-
-void sch_candidates_find(struct hd_arena *arena, struct sch_worker *const *workers, size_t n,
-                         const struct sch_needs *needs, int64_t mono_ms, struct sch_candidates *ret) {
-    *ret = (struct sch_candidates){.heap = HD_NEW_ARRAY(arena, n, struct sch_candidate), .mono_ms = mono_ms};
-    for (size_t i = 0; i < n; i++) {
-        int64_t free = sch_free_slots(workers[i], mono_ms);
-        if (free > 0 && sch_fits(workers[i], needs))
-            ret->heap[ret->n++] = (struct sch_candidate){workers[i], free};
-    }
-    for (size_t i = ret->n / 2; i-- > 0;)
-        sift_down(ret, i);
-}
-
-struct sch_worker *sch_candidates_best(struct sch_candidates *c) {
-    while (c->n) {
-        struct sch_candidate *top = &c->heap[0];
-        int64_t free = sch_free_slots(top->worker, c->mono_ms);
-        if (free == top->free)
-            return top->worker;
-        top->free = free;
-        if (!free)
-            *top = c->heap[--c->n];
-        if (c->n)
-            sift_down(c, 0);
-    }
+const struct sch_pair *sch_intolerable(const struct sch_worker *worker, const struct sch_pairs *tolerations) {
+    for (size_t i = 0; i < worker->taints.n; i++)
+        if (!tolerated(&worker->taints.list[i], tolerations))
+            return &worker->taints.list[i];
     return NULL;
 }
 
-// --- why a job waits ---
-
-static const char *no_label(struct hd_arena *arena, const char *pool, struct sch_worker *const *workers, size_t n,
-                            const struct sch_needs *needs) {
-    for (size_t l = 0; l < needs->n_labels; l++) {
-        bool found = false;
-        for (size_t i = 0; i < n && !found; i++)
-            found = has_label(workers[i], &needs->labels[l]);
-        if (!found)
-            return hd_arena_printf(arena, "no worker of pool \"%s\" has the label %s=%s", pool, needs->labels[l].key,
-                                   needs->labels[l].value);
-    }
-    return hd_arena_printf(arena, "no worker of pool \"%s\" has all %zu labels that the job asks for at once", pool,
-                           needs->n_labels);
+bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs) {
+    if (!sch_has_executor(worker, needs->executor))
+        return false;
+    for (size_t i = 0; i < needs->labels.n; i++)
+        if (!sch_has_label(worker, &needs->labels.list[i]))
+            return false;
+    return !sch_intolerable(worker, &needs->tolerations);
 }
 
-static const char *executor_name(int executor) {
-    switch (executor) {
-    case HODEI__V1__EXECUTOR__EXECUTOR_SHELL:
-        return "shell";
-    case HODEI__V1__EXECUTOR__EXECUTOR_DOCKER:
-        return "docker";
-    case HODEI__V1__EXECUTOR__EXECUTOR_KUBERNETES:
-        return "kubernetes";
-    case HODEI__V1__EXECUTOR__EXECUTOR_NOOP:
-        return "noop";
-    default:
-        return "unknown";
-    }
+// --- room ------------------------------------------------------------------------------------------------------------
+
+struct sch_room sch_room_of(const struct sch_worker *worker) {
+    if (worker->state != HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE || worker->full_until_mono_ms ||
+        worker->used >= worker->slots)
+        return (struct sch_room){0};
+    return (struct sch_room){worker->slots - worker->used, hd_resources_left(&worker->capacity, &worker->taken)};
 }
 
-const char *sch_explain(struct hd_arena *arena, const char *pool, struct sch_worker *const *workers, size_t n,
-                        const struct sch_needs *needs, int64_t mono_ms) {
-    struct sch_needs labels_only = {.labels = needs->labels, .n_labels = needs->n_labels};
-    size_t with_executor = 0, with_labels = 0, fit = 0, online = 0;
-    int64_t slots = 0, free_slots = 0;
-    for (size_t i = 0; i < n; i++) {
-        with_executor += has_executor(workers[i], needs->executor);
-        with_labels += sch_fits(workers[i], &labels_only);
-        if (!sch_fits(workers[i], needs))
-            continue;
-        fit++;
-        online += workers[i]->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
-        slots += workers[i]->slots;
-        free_slots += sch_free_slots(workers[i], mono_ms);
+bool sch_has_room(const struct sch_worker *worker, const struct hd_resources *asks) {
+    struct sch_room room = sch_room_of(worker);
+    return room.slots > 0 && hd_resources_short(asks, &room.amounts) == HD_RESOURCES;
+}
+
+bool sch_large_enough(const struct sch_worker *worker, const struct hd_resources *asks) {
+    return worker->slots > 0 && hd_resources_short(asks, &worker->capacity) == HD_RESOURCES;
+}
+
+void sch_give_place(struct sch_worker *worker, const struct hd_resources *asks) {
+    worker->used++;
+    hd_resources_add(&worker->taken, asks);
+}
+
+void sch_take_place_back(struct sch_worker *worker, const struct hd_resources *asks) {
+    hd_resources_take(&worker->taken, asks);
+    if (--worker->used == 0)
+        worker->taken = (struct hd_resources){0};
+}
+
+// --- the order of a pool ---------------------------------------------------------------------------------------------
+
+bool sch_worker_before(const struct sch_worker *a, const struct sch_worker *b) {
+    static const enum hd_resource scarce_first[] = {HD_GPU, HD_CPU_MILLI, HD_MEMORY_BYTES};
+    for (size_t i = 0; i < sizeof(scarce_first) / sizeof(scarce_first[0]); i++) {
+        int64_t x = a->capacity.of[scarce_first[i]], y = b->capacity.of[scarce_first[i]];
+        if (x != y)
+            return x < y;
     }
-    if (!n)
-        return hd_arena_printf(arena, "pool \"%s\" has no worker", pool);
-    if (!with_labels)
-        return no_label(arena, pool, workers, n, needs);
-    if (!with_executor)
-        return hd_arena_printf(arena, "no worker of pool \"%s\" has the executor %s", pool,
-                               executor_name(needs->executor));
-    if (!fit)
-        return hd_arena_printf(arena,
-                               "no worker of pool \"%s\" has both the labels that the job asks for and the executor %s",
-                               pool, executor_name(needs->executor));
-    if (!online)
-        return hd_arena_printf(arena, "none of the %zu workers of pool \"%s\" that fit is online", fit, pool);
-    if (!free_slots)
-        return hd_arena_printf(arena, "all %lld slots of the %zu workers of pool \"%s\" that fit are busy",
-                               (long long)slots, fit, pool);
-    return "it is being placed";
+    return a->slots != b->slots ? a->slots < b->slots : strcmp(a->name, b->name) < 0;
+}
+
+static int worker_order(const void *a, const void *b) {
+    const struct sch_worker *x = *(struct sch_worker *const *)a, *y = *(struct sch_worker *const *)b;
+    return sch_worker_before(x, y) ? -1 : sch_worker_before(y, x);
+}
+
+void sch_workers_sort(struct sch_worker **workers, size_t n) {
+    if (n)
+        qsort(workers, n, sizeof(*workers), worker_order);
+    for (size_t i = 0; i < n; i++)
+        workers[i]->pos = i;
 }

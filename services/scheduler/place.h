@@ -1,8 +1,8 @@
 // Which worker takes a job. Pure and deterministic.
 //
-// A worker fits when it has the executor and every label that is asked for; it has room when it is ONLINE and holds fewer
-// places than slots. Among those the one with the greatest free share of its slots is taken (spread), then the one with
-// more free slots, then by name.
+// A worker *fits* a job by what it is: it has the executor, every label that is asked for, and no taint that the job does not
+// tolerate. It has *room* by what it holds at the moment: it is ONLINE, has not just refused, and a slot and every amount that is
+// asked for are free. Among those that fit and have room the pool's policy chooses (index.h).
 #ifndef SCH_PLACE_H
 #define SCH_PLACE_H
 
@@ -10,58 +10,61 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/arena.h"
+#include "base/resources.h"
 #include "base/uuid.h"
 #include "hodei/v1/worker.pb-c.h"
 
-struct sch_label {
+struct sch_pair { // a label, a taint or a toleration
     const char *key, *value;
 };
-struct sch_needs { // what a class of jobs requires
+struct sch_pairs {
+    struct sch_pair *list;
+    size_t n;
+};
+struct sch_needs { // of what a worker is; what it must have free is not in it
     int executor;
-    struct sch_label *labels;
-    size_t n_labels;
+    struct sch_pairs labels;
+    struct sch_pairs tolerations; // an empty value tolerates any
 };
 
 struct sch_pool;
 struct sch_worker {
     char name[65];
     struct sch_pool *pool; // NULL: no longer in the fleet, or in it and not usable
+    size_t pos;            // in the pool's list
     char session[HD_UUID_TEXT];
     Hodei__V1__WorkerState state;
-    int64_t slots;
-    int64_t used;       // places given, accepted or not
-    uint32_t executors; // bit 1 << executor
-    struct sch_label *labels;
-    size_t n_labels;
+    int64_t slots, used;                 // used: places given, accepted or not
+    struct hd_resources capacity, taken; // taken: by those places
+    uint32_t executors;                  // bit 1 << executor
+    struct sch_pairs labels, taints;
     int64_t heartbeat_at_ms;
-    int64_t full_until_mono_ms; // it refused a job: less room than it said
+    int64_t full_until_mono_ms; // not 0: it refused a job, so it has less room than it said
     uint64_t seen;              // fleet version that named it last
 };
 
-bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs);
-int64_t sch_free_slots(const struct sch_worker *worker, int64_t mono_ms); // never negative
-
 #define SCH_MAX_SLOTS 1000000 // of a worker; more is taken as this
 
-// The workers of a pool that fit a class and have room, best first, while places are only being given: `free` is what a worker
-// had when it was last looked at, so it is never too small, and the top is the best once its own is true.
-struct sch_candidate {
-    struct sch_worker *worker;
-    int64_t free;
+struct sch_room { // what is free
+    int64_t slots;
+    struct hd_resources amounts;
 };
-struct sch_candidates {
-    struct sch_candidate *heap;
-    size_t n;
-    int64_t mono_ms;
-};
-void sch_candidates_find(struct hd_arena *arena, struct sch_worker *const *workers, size_t n,
-                         const struct sch_needs *needs, int64_t mono_ms, struct sch_candidates *ret);
-// The best one with room, or NULL. The caller raises its `used`.
-struct sch_worker *sch_candidates_best(struct sch_candidates *candidates);
 
-// Why a job of this class waits: one sentence that names the one thing to change.
-const char *sch_explain(struct hd_arena *arena, const char *pool, struct sch_worker *const *workers, size_t n,
-                        const struct sch_needs *needs, int64_t mono_ms);
+bool sch_has_executor(const struct sch_worker *worker, int executor);
+bool sch_has_label(const struct sch_worker *worker, const struct sch_pair *label);
+const struct sch_pair *sch_intolerable(const struct sch_worker *worker, const struct sch_pairs *tolerations); // or NULL
+bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs);
+
+struct sch_room sch_room_of(const struct sch_worker *worker);
+bool sch_has_room(const struct sch_worker *worker, const struct hd_resources *asks);
+// Whether it could hold such a job with nothing else on it.
+bool sch_large_enough(const struct sch_worker *worker, const struct hd_resources *asks);
+void sch_give_place(struct sch_worker *worker, const struct hd_resources *asks);
+void sch_take_place_back(struct sch_worker *worker, const struct hd_resources *asks);
+
+// The order in which a pool's workers stand: those with fewer GPUs first, then smaller ones, then by name. So what is scarce is
+// kept for the jobs that ask for it.
+bool sch_worker_before(const struct sch_worker *a, const struct sch_worker *b);
+void sch_workers_sort(struct sch_worker **workers, size_t n); // and says each its place
 
 #endif

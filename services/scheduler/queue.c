@@ -6,78 +6,106 @@
 
 #include "base/buf.h"
 
-static bool older(const struct sch_offer *a, const struct sch_offer *b) {
+#define SHARE_BITS 30
+
+// --- ranks -----------------------------------------------------------------------------------------------------------
+
+bool sch_offer_older(const void *a, const void *b) {
+    const struct sch_offer *x = a, *y = b;
+    return x->ready_at_ms != y->ready_at_ms ? x->ready_at_ms < y->ready_at_ms : x->key < y->key;
+}
+
+static bool age_before(const struct sch_age *a, const struct sch_age *b) {
     return a->ready_at_ms != b->ready_at_ms ? a->ready_at_ms < b->ready_at_ms : a->key < b->key;
 }
 
-// --- a lane is a binary heap by age ---
-
-static void heap_set(struct sch_lane *lane, size_t pos, struct sch_offer *offer) {
-    lane->heap[pos] = offer;
-    offer->pos = pos;
+static bool group_older(const void *a, const void *b) {
+    return age_before(&((const struct sch_group *)a)->age, &((const struct sch_group *)b)->age);
 }
 
-static void heap_up(struct sch_lane *lane, size_t pos, struct sch_offer *offer) {
-    for (; pos > 0 && older(offer, lane->heap[(pos - 1) / 2]); pos = (pos - 1) / 2)
-        heap_set(lane, pos, lane->heap[(pos - 1) / 2]);
-    heap_set(lane, pos, offer);
+static bool group_poorer(const void *a, const void *b) {
+    const struct sch_tenant *x = ((const struct sch_group *)a)->tenant, *y = ((const struct sch_group *)b)->tenant;
+    return x->share != y->share ? x->share < y->share : group_older(a, b);
 }
 
-static void heap_down(struct sch_lane *lane, size_t pos, struct sch_offer *offer) {
-    for (size_t child; (child = 2 * pos + 1) < lane->n; pos = child) {
-        if (child + 1 < lane->n && older(lane->heap[child + 1], lane->heap[child]))
-            child++;
-        if (!older(lane->heap[child], offer))
-            break;
-        heap_set(lane, pos, lane->heap[child]);
+static const struct sch_heap_kind of_offers = {sch_offer_older, offsetof(struct sch_offer, pos)};
+static const struct sch_heap_kind by_share = {group_poorer, offsetof(struct sch_group, pos_share)};
+static const struct sch_heap_kind by_age = {group_older, offsetof(struct sch_group, pos_age)};
+
+int64_t sch_band_rank(const struct sch_queue *queue, int32_t priority, int64_t oldest_ms, int64_t now_ms) {
+    int64_t step_ms = queue->rules ? queue->rules->ageing_ms : 0;
+    return priority + (step_ms > 0 && now_ms > oldest_ms ? (now_ms - oldest_ms) / step_ms : 0);
+}
+
+// --- shares ----------------------------------------------------------------------------------------------------------
+
+// part/whole in 2^-30; what the pool does not have counts for nothing.
+static int64_t fraction(int64_t part, int64_t whole) {
+    if (whole <= 0)
+        return 0;
+    if (part >= whole)
+        return INT64_C(1) << SHARE_BITS;
+    while (whole >= INT64_C(1) << (62 - SHARE_BITS)) {
+        part /= 2;
+        whole /= 2;
     }
-    heap_set(lane, pos, offer);
+    return (part << SHARE_BITS) / whole;
 }
 
-static void lane_add(struct sch_lane *lane, struct sch_offer *offer) {
-    if (lane->n == lane->cap) {
-        size_t cap = lane->cap ? lane->cap * 2 : 8;
-        struct sch_offer **heap = hd_calloc(cap, sizeof(*heap));
-        if (lane->n)
-            memcpy(heap, lane->heap, lane->n * sizeof(*heap));
-        free(lane->heap);
-        lane->heap = heap;
-        lane->cap = cap;
+static void count_share(const struct sch_queue *queue, struct sch_tenant *tenant) {
+    int64_t share = queue->slots > 0 ? fraction(tenant->live, queue->slots) : tenant->live;
+    for (size_t i = 0; i < HD_RESOURCES; i++) {
+        int64_t one = fraction(tenant->taken.of[i], queue->capacity.of[i]);
+        share = one > share ? one : share;
     }
-    lane->n++;
-    heap_up(lane, lane->n - 1, offer);
+    tenant->share = share * SCH_WEIGHT_MAX / tenant->weight;
 }
 
-static void lane_remove(struct sch_lane *lane, struct sch_offer *offer) {
-    assert(lane); // a waiting offer stands in one
-    struct sch_offer *last = lane->heap[--lane->n];
-    if (last == offer)
-        return;
-    if (offer->pos > 0 && older(last, lane->heap[(offer->pos - 1) / 2]))
-        heap_up(lane, offer->pos, last);
+// One more or one less live job of it.
+static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant, const struct hd_resources *asks,
+                        int more) {
+    tenant->live += more;
+    if (more > 0)
+        hd_resources_add(&tenant->taken, asks);
     else
-        heap_down(lane, offer->pos, last);
+        hd_resources_take(&tenant->taken, asks);
+    count_share(queue, tenant);
+    for (struct sch_group *group = tenant->groups; group; group = group->next)
+        if (group->n_open)
+            sch_heap_moved(&group->band->by_share, &by_share, group);
 }
 
-static struct sch_lane **lane_find(struct sch_class *class, const struct sch_tenant *tenant, int32_t priority) {
-    struct sch_lane **at = &class->lanes;
-    while (*at && ((*at)->tenant != tenant || (*at)->priority != priority))
-        at = &(*at)->next;
-    return at;
+void sch_queue_capacity(struct sch_queue *queue, int64_t slots, const struct hd_resources *capacity) {
+    size_t pos = 0;
+    queue->slots = slots;
+    queue->capacity = *capacity;
+    for (struct sch_tenant *first; (first = hd_map_next(&queue->tenants, &pos, NULL));)
+        for (struct sch_tenant *tenant = first; tenant; tenant = tenant->next)
+            count_share(queue, tenant);
+    for (struct sch_band *band = queue->bands; band; band = band->next)
+        sch_heap_rebuild(&band->by_share, &by_share);
 }
 
-// --- tenants and classes: found by the hash of their text, counted by the offers that name them ---
+// --- tenants: found by the hash of their name, counted by the offers that name them ----------------------------------
+
+static int64_t weight_of(const struct sch_rules *rules, const char *name) {
+    for (size_t i = 0; rules && i < rules->n_weights; i++)
+        if (strcmp(rules->weights[i].tenant, name) == 0)
+            return rules->weights[i].weight;
+    return 1;
+}
 
 static struct sch_tenant *tenant_get(struct sch_queue *queue, const char *name) {
     size_t size = strlen(name) + 1;
     uint64_t hash = hd_hash(name, size, 0);
     struct sch_tenant *first = hd_map_get(&queue->tenants, hash), *t = first;
-    while (t && !hd_streq(t->name, name))
+    while (t && strcmp(t->name, name) != 0)
         t = t->next;
     if (!t) {
         t = hd_calloc(1, sizeof(*t) + size);
         memcpy(t->name, name, size);
         t->hash = hash;
+        t->weight = weight_of(queue->rules, name);
         t->next = first;
         hd_map_put(&queue->tenants, hash, t);
     }
@@ -99,84 +127,205 @@ static void tenant_put(struct sch_queue *queue, struct sch_tenant *tenant) {
     free(tenant);
 }
 
-static int label_order(const void *a, const void *b) {
-    const Hodei__V1__Label *const *x = a, *const *y = b;
-    int keys = strcmp((*x)->key, (*y)->key);
-    return keys ? keys : strcmp((*x)->value, (*y)->value);
-}
+// --- bands, groups, lanes: made with the first offer, gone with the last one -----------------------------------------
 
-// Executor, then the sorted labels, each text with its NUL: equal bytes are equal requirements.
-static void class_text(const Hodei__V1__ReadyJob *job, struct hd_buf *out) {
-    const Hodei__V1__Label **labels = hd_calloc(job->n_labels, sizeof(*labels));
-    if (job->n_labels)
-        memcpy(labels, job->labels, job->n_labels * sizeof(*labels));
-    qsort(labels, job->n_labels, sizeof(*labels), label_order);
-    hd_buf_addc(out, (char)job->executor);
-    for (size_t i = 0; i < job->n_labels; i++) {
-        hd_buf_add(out, labels[i]->key, strlen(labels[i]->key) + 1);
-        hd_buf_add(out, labels[i]->value, strlen(labels[i]->value) + 1);
-    }
-    free(labels);
-}
-
-static struct sch_class *class_new(const struct hd_buf *text, uint64_t hash, const Hodei__V1__ReadyJob *job) {
-    struct sch_class *c = hd_calloc(1, sizeof(*c) + text->len);
-    memcpy(c->text, text->data, text->len);
-    c->text_len = text->len;
-    c->hash = hash;
-    c->needs.executor = (int)job->executor;
-    c->needs.n_labels = job->n_labels;
-    c->needs.labels = hd_calloc(job->n_labels, sizeof(*c->needs.labels));
-    const char *at = c->text + 1;
-    for (size_t i = 0; i < job->n_labels; i++) {
-        c->needs.labels[i].key = at;
-        at += strlen(at) + 1;
-        c->needs.labels[i].value = at;
-        at += strlen(at) + 1;
-    }
-    return c;
-}
-
-static struct sch_class *class_get(struct sch_queue *queue, const Hodei__V1__ReadyJob *job) {
-    HD_AUTO_BUF struct hd_buf text = {0};
-    class_text(job, &text);
-    uint64_t hash = hd_hash(text.data, text.len, 1);
-    struct sch_class *first = hd_map_get(&queue->classes, hash), *c = first;
-    while (c && (c->text_len != text.len || memcmp(c->text, text.data, text.len) != 0))
-        c = c->next;
-    if (!c) {
-        c = class_new(&text, hash, job);
-        c->next = first;
-        hd_map_put(&queue->classes, hash, c);
-        c->before = queue->last;
-        *(queue->last ? &queue->last->behind : &queue->first) = c;
-        queue->last = c;
-    }
-    c->refs++;
-    return c;
-}
-
-static void class_put(struct sch_queue *queue, struct sch_class *class) {
-    if (--class->refs)
-        return;
-    struct sch_class *first = hd_map_get(&queue->classes, class->hash), **at = &first;
-    while (*at != class)
+static struct sch_band *band_get(struct sch_queue *queue, int32_t priority) {
+    struct sch_band **at = &queue->bands, *band;
+    while (*at && (*at)->priority > priority)
         at = &(*at)->next;
-    *at = class->next;
-    if (first)
-        hd_map_put(&queue->classes, class->hash, first);
-    else
-        hd_map_remove(&queue->classes, class->hash);
-    *(class->before ? &class->before->behind : &queue->first) = class->behind;
-    *(class->behind ? &class->behind->before : &queue->last) = class->before;
-    free(class->needs.labels);
-    free(class);
+    if (*at && (*at)->priority == priority)
+        return *at;
+    band = hd_calloc(1, sizeof(*band));
+    band->priority = priority;
+    band->next = *at;
+    *at = band;
+    return band;
 }
+
+static void band_free_if_empty(struct sch_queue *queue, struct sch_band *band) {
+    struct sch_band **at = &queue->bands;
+    if (band->n_groups)
+        return;
+    while (*at != band)
+        at = &(*at)->next;
+    *at = band->next;
+    sch_heap_release(&band->by_share);
+    sch_heap_release(&band->by_age);
+    free(band);
+}
+
+static struct sch_group *group_get(struct sch_queue *queue, struct sch_tenant *tenant, int32_t priority) {
+    struct sch_group *group = tenant->groups;
+    while (group && group->band->priority != priority)
+        group = group->next;
+    if (group)
+        return group;
+    group = hd_calloc(1, sizeof(*group));
+    group->tenant = tenant;
+    group->band = band_get(queue, priority);
+    group->band->n_groups++;
+    group->next = tenant->groups;
+    tenant->groups = group;
+    return group;
+}
+
+static void group_free_if_empty(struct sch_queue *queue, struct sch_group *group) {
+    struct sch_group **at = &group->tenant->groups;
+    if (group->n)
+        return;
+    while (*at != group)
+        at = &(*at)->next;
+    *at = group->next;
+    group->band->n_groups--;
+    band_free_if_empty(queue, group->band);
+    free(group->entries);
+    free(group);
+}
+
+static void group_add(struct sch_group *group, struct sch_lane *lane) {
+    if (group->n == group->cap) {
+        size_t cap = group->cap ? group->cap * 2 : 4;
+        struct sch_entry *entries = hd_calloc(cap, sizeof(*entries));
+        if (group->n)
+            memcpy(entries, group->entries, group->n * sizeof(*entries));
+        free(group->entries);
+        group->entries = entries;
+        group->cap = cap;
+    }
+    lane->group = group;
+    lane->pos = group->n;
+    group->entries[group->n++] = (struct sch_entry){.lane = lane};
+}
+
+static void group_remove(struct sch_group *group, const struct sch_lane *lane) {
+    group->entries[lane->pos] = group->entries[--group->n];
+    group->entries[lane->pos].lane->pos = lane->pos;
+}
+
+static uint64_t lane_hash(const struct sch_class *class, const struct sch_tenant *tenant, int32_t priority) {
+    const uint64_t words[] = {class->hash, (uint64_t)(uintptr_t) class, tenant->hash, (uint64_t)priority};
+    return hd_hash(words, sizeof(words), 3);
+}
+
+static struct sch_lane *lane_get(struct sch_queue *queue, struct sch_class *class, struct sch_tenant *tenant,
+                                 int32_t priority) {
+    uint64_t hash = lane_hash(class, tenant, priority);
+    struct sch_lane *first = hd_map_get(&queue->lanes, hash), *lane = first;
+    while (lane && (lane->class != class || lane->group->tenant != tenant || lane->group->band->priority != priority))
+        lane = lane->next;
+    if (lane)
+        return lane;
+    lane = hd_calloc(1, sizeof(*lane));
+    lane->hash = hash;
+    lane->next = first;
+    hd_map_put(&queue->lanes, hash, lane);
+    lane->class = class;
+    lane->class_next = class->lanes;
+    if (class->lanes)
+        class->lanes->class_prev = lane;
+    class->lanes = lane;
+    group_add(group_get(queue, tenant, priority), lane);
+    return lane;
+}
+
+static void lane_free(struct sch_queue *queue, struct sch_lane *lane) {
+    struct sch_lane *first = hd_map_get(&queue->lanes, lane->hash), **at = &first;
+    while (*at != lane)
+        at = &(*at)->next;
+    *at = lane->next;
+    if (first)
+        hd_map_put(&queue->lanes, lane->hash, first);
+    else
+        hd_map_remove(&queue->lanes, lane->hash);
+    *(lane->class_prev ? &lane->class_prev->class_next : &lane->class->lanes) = lane->class_next;
+    if (lane->class_next)
+        lane->class_next->class_prev = lane->class_prev;
+    group_remove(lane->group, lane);
+    group_free_if_empty(queue, lane->group);
+    sch_heap_release(&lane->offers);
+    free(lane);
+}
+
+static void group_moved(struct sch_group *group) {
+    sch_heap_moved(&group->band->by_share, &by_share, group);
+    sch_heap_moved(&group->band->by_age, &by_age, group);
+}
+
+static void group_open(struct sch_group *group) {
+    sch_heap_add(&group->band->by_share, &by_share, group);
+    sch_heap_add(&group->band->by_age, &by_age, group);
+}
+
+static void group_close(struct sch_group *group) {
+    sch_heap_remove(&group->band->by_share, &by_share, group);
+    sch_heap_remove(&group->band->by_age, &by_age, group);
+}
+
+static void group_oldest(struct sch_group *group, const struct sch_entry *entry) {
+    group->oldest = entry->lane;
+    group->age = entry->first;
+    group->sure = true;
+}
+
+// Looks for the oldest open lane. The group becomes younger by it, never older.
+static void group_settle(struct sch_group *group) {
+    const struct sch_entry *oldest = NULL;
+    if (group->sure)
+        return;
+    for (size_t i = 0; i < group->n; i++)
+        if (group->entries[i].open && (!oldest || age_before(&group->entries[i].first, &oldest->first)))
+            oldest = &group->entries[i];
+    assert(oldest); // a group in a heap has an open lane
+    group_oldest(group, oldest);
+    group_moved(group);
+}
+
+// Whether it is open has changed, or what it has first.
+static void entry_changed(struct sch_entry *entry, struct sch_group *group, bool open) {
+    const struct sch_lane *lane = entry->lane;
+    bool was = entry->open;
+    entry->open = open;
+    group->n_open += (size_t)entry->open - (size_t)was;
+    if (!was && !entry->open)
+        return;
+    if (!group->n_open) {
+        group_close(group);
+        group->oldest = NULL;
+    } else if (!was && group->n_open == 1) {
+        group_oldest(group, entry);
+        group_open(group);
+    } else if (entry->open && age_before(&entry->first, &group->age)) {
+        group_oldest(group, entry);
+        group_moved(group);
+    } else if (group->oldest == lane && (!entry->open || age_before(&group->age, &entry->first))) {
+        group->sure = false;
+        group->oldest = NULL;
+    }
+}
+
+static void lane_changed(struct sch_lane *lane) {
+    struct sch_entry *entry = &lane->group->entries[lane->pos];
+    const struct sch_offer *first = lane->offers.n ? lane->offers.items[0] : NULL;
+    if (first)
+        entry->first = (struct sch_age){first->ready_at_ms, first->key};
+    entry_changed(entry, lane->group, first && !lane->class->blocked);
+}
+
+void sch_queue_block(struct sch_class *class, bool blocked) {
+    if (class->blocked == blocked)
+        return;
+    class->blocked = blocked;
+    for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
+        entry_changed(&lane->group->entries[lane->pos], lane->group, !blocked); // what it has first is as it was
+}
+
+// --- offers ----------------------------------------------------------------------------------------------------------
 
 void sch_queue_release(struct sch_queue *queue) {
-    hd_map_release(&queue->classes);
+    sch_classes_release(&queue->classes);
     hd_map_release(&queue->tenants);
-    *queue = (struct sch_queue){0};
+    hd_map_release(&queue->lanes);
+    *queue = (struct sch_queue){.rules = queue->rules};
 }
 
 struct sch_offer *sch_queue_add(struct sch_queue *queue, const Hodei__V1__ReadyJob *job) {
@@ -187,71 +336,75 @@ struct sch_offer *sch_queue_add(struct sch_queue *queue, const Hodei__V1__ReadyJ
     offer->priority = job->priority;
     offer->ready_at_ms = job->ready_at_ms;
     offer->tenant = tenant_get(queue, job->tenant);
-    offer->class = class_get(queue, job);
-    struct sch_lane **at = lane_find(offer->class, offer->tenant, offer->priority);
-    if (!*at) {
-        *at = hd_calloc(1, sizeof(**at));
-        (*at)->tenant = offer->tenant;
-        (*at)->priority = offer->priority;
-    }
-    lane_add(*at, offer);
+    offer->class = sch_class_get(&queue->classes, job);
+    offer->asks = offer->class->asks;
+    offer->lane = lane_get(queue, offer->class, offer->tenant, offer->priority);
+    sch_heap_add(&offer->lane->offers, &of_offers, offer);
+    lane_changed(offer->lane);
     queue->waiting++;
     return offer;
 }
 
-struct sch_offer *sch_queue_add_live(uint64_t key) {
+struct sch_offer *sch_queue_add_live(struct sch_queue *queue, uint64_t key, const char *tenant,
+                                     const struct hd_resources *asks) {
     struct sch_offer *offer = hd_calloc(1, sizeof(*offer));
     offer->key = key;
     offer->state = SCH_HELD;
+    offer->asks = *asks;
+    if (*tenant) {
+        offer->tenant = tenant_get(queue, tenant);
+        tenant_live(queue, offer->tenant, asks, 1);
+    }
     return offer;
 }
 
-static bool better(const struct sch_offer *a, const struct sch_offer *b) {
-    if (a->priority != b->priority)
-        return a->priority > b->priority;
-    if (a->tenant->live != b->tenant->live)
-        return a->tenant->live < b->tenant->live;
-    return older(a, b);
+// The first group of a heap of its band, with its oldest lane known.
+static struct sch_group *first_sure(const struct sch_heap *heap) {
+    struct sch_group *first;
+    while (!(first = heap->items[0])->sure)
+        group_settle(first);
+    return first;
 }
 
-struct sch_offer *sch_queue_best(const struct sch_queue *queue) {
-    struct sch_offer *best = NULL;
-    for (const struct sch_class *c = queue->first; c; c = c->behind) {
-        if (c->blocked)
+struct sch_offer *sch_queue_best(struct sch_queue *queue, int64_t now_ms) {
+    const struct sch_band *best = NULL;
+    int64_t best_rank = 0;
+    for (const struct sch_band *band = queue->bands; band; band = band->next) {
+        if (!band->by_age.n)
             continue;
-        for (const struct sch_lane *lane = c->lanes; lane; lane = lane->next)
-            if (!best || better(lane->heap[0], best))
-                best = lane->heap[0];
+        int64_t rank = sch_band_rank(queue, band->priority, first_sure(&band->by_age)->age.ready_at_ms, now_ms);
+        if (!best || rank > best_rank) {
+            best = band;
+            best_rank = rank;
+        }
     }
-    return best;
+    return best ? first_sure(&best->by_share)->oldest->offers.items[0] : NULL;
 }
 
 // Out of its lane; a lane goes with its last offer.
 static void leave_lane(struct sch_queue *queue, struct sch_offer *offer) {
-    struct sch_lane **at = lane_find(offer->class, offer->tenant, offer->priority), *lane = *at;
-    lane_remove(lane, offer);
+    struct sch_lane *lane = HD_STEAL(offer->lane);
+    sch_heap_remove(&lane->offers, &of_offers, offer);
     queue->waiting--;
-    if (lane->n)
-        return;
-    *at = lane->next;
-    free(lane->heap);
-    free(lane);
+    lane_changed(lane);
+    if (!lane->offers.n)
+        lane_free(queue, lane);
 }
 
 void sch_queue_take(struct sch_queue *queue, struct sch_offer *offer) {
     leave_lane(queue, offer);
     offer->state = SCH_PLACING;
-    offer->tenant->live++;
+    tenant_live(queue, offer->tenant, &offer->asks, 1);
 }
 
 void sch_queue_drop(struct sch_queue *queue, struct sch_offer *offer) {
     if (offer->state == SCH_WAITING)
         leave_lane(queue, offer);
     else if (offer->tenant)
-        offer->tenant->live--;
+        tenant_live(queue, offer->tenant, &offer->asks, -1);
     if (offer->tenant)
         tenant_put(queue, offer->tenant);
     if (offer->class)
-        class_put(queue, offer->class);
+        sch_class_put(&queue->classes, offer->class);
     free(offer);
 }

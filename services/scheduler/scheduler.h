@@ -7,7 +7,7 @@
 #define SCH_SCHEDULER_H
 
 #include "service/service.h"
-#include "services/scheduler/queue.h"
+#include "services/scheduler/pool.h"
 
 #define SCH_TIMER_LEASE "lease"
 #define SCH_TIMER_FLEET "fleet"
@@ -19,23 +19,8 @@ enum sch_answer { SCH_A_LEASE, SCH_A_FLEET };
 #define SCH_UNTOLD_MS                                                                                                  \
     6000 // after this a leader goes on without the reset that it was not told: reconciliation fills the gap
 #define SCH_RECONCILE_EVERY 5 // leases
+#define SCH_AGEING_MS 600000  // where no setting says otherwise
 
-struct sch_pool {
-    struct sch_pool *next;
-    char name[65];
-    struct sch_queue queue;
-    struct hd_map offers;                     // by key, in every state
-    struct sch_offer *sent_first, *sent_last; // placings, oldest first
-    struct sch_worker **workers;              // of the fleet, in this pool
-    size_t n_workers, cap_workers;
-    bool leading; // until until_mono_ms
-    bool told;    // reset has come (or was waited for long enough): it may place
-    bool feed_open;
-    bool dirty; // something has come that may let a job be placed
-    uint64_t epoch;
-    int64_t until_mono_ms, asked_mono_ms, granted_mono_ms;
-    unsigned asks;
-};
 struct scheduler {
     struct hd_service *service; // borrowed; NULL until attached
     char holder[HD_UUID_TEXT];
@@ -44,7 +29,10 @@ struct scheduler {
     uint64_t fleet_version;
     uint64_t fleet_seen;         // counts full lists
     int64_t fleet_asked_mono_ms; // 0: no question is under way
-    uint64_t turn;               // of placing
+    struct sch_rules rules;
+    enum sch_policy policy;
+    struct sch_pairs spread_pools; // keys; pools that are spread whatever the policy is
+    char *texts;                   // what rules and spread_pools point into
 };
 
 enum sch_metric {
@@ -62,6 +50,12 @@ enum sch_metric {
 extern struct hd_metric sch_metrics[SCH_METRIC_COUNT];
 extern const struct hd_service_def sch_def;
 
+// settings.c: weights of tenants, policies of pools.
+enum hd_status sch_configure(struct scheduler *scheduler, const struct hd_settings *settings,
+                             struct hd_err *err) HD_MUST_USE;
+void sch_configure_release(struct scheduler *scheduler);
+enum sch_policy sch_policy_of(const struct scheduler *scheduler, const char *pool);
+
 // service.c. For a process, sch_def.init does both.
 struct scheduler *sch_new(struct hd_uuid holder);
 void sch_attach(struct scheduler *scheduler, struct hd_service *service);
@@ -73,6 +67,7 @@ hd_handler sch_fleet_answered; // the answer
 hd_handler sch_fleet_changed;  // hint: a difference
 // Makes one that is not known; NULL: the name is no name.
 struct sch_worker *sch_worker_get(struct scheduler *scheduler, const char *name);
+void sch_worker_free(struct sch_worker *worker);
 void sch_worker_forget_if_gone(struct scheduler *scheduler, struct sch_worker *worker);
 struct sch_pool *sch_pool_find(const struct scheduler *scheduler, const char *name); // NULL: not known
 
@@ -84,8 +79,9 @@ bool sch_leads(const struct sch_pool *pool, int64_t mono_ms);
 void sch_pool_forget(struct scheduler *scheduler, struct sch_pool *pool); // offers and places
 
 // feed.c
-hd_handler sch_feed; // hodei.flow.ready.<pool>
-hd_handler sch_tend; // timer: placements without an answer, workers that are no longer full
+hd_handler sch_feed;         // hodei.flow.ready.<pool>
+hd_handler sch_explain_jobs; // ask.c: ExplainJobs
+hd_handler sch_tend;         // timer: placements without an answer, workers that are no longer full
 void sch_offer_drop(struct scheduler *scheduler, struct sch_pool *pool, struct sch_offer *offer);
 void sch_place_all(struct hd_ctx *cx, struct scheduler *scheduler); // of every pool that is dirty
 

@@ -32,9 +32,23 @@ static const struct hd_timer timers[] = {
     {SCH_TIMER_TEND, 500, sch_tend},
 };
 
+static const struct hd_rpc rpcs[] = {
+    {"ExplainJobs", &hodei__v1__explain_jobs_request__descriptor, &hodei__v1__explain_jobs_reply__descriptor,
+     sch_explain_jobs, .every_replica = true},
+};
+static const struct hd_setting settings[] = {
+    {"placement", HD_SET_TEXT, "pack",
+     "pack: fill one worker after another; spread: the worker with the greatest free share"},
+    {"spread-pools", HD_SET_TEXT, NULL, "pools that are spread whatever --placement says, separated by commas"},
+    {"ageing", HD_SET_DURATION, "10m", "a job that has waited that long counts as one point of priority more; 0: never",
+     .min = 0, .max = 86400000},
+    {"tenant-weights", HD_SET_TEXT, NULL, "tenant=1..1000, separated by commas; who is not named has 1"},
+};
+
 struct scheduler *sch_new(struct hd_uuid holder) {
     struct scheduler *scheduler = hd_calloc(1, sizeof(*scheduler));
     hd_uuid_format(holder, scheduler->holder);
+    scheduler->rules.ageing_ms = SCH_AGEING_MS;
     return scheduler;
 }
 
@@ -42,22 +56,19 @@ void sch_attach(struct scheduler *scheduler, struct hd_service *service) {
     scheduler->service = service;
 }
 
-static enum hd_status init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+static enum hd_status init(struct hd_service *service, const struct hd_settings *values, void **ret_self,
                            struct hd_err *err) {
     struct hd_rng rng;
-    (void)settings, (void)err;
     hd_rng_seed_os(&rng);
     struct scheduler *scheduler = sch_new(hd_uuid7(hd_now_read().wall_ms, &rng));
+    enum hd_status status = sch_configure(scheduler, values, err);
+    if (status != HD_OK) {
+        sch_free(scheduler);
+        return status;
+    }
     sch_attach(scheduler, service);
     *ret_self = scheduler;
     return HD_OK;
-}
-
-static void free_worker(struct sch_worker *worker) {
-    for (size_t i = 0; i < worker->n_labels; i++)
-        free((void *)(uintptr_t)worker->labels[i].key);
-    free(worker->labels);
-    free(worker);
 }
 
 void sch_free(void *self) {
@@ -67,21 +78,24 @@ void sch_free(void *self) {
     for (struct sch_pool *pool = scheduler->pools, *next; pool; pool = next) {
         next = pool->next;
         sch_pool_forget(scheduler, pool);
-        sch_queue_release(&pool->queue);
-        hd_map_release(&pool->offers);
-        free(pool->workers);
+        sch_pool_release(pool);
         free(pool);
     }
     size_t pos = 0;
     for (struct sch_worker *worker; (worker = hd_map_next(&scheduler->workers, &pos, NULL));)
-        free_worker(worker);
+        sch_worker_free(worker);
     hd_map_release(&scheduler->workers);
+    sch_configure_release(scheduler);
     free(scheduler);
 }
 
 const struct hd_service_def sch_def = {
     .name = "scheduler",
     .about = "decides which ready job goes to which worker",
+    .settings = settings,
+    .n_settings = N(settings),
+    .rpcs = rpcs,
+    .n_rpcs = N(rpcs),
     .feeds = feeds,
     .n_feeds = N(feeds),
     .answers = answers,

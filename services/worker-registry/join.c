@@ -59,6 +59,9 @@ static struct hd_bytes profile_of(struct hd_ctx *cx, const Hodei__V1__JoinReques
     profile.slots = request->slots;
     profile.n_executors = request->n_executors;
     profile.executors = request->executors;
+    profile.capacity = request->capacity;
+    profile.n_taints = request->n_taints;
+    profile.taints = request->taints;
     profile.agent_version = request->agent_version;
     hd_pb_pack(cx->arena, &profile.base, &data, &len);
     return (struct hd_bytes){data, len};

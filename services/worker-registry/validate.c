@@ -1,9 +1,11 @@
 // What an agent says about itself, checked before anything is done with it. Pure.
 #include "base/buf.h"
 #include "base/names.h"
+#include "base/resources.h"
 #include "services/worker-registry/registry.h"
 
 #define LABELS_MAX 32
+#define TAINTS_MAX 32
 #define LABEL_BYTES 128
 #define SLOTS_MAX 10000
 #define EXECUTORS_MAX 8
@@ -46,6 +48,31 @@ static enum hd_status check_labels(const Hodei__V1__JoinRequest *request, struct
     return HD_OK;
 }
 
+static enum hd_status check_taints(const Hodei__V1__JoinRequest *request, struct hd_err *err) {
+    if (request->n_taints > TAINTS_MAX)
+        return invalid(err, "taints", "a worker has at most 32 taints");
+    for (size_t i = 0; i < request->n_taints; i++) {
+        const Hodei__V1__Taint *taint = request->taints[i];
+        if (*taint->key && printable(taint->key, LABEL_BYTES) && printable(taint->value, LABEL_BYTES))
+            continue;
+        hd_err_set(err, HD_INVALID,
+                   "a taint's key has 1 to 128 bytes, its value at most 128, without control characters");
+        hd_err_field(err, "taints[%zu]", i);
+        return HD_INVALID;
+    }
+    return HD_OK;
+}
+
+static enum hd_status check_capacity(const Hodei__V1__Resources *capacity, struct hd_err *err) {
+    const struct hd_resources amounts = hd_resources_read(capacity);
+    Hodei__V1__Resources read;
+    hd_resources_write(&amounts, &read);
+    if (!capacity || (read.cpu_milli == capacity->cpu_milli && read.memory_bytes == capacity->memory_bytes &&
+                      read.disk_bytes == capacity->disk_bytes && read.gpu == capacity->gpu))
+        return HD_OK;
+    return invalid(err, "capacity", "an amount is negative or larger than 2^50");
+}
+
 static enum hd_status check_executors(const Hodei__V1__JoinRequest *request, struct hd_err *err) {
     if (request->n_executors == 0 || request->n_executors > EXECUTORS_MAX)
         return invalid(err, "executors", "a worker has 1 to 8 executors");
@@ -71,6 +98,8 @@ enum hd_status registry_check_join(const Hodei__V1__JoinRequest *request, struct
         return invalid(err, "agent_version", "the version has at most 64 bytes and no control characters");
     HD_TRY(check_executors(request, err));
     HD_TRY(check_labels(request, err));
+    HD_TRY(check_taints(request, err));
+    HD_TRY(check_capacity(request->capacity, err));
     *ret_session = session;
     return HD_OK;
 }

@@ -15,7 +15,29 @@ static bool run_ended(int state) {
 
 // --- at the start of a process ---------------------------------------------------------------------------------------
 
-void check_start(struct sim *sim, const struct worker *worker, const char *attempt) {
+// What its jobs ask for together is never more than the worker has.
+static void check_room(struct sim *sim, struct worker *worker, const char *attempt,
+                       const Hodei__V1__CompiledJob *spec) {
+    struct hd_resources taken = {0};
+    unsigned running = 0;
+    for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
+        struct shim_job *job = &worker->jobs[i];
+        if (!job->used || job->ended)
+            continue;
+        if (spec && hd_streq(job->attempt, attempt))
+            job->asks = hd_resources_read(spec->resources);
+        hd_resources_add(&taken, &job->asks);
+        running++;
+    }
+    if (running > worker->slots)
+        sim_fail(sim, "%s runs %u jobs and has %u slots", worker->name, running, worker->slots);
+    enum hd_resource lacks = hd_resources_short(&taken, &worker->capacity);
+    if (lacks != HD_RESOURCES)
+        sim_fail(sim, "%s has %" PRId64 " of resource %d, and its jobs have taken %" PRId64, worker->name,
+                 worker->capacity.of[lacks], (int)lacks, taken.of[lacks]);
+}
+
+void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
     uint64_t key = check_key(attempt);
     uintptr_t starts = (uintptr_t)hd_map_get(&sim->starts, key) + 1;
     struct hd_uuid id;
@@ -40,11 +62,7 @@ void check_start(struct sim *sim, const struct worker *worker, const char *attem
             sim_fail(sim, "attempt %s is started before job %u, which it needs, has succeeded", attempt,
                      spec->needs[i]);
     }
-    unsigned running = 0;
-    for (size_t i = 0; i < SIM_SHIM_JOBS; i++)
-        running += worker->jobs[i].used && !worker->jobs[i].ended;
-    if (running > worker->slots)
-        sim_fail(sim, "%s runs %u jobs and has %u slots", worker->name, running, worker->slots);
+    check_room(sim, worker, attempt, spec);
 }
 
 // --- after each step -------------------------------------------------------------------------------------------------

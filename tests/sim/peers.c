@@ -47,6 +47,14 @@ static void add_edge(struct hd_arena *arena, Hodei__V1__CompiledPipeline *plan, 
     second->needs[second->n_needs++] = from;
 }
 
+static Hodei__V1__Resources *make_resources(struct sim *sim) {
+    Hodei__V1__Resources *resources = HD_NEW(&sim->arena, Hodei__V1__Resources);
+    *resources = (Hodei__V1__Resources)HODEI__V1__RESOURCES__INIT;
+    resources->cpu_milli = sim_between(sim, 1, SIM_CPU_MILLI);
+    resources->memory_bytes = sim_between(sim, 0, 10);
+    return resources;
+}
+
 static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t number) {
     struct hd_arena *arena = &sim->arena;
     Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
@@ -69,6 +77,8 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
         job->steps[0]->script = (char *)(uintptr_t) "true";
         job->n_steps = 1;
         job->timeout_ms = JOB_MS;
+        if (hd_rng_below(&sim->rng, 2))
+            job->resources = make_resources(sim);
         job->cancel_grace_ms = 1000;
         job->on_worker_lost = hd_rng_below(&sim->rng, 4) ? HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE
                                                          : HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
@@ -170,6 +180,8 @@ static void answer_fleet(struct sim *sim, const struct hd_arrived *arrived, cons
         as->name = worker->name;
         as->pool = (char *)(uintptr_t) "default";
         as->slots = worker->slots;
+        as->capacity = HD_NEW(&sim->arena, Hodei__V1__Resources);
+        hd_resources_write(&worker->told, as->capacity);
         as->executors = can;
         as->n_executors = 1;
         as->session = worker->session_text;

@@ -33,6 +33,7 @@
 #define SIM_SHIM_JOBS 512
 #define SIM_TRACE 60
 #define SIM_TENANT "acme"
+#define SIM_CPU_MILLI 2000 // every worker has that much, so that every job fits each of them
 #define SIM_LEASE_MS 15000
 #define SIM_LOST_MS 20000 // lease and margin
 
@@ -42,6 +43,7 @@ enum sim_mutant {
     MUTANT_KEYS,        // the store knows no idempotency keys
     MUTANT_LOST_UPDATE, // the store drops a changed row now and then
     MUTANT_SESSIONS,    // the registry never says that a worker is lost
+    MUTANT_ROOM,        // agents say that they have twice what they have
     MUTANT_COUNT
 };
 
@@ -65,6 +67,7 @@ struct shim_job {
     bool used, ended, told_start, told_end, cancelled;
     int64_t started_ms, end_ms; // mono
     int outcome;                // AttemptState
+    struct hd_resources asks;
 };
 struct worker {
     struct sim *sim;
@@ -72,7 +75,8 @@ struct worker {
     struct hd_uuid session;
     char session_text[HD_UUID_TEXT];
     unsigned slots;
-    struct agent *agent; // NULL: down
+    struct hd_resources capacity, told; // told: what its agent says that it is
+    struct agent *agent;                // NULL: down
     struct hd_bus *bus;
     struct hd_buf journal;
     struct shim_job jobs[SIM_SHIM_JOBS];
@@ -151,7 +155,7 @@ void worker_turn(struct worker *worker);
 void worker_crash(struct worker *worker, bool machine); // the agent alone, or its jobs too
 
 // check.c
-void check_start(struct sim *sim, const struct worker *worker, const char *attempt);
+void check_start(struct sim *sim, struct worker *worker, const char *attempt);
 void check_step(struct sim *sim);
 void check_end(struct sim *sim);
 bool check_all_ended(const struct sim *sim);

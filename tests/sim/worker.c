@@ -124,6 +124,7 @@ static void start_agent(struct worker *worker) {
     const struct agent_def def = {.worker = worker->name,
                                   .session = worker->session,
                                   .slots = worker->slots,
+                                  .capacity = worker->told,
                                   .executor = {.state = "/s", .path = "/bin", .home = "/h"},
                                   .connection = {.pool = "default", .token = token}};
     worker->bus = hd_bus_mem_new(sim->net, worker->name);
@@ -167,6 +168,11 @@ void worker_init(struct sim *sim, size_t i) {
     worker->sim = sim;
     snprintf(worker->name, sizeof(worker->name), "w%zu", i + 1);
     worker->slots = (unsigned)sim_between(sim, 1, 4);
+    worker->capacity.of[HD_CPU_MILLI] = sim_between(sim, SIM_CPU_MILLI, 2 * SIM_CPU_MILLI);
+    worker->capacity.of[HD_MEMORY_BYTES] = sim_between(sim, 10, 20);
+    worker->told = worker->capacity;
+    if (sim->mutant == MUTANT_ROOM)
+        hd_resources_add(&worker->told, &worker->capacity);
     worker->session = hd_uuid7(sim->now.wall_ms - 5000, &sim->rng);
     hd_uuid_format(worker->session, worker->session_text);
     start_agent(worker);

@@ -124,14 +124,38 @@ static void newline_label(Hodei__V1__JoinRequest *r) {
     r->n_labels = 1;
 }
 
+static Hodei__V1__Taint taint = HODEI__V1__TAINT__INIT, *taints[] = {&taint};
+static void no_key_taint(Hodei__V1__JoinRequest *r) {
+    r->taints = taints;
+    r->n_taints = 1;
+}
+static void many_taints(Hodei__V1__JoinRequest *r) {
+    r->n_taints = 33;
+}
+static Hodei__V1__Resources capacity = HODEI__V1__RESOURCES__INIT;
+static void negative_capacity(Hodei__V1__JoinRequest *r) {
+    capacity.memory_bytes = -1;
+    r->capacity = &capacity;
+}
+
 TEST(join_is_checked) {
     const struct {
         void (*change)(Hodei__V1__JoinRequest *);
         const char *field;
-    } bad[] = {{no_name, "name"},           {wild_name, "name"},           {bad_session, "session"},
-               {no_slots, "slots"},         {many_slots, "slots"},         {bad_pool, "pool"},
-               {no_executors, "executors"}, {many_executors, "executors"}, {twin_labels, "labels[1]"},
-               {many_labels, "labels"},     {newline_label, "labels[0]"}};
+    } bad[] = {{no_name, "name"},
+               {wild_name, "name"},
+               {bad_session, "session"},
+               {no_slots, "slots"},
+               {many_slots, "slots"},
+               {bad_pool, "pool"},
+               {no_executors, "executors"},
+               {many_executors, "executors"},
+               {twin_labels, "labels[1]"},
+               {many_labels, "labels"},
+               {newline_label, "labels[0]"},
+               {no_key_taint, "taints[0]"},
+               {many_taints, "taints"},
+               {negative_capacity, "capacity"}};
     struct hd_err err = {0};
     CHECK_INT(check_join(NULL, &err), HD_OK);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

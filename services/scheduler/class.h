@@ -1,0 +1,45 @@
+// Classes of jobs: those of one class require the same, so that one answer holds for all of them. Pure.
+//
+// A *selector* is what a worker must be (executor, labels, tolerations), with the index of the workers that fit it. A *class* is a
+// selector and the amounts that are asked for. Both are found by what they say, counted by those that name them, and go with the
+// last one.
+#ifndef SCH_CLASS_H
+#define SCH_CLASS_H
+
+#include "base/map.h"
+#include "hodei/v1/flow.pb-c.h"
+#include "services/scheduler/index.h"
+
+struct sch_selector {
+    struct sch_selector *next;            // same hash
+    struct sch_selector *before, *behind; // all of them, in the order made
+    uint64_t hash;
+    size_t refs; // classes
+    struct sch_needs needs;
+    struct sch_index index;
+    uint64_t built; // the state of the fleet that the index was built for; 0: none
+    size_t text_len;
+    char text[]; // canonical form; `needs` points into it
+};
+struct sch_lane;
+struct sch_class {
+    struct sch_class *next;            // same hash
+    struct sch_class *before, *behind; // all of them, in the order made
+    uint64_t hash;
+    size_t refs; // offers
+    struct sch_selector *selector;
+    struct hd_resources asks;
+    bool blocked; // no worker has room: its lanes are out of the order
+    struct sch_lane *lanes;
+};
+struct sch_classes {
+    struct hd_map by_text, selectors_by_text;
+    struct sch_class *first, *last;
+    struct sch_selector *selectors, *selectors_last;
+};
+
+struct sch_class *sch_class_get(struct sch_classes *classes, const Hodei__V1__ReadyJob *job);
+void sch_class_put(struct sch_classes *classes, struct sch_class *class);
+void sch_classes_release(struct sch_classes *classes); // every class must be gone
+
+#endif
