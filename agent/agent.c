@@ -113,8 +113,11 @@ static void settle_works(struct agent *agent, bool recorded) {
 }
 
 static void tell_shim(struct agent *agent) {
-    const Hodei__V1__ShimMessage *msg = &agent->session.fx.shim;
-    if (msg->n_jobs || msg->n_cancels || msg->n_forgets || msg->n_log_acks)
+    Hodei__V1__ShimMessage *msg = &agent->session.fx.shim;
+    bool renewed = agent->connection.lease_until_ms > agent->told_lease_ms;
+    if (renewed) // it ends what may not outlive it, also when this process is gone
+        agent->told_lease_ms = msg->lease_until_ms = agent->connection.lease_until_ms;
+    if (renewed || msg->n_jobs || msg->n_cancels || msg->n_forgets || msg->n_log_acks)
         agent->env.to_shim(agent->env.arg, msg);
 }
 

@@ -38,6 +38,7 @@ struct agent {
     struct agent_env env;
     struct hd_arena arena;
     struct session session;
+    int64_t told_lease_ms; // to the shim
     struct connection connection;
     unsigned reports_out, logs_out; // publications on their way
     uint64_t boot, last_id;         // of message ids

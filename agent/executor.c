@@ -57,6 +57,7 @@ static void shell_start(struct session *session, struct attempt *attempt, const 
     job->timeout_ms = assignment->timeout_ms;
     job->grace_ms = assignment->cancel_grace_ms;
     job->context = assignment->context;
+    job->exclusive = assignment->exclusive;
     job->outputs = assignment->outputs;
     job->n_outputs = assignment->n_outputs;
     HD_GROW(arena, out->jobs, out->n_jobs, session->fx.cap_jobs);

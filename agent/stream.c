@@ -48,7 +48,7 @@ static void take(struct session *session, struct hd_uuid id, const Hodei__V1__As
     uint8_t *data;
     size_t len;
     detail.n_steps = detail.n_env = detail.n_outputs = 0;
-    detail.context = (char *)(uintptr_t)"";
+    detail.context = (char *)(uintptr_t) "";
     hd_pb_pack(session->arena, &detail.base, &data, &len);
     session_record(session, &id, KIND(TAKEN), data, len);
     if (!executor->resume) { // the shim has it, and its log must say whose it is

@@ -108,6 +108,9 @@ static void end_stopped(struct job *job) {
     case STOP_CANCEL:
         end(job, STATE(CANCELLED), CAUSE(CANCELLED));
         break;
+    case STOP_FENCE:
+        end(job, STATE(LOST), CAUSE(WORKER_LOST));
+        break;
     default: // its message says that the log could not be written
         end(job, STATE(FAILED), CAUSE(UNSPECIFIED));
         break;
@@ -382,10 +385,29 @@ static void drain_over(struct job *job) {
     (void)kill(-job->pid, SIGKILL);
 }
 
+// What may not run beside a successor: without a lease somebody else may be started in its place.
+static bool fenced(const struct shim *shim, const struct job *job) {
+    return job->spec && job->spec->exclusive && shim->lease_until_ms && shim->now.mono_ms >= shim->lease_until_ms &&
+           job->stop != STOP_FENCE;
+}
+
+static void fence(struct job *job) {
+    say(job, "the lease of the worker ran out: it is killed, since its concurrency group lets nobody overlap");
+    spool_say(job, "%s", job->message);
+    job->stop = STOP_NONE; // whatever it was
+    job_stop(job, STOP_FENCE);
+    if (job->pid)
+        kill_now(job);
+}
+
 void shim_deadlines(struct shim *shim) {
     int64_t now = shim->now.mono_ms;
     for (struct job *job = shim->active.head, *next; job; job = next) {
         next = job->next;
+        if (fenced(shim, job)) {
+            fence(job);
+            continue;
+        }
         if (now >= job->step_deadline_ms && job->phase == PHASE_RUNNING)
             time_out(job, job->spec->steps[job->step]->timeout_ms, "the step", STOP_STEP);
         else if (now >= job->deadline_ms)
@@ -403,6 +425,9 @@ int64_t shim_next_deadline(struct shim *shim) {
         const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, job->kill_ms, job->drain_ms};
         for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
             due = times[i] < due ? times[i] : due;
+        if (job->spec && job->spec->exclusive && shim->lease_until_ms && job->stop != STOP_FENCE &&
+            shim->lease_until_ms < due)
+            due = shim->lease_until_ms;
     }
     return due;
 }

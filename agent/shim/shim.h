@@ -47,7 +47,14 @@ struct spool_header {
 };
 
 enum phase { PHASE_WAITING, PHASE_RUNNING, PHASE_DRAINING, PHASE_SWEEPING, PHASE_ENDED };
-enum stop { STOP_NONE, STOP_TIMEOUT, STOP_CANCEL, STOP_SPOOL, STOP_STEP }; // STOP_STEP: the step took too long
+enum stop {
+    STOP_NONE,
+    STOP_TIMEOUT,
+    STOP_CANCEL,
+    STOP_SPOOL,
+    STOP_STEP,
+    STOP_FENCE
+}; // STOP_STEP: the step took too long
 
 struct batch { // the message that a job came with
     struct hd_arena arena;
@@ -114,6 +121,7 @@ struct shim {
     struct job *dead;    // to free at the end of the turn, since its events may still be in the batch; by `next`
     struct hd_buf trash; // workspaces to remove, NUL-separated
     int64_t idle_since_ms;
+    int64_t lease_until_ms; // monotonic, of the worker; 0: not told
     bool reap, shutdown;
     bool leave;        // by a signal: ends with its last process, whoever still wants its results
     const char *state; // absolute path; borrowed

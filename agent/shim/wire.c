@@ -127,6 +127,8 @@ static void say_hello(struct shim *shim) {
 // --- in --------------------------------------------------------------------------------------------------------------
 
 static void take_message(struct shim *shim, struct batch *batch, const Hodei__V1__ShimMessage *msg) {
+    if (msg->lease_until_ms > shim->lease_until_ms)
+        shim->lease_until_ms = msg->lease_until_ms;
     for (size_t i = 0; i < msg->n_jobs; i++)
         shim_take(shim, batch, msg->jobs[i]);
     for (size_t i = 0; i < msg->n_cancels; i++) {

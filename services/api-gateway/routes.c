@@ -30,6 +30,8 @@ const struct route gateway_routes[] = {
     {"GET", "/v1/runs", MSG(list_runs_request), MSG(list_runs_reply), "orchestrator", "ListRuns", "run.read", 200},
     {"GET", "/v1/runs/{id}", MSG(get_run_request), MSG(run), "orchestrator", "GetRun", "run.read", 200, .waits_on = "etag"},
     {"GET", "/v1/runs/{run}/jobs", MSG(list_jobs_request), MSG(list_jobs_reply), "orchestrator", "ListJobs", "run.read", 200},
+    {"GET", "/v1/runs/{run}/jobs/{job}:explain", MSG(explain_job_request), MSG(explain_job_reply), "orchestrator", "ExplainJob",
+     "run.read", 200},
     {"POST", "/v1/runs/{id}:cancel", MSG(cancel_run_request), MSG(cancel_run_reply), "orchestrator", "CancelRun",
      "run.cancel", 200, BODY_OPTIONAL},
     STEER("/v1/runs/{run}:pause", "PauseRun", "run.steer", 200),

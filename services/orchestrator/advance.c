@@ -280,7 +280,7 @@ bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
 void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance) {
     size_t n_main = orc_plan_main(run->plan);
     orc_run_change(run, ORC_RUN_CANCEL, 0, chance->now_ms);
-    run->held = false;
+    run->held = run->paused = false; // so that what always runs last can
     for (size_t i = 0; i < ws->jobs.n; i++) {
         struct orc_job *job = ws->jobs.items[i];
         if (job->run != run || job->state == JOB(CANCELLING) || job->children || (!all && job->spec >= n_main))

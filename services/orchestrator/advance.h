@@ -60,6 +60,8 @@ bool orc_retry_wanted(const Hodei__V1__Retry *retry, uint32_t done, const struct
 int64_t orc_retry_delay_ms(const Hodei__V1__Retry *retry, uint32_t done); // initial · factor^done, at most max
 bool orc_failure_allowed(const Hodei__V1__CompiledJob *spec, int exit_code);
 
+// By its name, among the jobs in the working set. NULL: none.
+struct orc_job *orc_job_named(const struct orc_ws *ws, const struct orc_run *run, const char *name);
 // "build", or "test.2" of a matrix.
 const char *orc_job_name(struct hd_arena *arena, const struct orc_job *job);
 static inline const Hodei__V1__CompiledJob *orc_job_spec(const struct orc_job *job) {

@@ -11,11 +11,22 @@
 #include "services/orchestrator/store.h"
 #include "services/orchestrator/versions.h"
 
+// What the scheduler said of a job lately: a few, for those who ask again.
+#define ORC_VERDICTS 64
+struct orc_verdict_kept {
+    uint64_t key;
+    int64_t at_mono_ms, estimate_ms;
+    uint32_t position, queued;
+    char reason[32], text[400];
+};
+
 struct orchestrator {
     const struct orc_store_ops *ops;
     void *store; // borrowed
     struct orc_versions versions;
     int64_t lease_ttl_ms;
+    struct orc_verdict_kept verdicts[ORC_VERDICTS];
+    size_t next_verdict;
     struct hd_service *service; // borrowed; NULL in tests: a kick is left to the timer
 };
 
@@ -34,12 +45,13 @@ hd_handler orc_cancel_run;                                      // handlers_canc
 hd_handler orc_cancel_job, orc_retry_job, orc_mark_job_done, orc_skip_job, orc_approve_job, orc_reject_job,
     orc_pause_run, orc_resume_run, orc_set_run_priority, orc_rerun_run; // handlers_steer.c
 hd_handler orc_get_run, orc_list_runs, orc_list_jobs;                   // handlers_read.c
+hd_handler orc_explain_job, orc_verdicts_answer;                        // handlers_explain.c
 hd_handler orc_lease_pool;                                              // handlers_pool.c
 hd_handler orc_placed;                                                  // handlers_placed.c
 hd_handler orc_reports;                                                 // handlers_reports.c
 hd_handler orc_reconcile, orc_sessions_lost, orc_sweep;                 // handlers_workers.c
 
-enum orc_answer { ORC_ANSWER_GRANTS };
+enum orc_answer { ORC_ANSWER_GRANTS, ORC_ANSWER_VERDICTS };
 
 enum orc_metric {
     ORC_M_RUNS_STARTED,

@@ -187,6 +187,7 @@ void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, c
     to->context = (char *)(uintptr_t)orc_job_context(ws, attempt->job);
     to->outputs = spec->outputs;
     to->n_outputs = spec->n_outputs;
+    to->exclusive = spec->concurrency || run->plan->concurrency;
     to->job_index = attempt->job->idx;
     to->number = attempt->number;
     to->executor = spec->executor;

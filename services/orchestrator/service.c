@@ -4,6 +4,7 @@
 #include "hodei/v1/common.pb-c.h"
 #include "hodei/v1/pipeline.pb-c.h"
 #include "hodei/v1/quota.pb-c.h"
+#include "hodei/v1/scheduler.pb-c.h"
 #include "orchestrator/migrations.h"
 #include "services/orchestrator/sql.h"
 
@@ -47,6 +48,7 @@ static const struct hd_rpc rpcs[] = {
     RPC(ResumeRun, steer_request, steer_reply, orc_resume_run),
     RPC(SetRunPriority, steer_request, steer_reply, orc_set_run_priority),
     RPC(RerunRun, steer_request, steer_reply, orc_rerun_run),
+    RPC(ExplainJob, explain_job_request, explain_job_reply, orc_explain_job),
     RPC(PutVersions, put_versions_request, empty, orc_put_versions),
     RPC(PutGrants, put_grants_request, empty, orc_put_grants),
     RPC(LeasePool, lease_pool_request, lease_pool_reply, orc_lease_pool),
@@ -60,6 +62,7 @@ static const struct hd_feed feeds[] = {
 };
 static const struct hd_answer answers[] = {
     [ORC_ANSWER_GRANTS] = {"GetGrants", &hodei__v1__get_grants_reply__descriptor, orc_grants_answer},
+    [ORC_ANSWER_VERDICTS] = {"ExplainJobs", &hodei__v1__explain_jobs_reply__descriptor, orc_verdicts_answer},
 };
 static const struct hd_timer timers[] = {
     {"sweep", 1000, orc_sweep},

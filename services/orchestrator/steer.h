@@ -40,7 +40,4 @@ enum hd_status orc_rerun(struct orc_ws *ws, const struct orc_run *from, struct o
                          const struct orc_command *command, struct orc_chance *chance, struct hd_err *err) HD_MUST_USE;
 // Makes what WAITING jobs count on agree with the ends of their needs; all jobs of the run are loaded.
 void orc_rebuild(struct orc_ws *ws, struct orc_run *run, struct orc_chance *chance);
-// By its name, as orc_job_name gives it. NULL: none.
-struct orc_job *orc_job_named(const struct orc_ws *ws, const struct orc_run *run, const char *name);
-
 #endif

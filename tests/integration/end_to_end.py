@@ -602,6 +602,60 @@ jobs: { a: { run: '%s' } }
         p.wait_run(run)
 
 
+def explain(run, job):
+    reply = p.get("/v1/runs/%s/jobs/%s:explain" % (run, job))
+    expect(reply["reason"] and reply["text"], "%r" % reply)
+    return reply["reason"], reply["text"]
+
+
+def test_explain():
+    gate = os.path.join(p.folder, "explain-gate")
+    p.apply("""
+hodei: v1
+name: why
+jobs:
+  first: { run: "while ! test -e %s; do sleep 0.05; done" }
+  second: { needs: [first], run: echo second }
+  approve: { approval: {}, run: echo approved }
+  slot: { concurrency: { group: why }, run: "while ! test -e %s; do sleep 0.05; done" }
+  slotless: { concurrency: { group: why }, run: echo slotless }
+  again: { run: exit 1, retry: { limit: 1, backoff: { initial: 1h } } }
+  nowhere: { labels: { moon: dark }, run: echo never }
+  many: { matrix: { axes: { n: [1, 2] }, max_parallel: 1 }, run: "while ! test -e %s; do sleep 0.05; done" }
+finally:
+  last: { run: echo last }
+""" % (gate, gate, gate))
+    run = p.start_run("why")
+    wait_for(lambda: p.job_state(run, "first") == "active" and p.jobs(run)["again"].get("waits_for") == ["backoff"], "all is in place")
+    wait_for(lambda: p.job_state(run, "many.1") == "active" and p.job_state(run, "slot") == "active", "these run")
+    wanted = {"first": ("running", "it runs on worker agent-1"), "second": ("needs", "first"), "approve": ("approval", "0 of 1"),
+              "slotless": ("group", "group why: 1 of 1"), "again": ("backoff", "tried again in"), "nowhere": ("label", "moon"),
+              "many": ("matrix", "2 jobs"), "many.2": ("matrix", "raise max_parallel"), "last": ("needs", "finally")}
+    for job, (reason, text) in wanted.items():
+        got = explain(run, job)
+        expect(got[0] == reason and text in got[1], "%s: %r, not %s: %s" % (job, got, reason, text))
+    steer(run, "pause")
+    got = explain(run, "nowhere")
+    expect(got[0] == "paused", "%r" % (got,))
+    expect(p.api("GET", "/v1/runs/%s/jobs/nobody:explain" % run).status == 404, "no such job")
+    open(gate, "w").close()
+    wait_for(lambda: p.job_state(run, "first") == "succeeded", "it ends")
+    expect(explain(run, "first") == ("ended", "it succeeded"), "%r" % (explain(run, "first"),))
+    p.api("POST", "/v1/runs/%s:cancel" % run)
+    p.wait_run(run, "cancelled")
+    p.api("PUT", "/v1/quota", {"concurrent_jobs": 1})
+    try:
+        runs = [start_long("why-quota-%d" % i) if i == 0 else None for i in range(1)]
+        p.apply(one_job("why-quota-2", "echo x"))
+        second = p.start_run("why-quota-2")
+        got = explain(second, "only")
+        expect(got[0] == "quota" and "1 of its 1 concurrent jobs" in got[1], "%r" % (got,))
+        p.api("POST", "/v1/runs/%s:cancel" % runs[0])
+        p.wait_run(second, "succeeded")
+    finally:
+        p.api("PUT", "/v1/quota", {"concurrent_jobs": 1000})
+
+
 def test_agent_killed():
     mark = os.path.join(p.folder, "agent.runs")
     p.apply(one_job("outlive", "echo x >>%s\nfor i in $(seq 1 40); do echo line $i; sleep 0.1; done" % mark))
