@@ -130,11 +130,11 @@ static void tenant_put(struct sch_queue *queue, struct sch_tenant *tenant) {
 // --- bands, groups, lanes: made with the first offer, gone with the last one -----------------------------------------
 
 static struct sch_band *band_get(struct sch_queue *queue, int32_t priority) {
-    struct sch_band **at = &queue->bands, *band;
-    while (*at && (*at)->priority > priority)
-        at = &(*at)->next;
-    if (*at && (*at)->priority == priority)
-        return *at;
+    struct sch_band **at = &queue->bands, *band = *at;
+    for (; band && band->priority > priority; band = *at)
+        at = &band->next;
+    if (band && band->priority == priority)
+        return band;
     band = hd_calloc(1, sizeof(*band));
     band->priority = priority;
     band->next = *at;
