@@ -93,6 +93,30 @@ static void selector_put(struct sch_classes *classes, struct sch_selector *selec
     free(selector);
 }
 
+// --- numbers ---------------------------------------------------------------------------------------------------------
+
+static uint32_t number_get(struct sch_classes *classes) {
+    if (classes->n_unused)
+        return classes->unused[--classes->n_unused];
+    if (classes->n_numbers == classes->cap_numbers) {
+        uint32_t cap = classes->cap_numbers ? classes->cap_numbers * 2 : 64;
+        bool *blocked = hd_calloc(cap, sizeof(*blocked));
+        if (classes->n_numbers)
+            memcpy(blocked, classes->blocked, classes->n_numbers * sizeof(*blocked));
+        free(classes->blocked);
+        free(classes->unused); // empty here
+        classes->blocked = blocked;
+        classes->unused = hd_calloc(cap, sizeof(*classes->unused));
+        classes->cap_numbers = cap;
+    }
+    return classes->n_numbers++;
+}
+
+static void number_put(struct sch_classes *classes, uint32_t number) {
+    classes->blocked[number] = false;
+    classes->unused[classes->n_unused++] = number;
+}
+
 // --- classes ---------------------------------------------------------------------------------------------------------
 
 struct sch_class *sch_class_get(struct sch_classes *classes, const Hodei__V1__ReadyJob *job) {
@@ -109,6 +133,7 @@ struct sch_class *sch_class_get(struct sch_classes *classes, const Hodei__V1__Re
         c->hash = hash;
         c->selector = selector;
         c->asks = asks;
+        c->number = number_get(classes);
         c->next = first;
         hd_map_put(&classes->by_text, hash, c);
         c->before = classes->last;
@@ -132,12 +157,16 @@ void sch_class_put(struct sch_classes *classes, struct sch_class *class) {
         hd_map_remove(&classes->by_text, class->hash);
     *(class->before ? &class->before->behind : &classes->first) = class->behind;
     *(class->behind ? &class->behind->before : &classes->last) = class->before;
+    number_put(classes, class->number);
     selector_put(classes, class->selector);
+    free(class->spots);
     free(class);
 }
 
 void sch_classes_release(struct sch_classes *classes) {
     hd_map_release(&classes->by_text);
     hd_map_release(&classes->selectors_by_text);
+    free(classes->blocked);
+    free(classes->unused);
     *classes = (struct sch_classes){0};
 }

@@ -22,6 +22,16 @@ struct sch_selector {
     char text[]; // canonical form; `needs` points into it
 };
 struct sch_lane;
+struct sch_group;
+struct sch_age { // of an offer; the smaller one goes first
+    int64_t ready_at_ms;
+    uint64_t key;
+};
+struct sch_spot {         // a lane of a class, with what is looked at when the class comes back into the order
+    struct sch_age first; // of its offers
+    struct sch_group *group;
+    struct sch_lane *lane;
+};
 struct sch_class {
     struct sch_class *next;            // same hash
     struct sch_class *before, *behind; // all of them, in the order made
@@ -29,13 +39,18 @@ struct sch_class {
     size_t refs; // offers
     struct sch_selector *selector;
     struct hd_resources asks;
-    bool blocked; // no worker has room: its lanes are out of the order
-    struct sch_lane *lanes;
+    uint32_t number; // small, of no other class
+    bool blocked;    // no worker has room: its lanes are out of the order
+    struct sch_spot *spots;
+    size_t n_spots, cap_spots;
 };
 struct sch_classes {
     struct hd_map by_text, selectors_by_text;
     struct sch_class *first, *last;
     struct sch_selector *selectors, *selectors_last;
+    bool *blocked; // by number, side by side: many are looked at at once
+    uint32_t *unused;
+    uint32_t n_numbers, n_unused, cap_numbers;
 };
 
 struct sch_class *sch_class_get(struct sch_classes *classes, const Hodei__V1__ReadyJob *job);

@@ -1,5 +1,6 @@
 #include "services/scheduler/explain.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -138,6 +139,7 @@ static struct sch_verdict tainted(struct hd_arena *arena, const struct sch_fleet
         n++;
         worst = ++found[k].n > found[worst].n ? k : worst;
     }
+    assert(found); // the caller has seen that some would do
     return verdict(REASON(TAINT),
                    hd_arena_printf(
                        arena, "%s of pool \"%s\" would do, and %zu of them %s the taint %s=%s: let the job tolerate it",

@@ -44,11 +44,13 @@ void sch_index_build(struct sch_index *index, struct sch_worker *const *workers,
     index->policy = policy;
     index->workers = hd_calloc(n + 1, sizeof(struct sch_worker *));
     index->leaf_of = hd_calloc(n + 1, sizeof(*index->leaf_of));
+    index->fits = hd_calloc(n / 64 + 1, sizeof(*index->fits));
     for (size_t i = 0; i < n; i++) {
         if (!sch_fits(workers[i], needs))
             continue;
-        index->workers[index->n++] = workers[i];
         index->leaf_of[i] = (uint32_t)index->n;
+        index->fits[i / 64] |= UINT64_C(1) << i % 64;
+        index->workers[index->n++] = workers[i];
     }
     for (index->n_leaves = 1; index->n_leaves < index->n;)
         index->n_leaves *= 2;
@@ -62,15 +64,15 @@ void sch_index_build(struct sch_index *index, struct sch_worker *const *workers,
 void sch_index_release(struct sch_index *index) {
     free(index->workers);
     free(index->leaf_of);
+    free(index->fits);
     free(index->nodes);
     *index = (struct sch_index){0};
 }
 
 void sch_index_update(struct sch_index *index, const struct sch_worker *worker) {
-    uint32_t number = index->leaf_of[worker->pos];
-    if (!number)
+    if (!(index->fits[worker->pos / 64] >> worker->pos % 64 & 1))
         return;
-    size_t at = index->n_leaves + number - 1;
+    size_t at = index->n_leaves + index->leaf_of[worker->pos];
     index->nodes[at] = leaf(worker);
     while ((at /= 2))
         join(&index->nodes[at], &index->nodes[2 * at], &index->nodes[2 * at + 1]);

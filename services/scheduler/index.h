@@ -24,7 +24,8 @@ struct sch_index {
     size_t n;
     struct sch_node *nodes; // 1 is the root, n_leaves + i the i-th worker
     size_t n_leaves;        // a power of two
-    uint32_t *leaf_of;      // by the worker's place in the pool: 1 + its number among those that fit; 0: it does not
+    uint32_t *leaf_of;      // by the worker's place in the pool: its number among those that fit
+    uint64_t *fits;         // bits, by the worker's place: most updates are of workers that do not, and end here
 };
 
 void sch_index_build(struct sch_index *index, struct sch_worker *const *workers, size_t n,

@@ -101,8 +101,8 @@ void sch_pool_reopen(struct sch_pool *pool) {
     if (pool->unsorted)
         sort(pool);
     for (struct sch_class *class = pool->queue.classes.first; class; class = class->behind)
-        if (class->blocked && (!class->lanes || best_worker(pool, class)))
-            sch_queue_block(class, false);
+        if (class->blocked && (!class->n_spots || best_worker(pool, class)))
+            sch_queue_open(&pool->queue, class);
 }
 
 struct sch_offer *sch_pool_next(struct sch_pool *pool, int64_t now_ms) {
@@ -112,7 +112,7 @@ struct sch_offer *sch_pool_next(struct sch_pool *pool, int64_t now_ms) {
     while ((offer = sch_queue_best(&pool->queue, now_ms))) {
         struct sch_worker *worker = best_worker(pool, offer->class);
         if (!worker) {
-            sch_queue_block(offer->class, true);
+            sch_queue_block(&pool->queue, offer->class);
             continue;
         }
         sch_queue_take(&pool->queue, offer);

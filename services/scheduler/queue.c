@@ -1,6 +1,5 @@
 #include "services/scheduler/queue.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +60,10 @@ static void count_share(const struct sch_queue *queue, struct sch_tenant *tenant
     tenant->share = share * SCH_WEIGHT_MAX / tenant->weight;
 }
 
+static bool in_band(const struct sch_group *group) {
+    return group->pos_share != SCH_HEAP_OUT;
+}
+
 // One more or one less live job of it.
 static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant, const struct hd_resources *asks,
                         int more) {
@@ -71,7 +74,7 @@ static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant
         hd_resources_take(&tenant->taken, asks);
     count_share(queue, tenant);
     for (struct sch_group *group = tenant->groups; group; group = group->next)
-        if (group->n_open)
+        if (in_band(group))
             sch_heap_moved(&group->band->by_share, &by_share, group);
 }
 
@@ -130,11 +133,11 @@ static void tenant_put(struct sch_queue *queue, struct sch_tenant *tenant) {
 // --- bands, groups, lanes: made with the first offer, gone with the last one -----------------------------------------
 
 static struct sch_band *band_get(struct sch_queue *queue, int32_t priority) {
-    struct sch_band **at = &queue->bands, *band;
-    while (*at && (*at)->priority > priority)
-        at = &(*at)->next;
-    if (*at && (*at)->priority == priority)
-        return *at;
+    struct sch_band **at = &queue->bands, *band = *at;
+    for (; band && band->priority > priority; band = *at)
+        at = &band->next;
+    if (band && band->priority == priority)
+        return band;
     band = hd_calloc(1, sizeof(*band));
     band->priority = priority;
     band->next = *at;
@@ -164,6 +167,7 @@ static struct sch_group *group_get(struct sch_queue *queue, struct sch_tenant *t
     group->tenant = tenant;
     group->band = band_get(queue, priority);
     group->band->n_groups++;
+    group->pos_share = group->pos_age = SCH_HEAP_OUT;
     group->next = tenant->groups;
     tenant->groups = group;
     return group;
@@ -182,24 +186,80 @@ static void group_free_if_empty(struct sch_queue *queue, struct sch_group *group
     free(group);
 }
 
-static void group_add(struct sch_group *group, struct sch_lane *lane) {
-    if (group->n == group->cap) {
-        size_t cap = group->cap ? group->cap * 2 : 4;
-        struct sch_entry *entries = hd_calloc(cap, sizeof(*entries));
-        if (group->n)
-            memcpy(entries, group->entries, group->n * sizeof(*entries));
-        free(group->entries);
-        group->entries = entries;
-        group->cap = cap;
-    }
-    lane->group = group;
-    lane->pos = group->n;
-    group->entries[group->n++] = (struct sch_entry){.lane = lane};
+static void group_close(struct sch_group *group) {
+    sch_heap_remove(&group->band->by_share, &by_share, group);
+    sch_heap_remove(&group->band->by_age, &by_age, group);
 }
 
-static void group_remove(struct sch_group *group, const struct sch_lane *lane) {
-    group->entries[lane->pos] = group->entries[--group->n];
-    group->entries[lane->pos].lane->pos = lane->pos;
+static void group_rank(struct sch_group *group, struct sch_lane *oldest, struct sch_age age) {
+    group->oldest = oldest;
+    group->age = age;
+    if (in_band(group)) {
+        sch_heap_moved(&group->band->by_share, &by_share, group);
+        sch_heap_moved(&group->band->by_age, &by_age, group);
+    } else {
+        sch_heap_add(&group->band->by_share, &by_share, group);
+        sch_heap_add(&group->band->by_age, &by_age, group);
+    }
+}
+
+// An open lane of it begins with an offer of this age.
+static void group_hears(struct sch_group *group, struct sch_lane *lane, struct sch_age age) {
+    if (!in_band(group) || age_before(&age, &group->age))
+        group_rank(group, lane, age);
+}
+
+// Whether its oldest open lane is known; else it is looked for, and the group stands elsewhere, or in no heap any more.
+static bool group_settled(const struct sch_queue *queue, struct sch_group *group) {
+    const bool *blocked = queue->classes.blocked;
+    const struct sch_entry *oldest = NULL;
+    if (group->oldest && !group->oldest->class->blocked)
+        return true;
+    for (size_t i = 0; i < group->n; i++)
+        if (!blocked[group->entries[i].class_number] &&
+            (!oldest || age_before(&group->entries[i].first, &oldest->first)))
+            oldest = &group->entries[i];
+    if (oldest)
+        group_rank(group, oldest->lane, oldest->first);
+    else
+        group_close(group);
+    return false;
+}
+
+// A copy of the list with room for twice as many.
+static void *grown(void *list, size_t n, size_t size, size_t *cap) {
+    *cap = n ? n * 2 : 4;
+    void *more = hd_calloc(*cap, size);
+    if (n)
+        memcpy(more, list, n * size);
+    free(list);
+    return more;
+}
+
+static void lane_enter(struct sch_lane *lane, struct sch_class *class, struct sch_group *group) {
+    if (group->n == group->cap)
+        group->entries = grown(group->entries, group->n, sizeof(*group->entries), &group->cap);
+    if (class->n_spots == class->cap_spots)
+        class->spots = grown(class->spots, class->n_spots, sizeof(*class->spots), &class->cap_spots);
+    lane->class = class;
+    lane->group = group;
+    lane->entry = group->n++;
+    lane->spot = class->n_spots++;
+    group->entries[lane->entry] = (struct sch_entry){.class_number = class->number, .lane = lane};
+    class->spots[lane->spot] = (struct sch_spot){.group = group, .lane = lane};
+}
+
+static void lane_leave(const struct sch_lane *lane) {
+    struct sch_group *group = lane->group;
+    struct sch_class *class = lane->class;
+    group->entries[lane->entry] = group->entries[--group->n];
+    group->entries[lane->entry].lane->entry = lane->entry;
+    class->spots[lane->spot] = class->spots[--class->n_spots];
+    class->spots[lane->spot].lane->spot = lane->spot;
+    if (group->oldest == lane)
+        group->oldest = NULL;
+    if (!group->n && in_band(group))
+        group_close(group);
 }
 
 static uint64_t lane_hash(const struct sch_class *class, const struct sch_tenant *tenant, int32_t priority) {
@@ -219,12 +279,7 @@ static struct sch_lane *lane_get(struct sch_queue *queue, struct sch_class *clas
     lane->hash = hash;
     lane->next = first;
     hd_map_put(&queue->lanes, hash, lane);
-    lane->class = class;
-    lane->class_next = class->lanes;
-    if (class->lanes)
-        class->lanes->class_prev = lane;
-    class->lanes = lane;
-    group_add(group_get(queue, tenant, priority), lane);
+    lane_enter(lane, class, group_get(queue, tenant, priority));
     return lane;
 }
 
@@ -237,86 +292,31 @@ static void lane_free(struct sch_queue *queue, struct sch_lane *lane) {
         hd_map_put(&queue->lanes, lane->hash, first);
     else
         hd_map_remove(&queue->lanes, lane->hash);
-    *(lane->class_prev ? &lane->class_prev->class_next : &lane->class->lanes) = lane->class_next;
-    if (lane->class_next)
-        lane->class_next->class_prev = lane->class_prev;
-    group_remove(lane->group, lane);
+    lane_leave(lane);
     group_free_if_empty(queue, lane->group);
     sch_heap_release(&lane->offers);
     free(lane);
 }
 
-static void group_moved(struct sch_group *group) {
-    sch_heap_moved(&group->band->by_share, &by_share, group);
-    sch_heap_moved(&group->band->by_age, &by_age, group);
-}
-
-static void group_open(struct sch_group *group) {
-    sch_heap_add(&group->band->by_share, &by_share, group);
-    sch_heap_add(&group->band->by_age, &by_age, group);
-}
-
-static void group_close(struct sch_group *group) {
-    sch_heap_remove(&group->band->by_share, &by_share, group);
-    sch_heap_remove(&group->band->by_age, &by_age, group);
-}
-
-static void group_oldest(struct sch_group *group, const struct sch_entry *entry) {
-    group->oldest = entry->lane;
-    group->age = entry->first;
-    group->sure = true;
-}
-
-// Looks for the oldest open lane. The group becomes younger by it, never older.
-static void group_settle(struct sch_group *group) {
-    const struct sch_entry *oldest = NULL;
-    if (group->sure)
-        return;
-    for (size_t i = 0; i < group->n; i++)
-        if (group->entries[i].open && (!oldest || age_before(&group->entries[i].first, &oldest->first)))
-            oldest = &group->entries[i];
-    assert(oldest); // a group in a heap has an open lane
-    group_oldest(group, oldest);
-    group_moved(group);
-}
-
-// Whether it is open has changed, or what it has first.
-static void entry_changed(struct sch_entry *entry, struct sch_group *group, bool open) {
-    const struct sch_lane *lane = entry->lane;
-    bool was = entry->open;
-    entry->open = open;
-    group->n_open += (size_t)entry->open - (size_t)was;
-    if (!was && !entry->open)
-        return;
-    if (!group->n_open) {
-        group_close(group);
-        group->oldest = NULL;
-    } else if (!was && group->n_open == 1) {
-        group_oldest(group, entry);
-        group_open(group);
-    } else if (entry->open && age_before(&entry->first, &group->age)) {
-        group_oldest(group, entry);
-        group_moved(group);
-    } else if (group->oldest == lane && (!entry->open || age_before(&group->age, &entry->first))) {
-        group->sure = false;
-        group->oldest = NULL;
-    }
-}
-
+// Its first offer has changed.
 static void lane_changed(struct sch_lane *lane) {
-    struct sch_entry *entry = &lane->group->entries[lane->pos];
-    const struct sch_offer *first = lane->offers.n ? lane->offers.items[0] : NULL;
-    if (first)
-        entry->first = (struct sch_age){first->ready_at_ms, first->key};
-    entry_changed(entry, lane->group, first && !lane->class->blocked);
+    const struct sch_offer *first = lane->offers.items[0];
+    const struct sch_age age = {first->ready_at_ms, first->key};
+    lane->group->entries[lane->entry].first = lane->class->spots[lane->spot].first = age;
+    if (lane->group->oldest == lane && age_before(&lane->group->age, &age))
+        lane->group->oldest = NULL; // another one may be older now
+    else if (!lane->class->blocked)
+        group_hears(lane->group, lane, age);
 }
 
-void sch_queue_block(struct sch_class *class, bool blocked) {
-    if (class->blocked == blocked)
-        return;
-    class->blocked = blocked;
-    for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
-        entry_changed(&lane->group->entries[lane->pos], lane->group, !blocked); // what it has first is as it was
+void sch_queue_block(struct sch_queue *queue, struct sch_class *class) {
+    class->blocked = queue->classes.blocked[class->number] = true;
+}
+
+void sch_queue_open(struct sch_queue *queue, struct sch_class *class) {
+    class->blocked = queue->classes.blocked[class->number] = false;
+    for (size_t i = 0; i < class->n_spots; i++)
+        group_hears(class->spots[i].group, class->spots[i].lane, class->spots[i].first);
 }
 
 // --- offers ----------------------------------------------------------------------------------------------------------
@@ -358,27 +358,26 @@ struct sch_offer *sch_queue_add_live(struct sch_queue *queue, uint64_t key, cons
     return offer;
 }
 
-// The first group of a heap of its band, with its oldest lane known.
-static struct sch_group *first_sure(const struct sch_heap *heap) {
-    struct sch_group *first;
-    while (!(first = heap->items[0])->sure)
-        group_settle(first);
-    return first;
+// The first group of a heap of its band that has an open lane, with its oldest one known. NULL: none has.
+static struct sch_group *first_open(const struct sch_queue *queue, const struct sch_heap *heap) {
+    while (heap->n)
+        if (group_settled(queue, heap->items[0]))
+            return heap->items[0];
+    return NULL;
 }
 
 struct sch_offer *sch_queue_best(struct sch_queue *queue, int64_t now_ms) {
     const struct sch_band *best = NULL;
     int64_t best_rank = 0;
     for (const struct sch_band *band = queue->bands; band; band = band->next) {
-        if (!band->by_age.n)
-            continue;
-        int64_t rank = sch_band_rank(queue, band->priority, first_sure(&band->by_age)->age.ready_at_ms, now_ms);
-        if (!best || rank > best_rank) {
+        const struct sch_group *oldest = first_open(queue, &band->by_age);
+        int64_t rank = oldest ? sch_band_rank(queue, band->priority, oldest->age.ready_at_ms, now_ms) : 0;
+        if (oldest && (!best || rank > best_rank)) {
             best = band;
             best_rank = rank;
         }
     }
-    return best ? first_sure(&best->by_share)->oldest->offers.items[0] : NULL;
+    return best ? first_open(queue, &best->by_share)->oldest->offers.items[0] : NULL;
 }
 
 // Out of its lane; a lane goes with its last offer.
@@ -386,8 +385,9 @@ static void leave_lane(struct sch_queue *queue, struct sch_offer *offer) {
     struct sch_lane *lane = HD_STEAL(offer->lane);
     sch_heap_remove(&lane->offers, &of_offers, offer);
     queue->waiting--;
-    lane_changed(lane);
-    if (!lane->offers.n)
+    if (lane->offers.n)
+        lane_changed(lane);
+    else
         lane_free(queue, lane);
 }
 

@@ -10,7 +10,7 @@
 //   3. Then age, then the lowest key.
 //
 // Offers lie in lanes (class, tenant, priority) by age; a tenant's lanes of one priority are a group; a band has its groups by share
-// and by age. A class for which no worker has room is blocked: its lanes are closed, and it costs nothing until capacity
+// and by age. A class for which no worker has room is blocked: its lanes are passed over, and it costs nothing until capacity
 // grows. A step costs a logarithm of what waits, besides the bands and the lanes of one group; it never looks at the jobs of a
 // class one by one.
 //
@@ -77,30 +77,25 @@ struct sch_lane {          // offers of one class, tenant and priority
     uint64_t hash;
     struct sch_class *class;
     struct sch_group *group;
-    struct sch_lane *class_prev, *class_next;
     struct sch_heap offers;
-    size_t pos; // in its group
+    size_t spot, entry; // in its class, in its group
 };
-struct sch_age { // of an offer; the smaller one goes first
-    int64_t ready_at_ms;
-    uint64_t key;
-};
-struct sch_entry {
+struct sch_entry {        // a lane of a group, with what is looked at when the oldest open one is looked for
     struct sch_age first; // of its offers
+    uint32_t class_number;
     struct sch_lane *lane;
-    bool open; // its class is not blocked
 };
 struct sch_group {          // lanes of one tenant and priority
     struct sch_group *next; // of the tenant
     struct sch_tenant *tenant;
     struct sch_band *band;
     struct sch_entry *entries;
-    size_t n, cap, n_open;
-    // The oldest open lane. Where it is not sure, no open lane is older than `age`, and who needs it looks for it.
+    size_t n, cap;
+    // The oldest lane whose class is not blocked; NULL: to be looked for. It is not valid either when its class has been blocked
+    // since. No open lane is older than `age` in any case, so a group in a heap can only turn out to be younger than it stands.
     struct sch_lane *oldest;
     struct sch_age age;
-    bool sure;
-    size_t pos_share, pos_age; // in its band, while a lane is open
+    size_t pos_share, pos_age; // in its band; SCH_HEAP_OUT: all its lanes are blocked
 };
 struct sch_band { // groups of one priority
     struct sch_band *next;
@@ -125,8 +120,9 @@ struct sch_offer *sch_queue_add_live(struct sch_queue *queue, uint64_t key, cons
                                      const struct hd_resources *asks);
 struct sch_offer *sch_queue_best(struct sch_queue *queue, int64_t now_ms); // NULL: nothing that is not blocked
 void sch_queue_take(struct sch_queue *queue, struct sch_offer *offer);
-void sch_queue_drop(struct sch_queue *queue, struct sch_offer *offer); // in any state; frees it
-void sch_queue_block(struct sch_class *class, bool blocked);
+void sch_queue_drop(struct sch_queue *queue, struct sch_offer *offer);  // in any state; frees it
+void sch_queue_block(struct sch_queue *queue, struct sch_class *class); // its offers leave the order
+void sch_queue_open(struct sch_queue *queue, struct sch_class *class);  // and come back
 // What the pool has in all: shares are of that.
 void sch_queue_capacity(struct sch_queue *queue, int64_t slots, const struct hd_resources *capacity);
 

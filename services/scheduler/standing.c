@@ -62,10 +62,10 @@ static struct counts count(struct hd_arena *arena, const struct sch_fleet *fleet
                            const struct sch_offer *offer) {
     struct counts counts = {0};
     for (const struct sch_class *class = queue->classes.first; class; class = class->behind) {
-        if (class->lanes && class->blocked && !may_run(fleet, class))
+        if (class->blocked && !may_run(fleet, class))
             continue;
-        for (const struct sch_lane *lane = class->lanes; lane; lane = lane->class_next)
-            count_lane(arena, lane, offer, &counts);
+        for (size_t i = 0; i < class->n_spots; i++)
+            count_lane(arena, class->spots[i].lane, offer, &counts);
     }
     return counts;
 }

@@ -84,6 +84,7 @@ TEST(the_agent_has_the_last_word) {
     session_undo(&session);
     CHECK_INT(session.live, 0);
     CHECK_INT(session.occupied.of[HD_CPU_MILLI], 0);
+    session_begin(&session, &arena, now); // frees what was taken back
     session_release(&session);
     hd_arena_release(&arena);
 }

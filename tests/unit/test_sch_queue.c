@@ -186,7 +186,7 @@ TEST(the_order_is_that_of_a_plain_search) {
                                                    .resources = {{(int64_t)hd_rng_below(&rng, 3) * 1000}},
                                                    .ready_at_ms = (int64_t)hd_rng_below(&rng, 400)});
             else if (what == 3 && at)
-                sch_queue_block(at->class, !at->class->blocked);
+                (at->class->blocked ? sch_queue_open : sch_queue_block)(&w.pool.queue, at->class);
             else if (what == 4 && at && at->state == SCH_WAITING)
                 sch_queue_take(&w.pool.queue, at);
             else if (what == 5 && at) {
