@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 PURE = {
-    "libhodei/base": "arena buf duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write status",
+    "libhodei/base": "arena buf calendar cron duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write status tz",
     "services/orchestrator": "machine advance plan admit ws view",
     "services/scheduler": "queue place",
     "services/pipelines": "yaml keys compile graph",
