@@ -25,8 +25,8 @@ static enum hd_status read_all(struct hd_ctx *cx, FILE *file, const char *name, 
 
 enum hd_status hd_zoneinfo_read(struct hd_ctx *cx, const char *name, const struct hd_zone **ret) {
     char path[sizeof(FOLDER) + 1 + HD_ZONE_NAME_MAX];
-    uint8_t *data;
-    size_t len;
+    uint8_t *data = NULL;
+    size_t len = 0;
 
     if (strcmp(name, "UTC") == 0) {
         *ret = &hd_zone_utc;
