@@ -222,7 +222,7 @@ clean: ## removes build/
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
 FUZZ_SRC := $(BASE_C) $(GEN_C:$(G)/%=gen/%) $(filter-out %/process.c,$(AGENT_C)) services/pipelines/yaml.c \
-            services/pipelines/keys.c services/pipelines/compile.c services/pipelines/graph.c
+            services/pipelines/keys.c services/pipelines/compile.c services/pipelines/graph.c services/pipelines/triggers.c
 FUZZ_CFLAGS = $(filter-out -W% -f% -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 $(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)

@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "services/pipelines/graph.h"
 #include "services/pipelines/keys.h"
+#include "services/pipelines/triggers.h"
 
 #define CYCLE_SHOWN 12 // jobs of a cycle that are named; the rest is counted
 #define TIMEOUT_DEFAULT_MS 3600000
@@ -35,7 +36,7 @@ struct pipeline {
     char *hodei, *name;
     struct pip_env env;
     int32_t priority;
-    const struct pip_node *jobs;
+    const struct pip_node *jobs, *on;
 };
 struct named { // a name and where it stands in the list that it is from
     const char *name;
@@ -75,7 +76,7 @@ static const struct pip_key pipeline_keys[] = {
     {"env", pip_take_env, offsetof(struct pipeline, env)},
     {"priority", pip_take_int, offsetof(struct pipeline, priority), &priorities},
     {"jobs", pip_take_node, offsetof(struct pipeline, jobs), .required = true},
-    {"on"},
+    {"on", pip_take_node, offsetof(struct pipeline, on)},
     {"inputs"},
     {"defaults"},
     {"concurrency"},
@@ -448,11 +449,12 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     c->walk = (struct pip_walk){.arena = arena, .err = err, .source = source, .source_len = len};
     HD_TRY(pip_yaml_parse(arena, source, len, err, &root));
     HD_TRY(pip_walk_map(&c->walk, root, PIP_KEYS(pipeline_keys), &c->in));
+    Hodei__V1__CompiledPipeline *out = HD_NEW(arena, Hodei__V1__CompiledPipeline);
+    hodei__v1__compiled_pipeline__init(out);
+    HD_TRY(pip_take_triggers(&c->walk, c->in.on, out));
     index_env(c);
     HD_TRY(take_jobs(c));
 
-    Hodei__V1__CompiledPipeline *out = HD_NEW(arena, Hodei__V1__CompiledPipeline);
-    hodei__v1__compiled_pipeline__init(out);
     out->name = c->in.name;
     out->jobs = c->jobs;
     out->n_jobs = c->n_jobs;
