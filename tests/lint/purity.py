@@ -13,7 +13,7 @@ PURE = {
     "libhodei/base": "arena buf calendar cron duration json_scan map metrics names pb_field pb_guard pb_json_read pb_json_write status tz",
     "services/orchestrator": "machine advance plan admit ws view",
     "services/scheduler": "queue place",
-    "services/pipelines": "yaml keys compile graph triggers",
+    "services/pipelines": "yaml keys compile graph triggers tick",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
     "services/api-gateway": "routes",
