@@ -1,3 +1,4 @@
+// The tables stand in service.c.
 #include "services/pipelines/pipelines.h"
 
 int main(int argc, char **argv) {

@@ -69,8 +69,8 @@ struct pip_change { // a version to add
     const char *source, *digest, *made_by, *trace;
     struct hd_bytes compiled;
 };
-extern const struct hd_sql pip_sql[];
-extern const size_t pip_sql_len;
+#define PIP_SQL_COUNT 16
+extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 // Version 0 is the newest. `found` tells.
 enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
                              struct pip_version *ret) HD_MUST_USE;

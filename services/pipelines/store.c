@@ -2,7 +2,26 @@
 
 #define MADE_RECENTLY_MS 10000 // longer than any request waits
 
-enum { GET, NEWEST, MADE, MAKE, LOCK, ADD, LIST, UNCONFIRMED, CONFIRM, DUE, ASKED, OF_PIPELINE, ONE, PAGE, PUT, DROP };
+enum {
+    GET,
+    NEWEST,
+    MADE,
+    MAKE,
+    LOCK,
+    ADD,
+    LIST,
+    UNCONFIRMED,
+    CONFIRM,
+    DUE,
+    ASKED,
+    OF_PIPELINE,
+    ONE,
+    PAGE,
+    PUT,
+    DROP,
+    COUNT
+};
+_Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
 
 #define COLUMNS "v.name, v.version, v.jobs, v.digest, v.deleted, v.confirmed, p.created_at_ms, v.created_at_ms"
 #define SCHEDULE_COLUMNS                                                                                               \
@@ -11,7 +30,7 @@ enum { GET, NEWEST, MADE, MAKE, LOCK, ADD, LIST, UNCONFIRMED, CONFIRM, DUE, ASKE
 #define SCHEDULES "SELECT " SCHEDULE_COLUMNS " FROM schedules s "
 #define JOINED " FROM pipelines p JOIN versions v ON v.tenant = p.tenant AND v.name = p.name "
 
-const struct hd_sql pip_sql[] = {
+const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},
     [NEWEST] = {"pip_newest", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
@@ -71,7 +90,6 @@ const struct hd_sql pip_sql[] = {
          " last_outcome = excluded.last_outcome, last_error = excluded.last_error, last_run = excluded.last_run"},
     [DROP] = {"pip_schedules_drop", "DELETE FROM schedules WHERE id = ANY($1::uuid[])"},
 };
-const size_t pip_sql_len = sizeof(pip_sql) / sizeof(pip_sql[0]);
 
 static struct pip_version row_version(const struct hd_rows *rows, size_t i) {
     return (struct pip_version){.found = true,
