@@ -46,7 +46,7 @@ static void ask(struct connection *connection, struct hd_bus *bus, const struct 
     hd_pb_pack(session->arena, &request.base, &data, &len);
     connection->asking = true;
     connection->asked_ms = session->now.mono_ms;
-    bus->ops->ask(bus, hd_subject_rpc(session->arena, SERVICE, method), data, len, kind, timeout_ms);
+    bus->ops->ask(bus, hd_subject_rpc(session->arena, SERVICE, method), data, len, kind, 0, timeout_ms);
 }
 
 static void later(struct connection *connection, const struct session *session, int64_t pause_ms) {

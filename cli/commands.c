@@ -17,6 +17,12 @@ static const struct cli_option apply_options[] = {
 static const struct cli_option get_options[] = {
     {"version", "N", "an older version; default: the newest"},
 };
+static const struct cli_option schedule_list_options[] = {
+    {"pipeline", "NAME", "only its schedules"},
+};
+static const struct cli_option pause_options[] = {
+    {"reason", "TEXT", "for those who find it paused"},
+};
 static const struct cli_option start_options[] = {
     {"version", "N", "an older version; default: the newest"},
     {"env", "NAME=VALUE", "variable for every job; may be given again", 'e'},
@@ -58,6 +64,13 @@ const struct cli_command cli_commands[] = {
      cmd_pipeline_get},
     {"pipeline delete", "NAME", "delete a pipeline; its runs stay", "hodei pipeline delete build", NULL, 0, 1, 1,
      cmd_pipeline_delete},
+    {"schedule list", "", "list what starts runs by itself, and when next", "hodei schedule list --pipeline build",
+     OPTIONS(schedule_list_options), 0, 0, cmd_schedule_list},
+    {"schedule pause", "ID", "start no runs until it is resumed",
+     "hodei schedule pause 019a… --reason \"until the disk is bigger\"", OPTIONS(pause_options), 1, 1,
+     cmd_schedule_pause},
+    {"schedule resume", "ID", "start runs again, from the next time on", "hodei schedule resume 019a…", NULL, 0, 1, 1,
+     cmd_schedule_resume},
     {"run start", "PIPELINE", "start a run and print its id",
      "hodei run start build\nhodei run start build --env TARGET=debug --watch", OPTIONS(start_options), 1, 1,
      cmd_run_start},

@@ -30,17 +30,34 @@ void hd_tell(struct hd_ctx *cx, const char *subject, const ProtobufCMessage *msg
     stage(cx, HD_SAY_TELL, subject, msg);
 }
 
+void hd_ask_with(struct hd_ctx *cx, const struct hd_asking *asking) {
+    Hodei__V1__RpcRequest request = HODEI__V1__RPC_REQUEST__INIT;
+    Hodei__V1__Principal principal = HODEI__V1__PRINCIPAL__INIT;
+    uint8_t *body;
+    hd_pb_pack(cx->arena, asking->msg, &body, &request.body.len);
+    request.body.data = body;
+    request.timeout_ms = asking->timeout_ms;
+    request.trace = (char *)(uintptr_t)(cx->log.trace ? cx->log.trace : "");
+    if (asking->idempotency_key)
+        request.idempotency_key = (char *)(uintptr_t)asking->idempotency_key;
+    if (asking->tenant) {
+        principal.subject = (char *)(uintptr_t)asking->subject;
+        principal.tenant = (char *)(uintptr_t)asking->tenant;
+        request.principal = &principal;
+    }
+    struct hd_staged *staged =
+        stage(cx, HD_SAY_ASK, hd_subject_rpc(cx->arena, asking->service, asking->method), &request.base);
+    staged->answer_kind = asking->answer_kind;
+    staged->timeout_ms = asking->timeout_ms;
+    staged->tag = asking->tag;
+}
+
 void hd_ask(struct hd_ctx *cx, const char *service, const char *method, const ProtobufCMessage *msg, int answer_kind,
             int64_t timeout_ms) {
-    Hodei__V1__RpcRequest request = HODEI__V1__RPC_REQUEST__INIT;
-    uint8_t *body;
-    hd_pb_pack(cx->arena, msg, &body, &request.body.len);
-    request.body.data = body;
-    request.timeout_ms = timeout_ms;
-    request.trace = (char *)(uintptr_t)(cx->log.trace ? cx->log.trace : "");
-    struct hd_staged *staged = stage(cx, HD_SAY_ASK, hd_subject_rpc(cx->arena, service, method), &request.base);
-    staged->answer_kind = answer_kind;
-    staged->timeout_ms = timeout_ms;
+    hd_ask_with(
+        cx,
+        &(struct hd_asking){
+            .service = service, .method = method, .msg = msg, .answer_kind = answer_kind, .timeout_ms = timeout_ms});
 }
 
 void hd_bus_unstage(struct hd_bus *bus) {

@@ -23,7 +23,7 @@ struct hd_arrived {
     enum hd_arrival kind;
     int table;
     bool failed;
-    uint64_t tag;        // of a publication
+    uint64_t tag;        // of a publication, or of the ask that is answered
     uint64_t deliveries; // of a stream message, from 1
     const char *subject;
     const uint8_t *data;
@@ -51,6 +51,7 @@ struct hd_staged {
     size_t len;
     int answer_kind;    // of an ask
     int64_t timeout_ms; // of an ask
+    uint64_t tag;       // of an ask
     bool written;       // a publication that has its outbox row; the runner's
 };
 
@@ -61,6 +62,18 @@ void hd_tell(struct hd_ctx *cx, const char *subject, const ProtobufCMessage *msg
 // A request to another service, answered later as `answer_kind` (index into the service's answers table).
 void hd_ask(struct hd_ctx *cx, const char *service, const char *method, const ProtobufCMessage *msg, int answer_kind,
             int64_t timeout_ms);
+// The same with all that a request may carry: for whom it is, a key that makes it safe to repeat, and a tag that comes back with the
+// answer, where several are under way.
+struct hd_asking {
+    const char *service, *method;
+    const ProtobufCMessage *msg;
+    int answer_kind;
+    int64_t timeout_ms;
+    const char *subject, *tenant; // of the principal; NULL: none
+    const char *idempotency_key;  // NULL: none
+    uint64_t tag;
+};
+void hd_ask_with(struct hd_ctx *cx, const struct hd_asking *asking);
 void hd_bus_unstage(struct hd_bus *bus); // forgets what is staged
 
 // For the runner; each implementation provides all of them.
@@ -87,7 +100,7 @@ struct hd_bus_ops {
     void (*publish)(struct hd_bus *bus, const char *subject, const void *data, size_t len, const char *msg_id,
                     uint64_t tag);
     void (*send)(struct hd_bus *bus, const char *subject, const void *data, size_t len); // core: tells and replies
-    void (*ask)(struct hd_bus *bus, const char *subject, const void *data, size_t len, int answer_kind,
+    void (*ask)(struct hd_bus *bus, const char *subject, const void *data, size_t len, int answer_kind, uint64_t tag,
                 int64_t timeout_ms);
     void (*ack)(struct hd_bus *bus, const struct hd_arrived *msg);
     void (*nak)(struct hd_bus *bus, const struct hd_arrived *msg, int64_t delay_ms);

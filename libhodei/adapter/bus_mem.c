@@ -116,6 +116,7 @@ static void answer(struct hd_memnet *net, struct mem_ask **at, bool failed, cons
     *at = ask->next;
     enqueue(ask->bus, &(struct hd_arrived){.kind = HD_ARRIVED_ANSWER,
                                            .table = ask->answer_kind,
+                                           .tag = ask->tag,
                                            .failed = failed,
                                            .subject = ask->subject,
                                            .data = data,
@@ -143,12 +144,13 @@ static void mem_send(struct hd_bus *bus, const char *subject, const void *data, 
 }
 
 static void mem_ask(struct hd_bus *bus, const char *subject, const void *data, size_t len, int answer_kind,
-                    int64_t timeout_ms) {
+                    uint64_t tag, int64_t timeout_ms) {
     struct hd_memnet *net = mem(bus)->net;
     struct mem_ask *ask = hd_calloc(1, sizeof(*ask));
     *ask = (struct mem_ask){.id = ++net->last_ask,
                             .bus = mem(bus),
                             .answer_kind = answer_kind,
+                            .tag = tag,
                             .deadline_ms = net->mono_ms + timeout_ms,
                             .subject = copy(subject)};
     struct mem_ask **at = &net->asks;

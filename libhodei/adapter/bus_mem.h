@@ -71,6 +71,7 @@ struct mem_ask {
     uint64_t id;
     struct mem_bus *bus;
     int answer_kind;
+    uint64_t tag;
     int64_t deadline_ms;
     char *subject;
 };

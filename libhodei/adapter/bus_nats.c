@@ -334,7 +334,7 @@ static void nats_send(struct hd_bus *base, const char *subject, const void *data
 }
 
 static void nats_ask(struct hd_bus *base, const char *subject, const void *data, size_t len, int answer_kind,
-                     int64_t timeout_ms) {
+                     uint64_t tag, int64_t timeout_ms) {
     struct nats_bus *bus = nats_of(base);
     char reply[160];
     char *copy = strdup(subject);
@@ -343,6 +343,7 @@ static void nats_ask(struct hd_bus *base, const char *subject, const void *data,
     pthread_mutex_lock(&bus->mutex);
     bool up = nats_is_up(bus);
     uint64_t id = nats_pending_add(&bus->asks, &(struct nats_pending){.kind = answer_kind,
+                                                                      .tag = tag,
                                                                       .sent = up,
                                                                       .subject = copy,
                                                                       .deadline_mono_ms = nats_mono_ms() + timeout_ms});

@@ -63,6 +63,7 @@ void nats_ask_over(struct nats_bus *bus, struct nats_pending *item, natsMsg *msg
     made->arrived = (struct hd_arrived){.kind = HD_ARRIVED_ANSWER,
                                         .table = item->kind,
                                         .failed = !msg,
+                                        .tag = item->tag,
                                         .subject = made->text,
                                         .data = msg ? (const uint8_t *)natsMsg_GetData(msg) : NULL,
                                         .len = msg ? (size_t)natsMsg_GetDataLength(msg) : 0};

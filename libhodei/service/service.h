@@ -25,6 +25,7 @@ struct hd_item {
     const char *idempotency_key;           // "" where there is none
     const char *subject;
     const char *trace;
+    uint64_t tag;               // of an answer: that of its hd_ask_with
     int64_t deadline_mono_ms;   // of a request
     int64_t wait_until_mono_ms; // set by the first hd_item_park; 0 before
     struct hd_err err;          // err.status not HD_OK: this item failed, the others go on; of a failed answer: why

@@ -127,7 +127,8 @@ void settle_said(struct hd_service *service) {
         if (staged->say == HD_SAY_TELL)
             bus->ops->send(bus, staged->subject, staged->data, staged->len);
         else if (staged->say == HD_SAY_ASK)
-            bus->ops->ask(bus, staged->subject, staged->data, staged->len, staged->answer_kind, staged->timeout_ms);
+            bus->ops->ask(bus, staged->subject, staged->data, staged->len, staged->answer_kind, staged->tag,
+                          staged->timeout_ms);
     }
     hd_bus_unstage(bus);
 }

@@ -177,6 +177,7 @@ void take_item(struct hd_service *service, size_t i) {
         .idempotency_key = "",
         .subject = work->arrived.subject ? work->arrived.subject : "",
         .trace = "",
+        .tag = work->arrived.tag,
         .deadline_mono_ms = work->deadline_mono_ms,
         .wait_until_mono_ms = work->wait_until_mono_ms,
         .err = work->why,

@@ -2,7 +2,7 @@
 
 #include "base/names.h"
 #include "services/pipelines/compile.h"
-#include "services/pipelines/pipelines.h"
+#include "services/pipelines/schedules.h"
 
 #define CONFIRM_WAIT_MS 2000
 
@@ -54,6 +54,7 @@ static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32
     hd_pb_pack(cx->arena, &want->compiled->base, &packed, &change.compiled.len);
     change.compiled.data = packed;
     HD_TRY(pip_store_add(cx, &change));
+    HD_TRY(pip_schedules_apply(cx, want->tenant, want->compiled));
     return pip_store_newest(cx, want->tenant, want->name, &want->version);
 }
 
@@ -140,7 +141,8 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
 
     if (!pip_tenant_given(item))
         return false;
-    if (pip_compile(cx->arena, request->source, strlen(request->source), &item->err, &want.compiled) != HD_OK) {
+    if (pip_compile(cx->arena, request->source, strlen(request->source), &item->err, &want.compiled) != HD_OK ||
+        !pip_zones_known(cx, want.compiled, item)) {
         hd_metric_add(&pip_metrics[PIP_M_REFUSED], 1);
         return false;
     }

@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "services/pipelines/compile_impl.h"
 #include "services/pipelines/graph.h"
+#include "services/pipelines/triggers.h"
 
 #define CYCLE_SHOWN 12 // jobs of a cycle that are named; the rest is counted
 
@@ -46,7 +47,8 @@ static const struct pip_key pipeline_rows[] = {
     {"finally", pip_take_node, offsetof(struct pipeline, finally),
      .schema = "{\"type\":\"object\",\"additionalProperties\":{\"$ref\":\"#/$defs/job\"}}",
      .help = "jobs that always run, after all others"},
-    {"on"},
+    {"on", pip_take_node, offsetof(struct pipeline, on), .schema = "{\"$ref\":\"#/$defs/on\"}",
+     .help = "when runs start by themselves"},
     {"concurrency", pip_take_concurrency, offsetof(struct pipeline, concurrency),
      .schema = "{\"$ref\":\"#/$defs/concurrency\"}", .help = "so many runs at a time of all that name the same group"},
 };
@@ -300,6 +302,7 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     out->concurrency = c->in.concurrency;
     for (size_t i = 0; i < c->n_jobs; i++)
         out->has_groups |= c->jobs[i]->concurrency != NULL;
+    HD_TRY(pip_take_triggers(&c->walk, c->in.on, out));
     *ret = out;
     return HD_OK;
 }

@@ -9,15 +9,18 @@
 #include "service/push.h"
 
 #define PIP_PUSH_TIMER "push"
-enum pip_answer { PIP_A_PUSHED };
+#define PIP_TICKS_TIMER "ticks"
+enum pip_answer { PIP_A_PUSHED, PIP_A_LOOKED, PIP_A_CANCELLED, PIP_A_STARTED };
 
 struct pipelines {
     struct hd_service *service; // borrowed
     struct hd_push push;
 };
 
-enum hd_status pip_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
-                        struct hd_err *err);
+extern const struct hd_service_def pip_def;
+// The state; the service comes with pip_attach, before the first turn.
+struct pipelines *pip_new(void);
+void pip_attach(struct pipelines *self, struct hd_service *service);
 void pip_release(void *self);
 
 // change.c
@@ -41,6 +44,11 @@ enum pip_metric {
     PIP_M_DELETED,
     PIP_M_PUSHED,
     PIP_M_PUSH_FAILED,
+    PIP_M_TICK_STARTED,
+    PIP_M_TICK_SKIPPED,
+    PIP_M_TICK_REFUSED,
+    PIP_M_TICK_UNANSWERED,
+    PIP_M_PAUSED,
     PIP_METRIC_COUNT
 };
 extern struct hd_metric pip_metrics[PIP_METRIC_COUNT];
@@ -61,8 +69,8 @@ struct pip_change { // a version to add
     const char *source, *digest, *made_by, *trace;
     struct hd_bytes compiled;
 };
-extern const struct hd_sql pip_sql[];
-extern const size_t pip_sql_len;
+#define PIP_SQL_COUNT 16
+extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 // Version 0 is the newest. `found` tells.
 enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
                              struct pip_version *ret) HD_MUST_USE;

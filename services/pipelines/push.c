@@ -5,16 +5,6 @@
 #define PUSH_MAX 100
 #define PUSH_MAX_BYTES (3 << 20) // with its envelope it stays below what a message may have
 
-struct hd_metric pip_metrics[PIP_METRIC_COUNT] = {
-    [PIP_M_APPLIED] = {"hodei_pipelines_applied_total", "result=\"changed\"", "definitions applied", HD_COUNTER},
-    [PIP_M_UNCHANGED] = {"hodei_pipelines_applied_total", "result=\"unchanged\"", "definitions applied", HD_COUNTER},
-    [PIP_M_REFUSED] = {"hodei_pipelines_applied_total", "result=\"invalid\"", "definitions applied", HD_COUNTER},
-    [PIP_M_DELETED] = {"hodei_pipelines_deleted_total", NULL, "pipelines deleted", HD_COUNTER},
-    [PIP_M_PUSHED] = {"hodei_pipelines_pushed_total", NULL, "versions that the orchestrator has confirmed", HD_COUNTER},
-    [PIP_M_PUSH_FAILED] = {"hodei_pipelines_push_failed_total", NULL, "requests to the orchestrator that failed",
-                           HD_COUNTER},
-};
-
 static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
                            const ProtobufCMessage **ret_request) {
     Hodei__V1__PutVersionsRequest *request =
@@ -57,16 +47,13 @@ enum hd_status pip_push_answered(struct hd_ctx *cx, void *self, struct hd_item *
     return hd_push_answered(cx, &((struct pipelines *)self)->push, items, n);
 }
 
-enum hd_status pip_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
-                        struct hd_err *err) {
-    struct pipelines *self = hd_calloc(1, sizeof(*self));
+struct pipelines *pip_new(void) {
+    return hd_calloc(1, sizeof(struct pipelines));
+}
 
-    (void)settings;
-    (void)err;
+void pip_attach(struct pipelines *self, struct hd_service *service) {
     self->service = service;
     hd_push_init(&self->push, &push_def, service);
-    *ret_self = self;
-    return HD_OK;
 }
 
 void pip_release(void *self) {

@@ -1,13 +1,36 @@
-#include "services/pipelines/pipelines.h"
+#include "services/pipelines/schedules.h"
 
 #define MADE_RECENTLY_MS 10000 // longer than any request waits
 
-enum { GET, NEWEST, MADE, MAKE, LOCK, ADD, LIST, UNCONFIRMED, CONFIRM };
+enum {
+    GET,
+    NEWEST,
+    MADE,
+    MAKE,
+    LOCK,
+    ADD,
+    LIST,
+    UNCONFIRMED,
+    CONFIRM,
+    DUE,
+    ASKED,
+    OF_PIPELINE,
+    ONE,
+    PAGE,
+    PUT,
+    DROP,
+    COUNT
+};
+_Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
 
 #define COLUMNS "v.name, v.version, v.jobs, v.digest, v.deleted, v.confirmed, p.created_at_ms, v.created_at_ms"
+#define SCHEDULE_COLUMNS                                                                                               \
+    "s.id, s.tenant, s.pipeline, s.expr, s.timezone, s.overlap, s.catch_up, s.tick_ms, s.again_ms, s.step, s.tag,"     \
+    " s.tries, s.refusals, s.paused, s.paused_reason, s.last_tick_ms, s.last_outcome, s.last_error, s.last_run"
+#define SCHEDULES "SELECT " SCHEDULE_COLUMNS " FROM schedules s "
 #define JOINED " FROM pipelines p JOIN versions v ON v.tenant = p.tenant AND v.name = p.name "
 
-const struct hd_sql pip_sql[] = {
+const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},
     [NEWEST] = {"pip_newest", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
@@ -36,8 +59,37 @@ const struct hd_sql pip_sql[] = {
                                 " JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS k (tenant, name, version)"
                                 " ON v.tenant = k.tenant AND v.name = k.name AND v.version = k.version"
                                 " WHERE NOT v.confirmed ORDER BY v.tenant, v.name, v.version FOR UPDATE OF v)"},
+    // A run started before the orchestrator has the newest version would be one of the version before, or refused.
+    [DUE] = {"pip_schedules_due",
+             SCHEDULES "WHERE s.again_ms BETWEEN 0 AND $1::bigint AND EXISTS (SELECT 1 FROM pipelines p JOIN versions v"
+                       " ON v.tenant = p.tenant AND v.name = p.name AND v.version = p.version"
+                       " WHERE p.tenant = s.tenant AND p.name = s.pipeline AND v.confirmed)"
+                       " ORDER BY s.again_ms LIMIT $2::int FOR UPDATE OF s SKIP LOCKED"},
+    [ASKED] = {"pip_schedules_asked",
+               SCHEDULES "WHERE s.tag = ANY($1::bigint[]) AND s.tag <> 0 ORDER BY s.id FOR UPDATE"},
+    [OF_PIPELINE] = {"pip_schedules_of_pipeline",
+                     SCHEDULES "WHERE s.tenant = $1::text AND s.pipeline = $2::text ORDER BY s.id FOR UPDATE"},
+    [ONE] = {"pip_schedule", SCHEDULES "WHERE s.tenant = $1::text AND s.id = $2::uuid FOR UPDATE"},
+    [PAGE] = {"pip_schedules_page", SCHEDULES "WHERE s.tenant = $1::text AND ($2::text = '' OR s.pipeline = $2::text)"
+                                              " AND (s.pipeline, s.id) > ($3::text COLLATE \"C\", $4::uuid)"
+                                              " ORDER BY s.pipeline, s.id LIMIT $5::int"},
+    [PUT] =
+        {"pip_schedules_put",
+         "INSERT INTO schedules (id, tenant, pipeline, expr, timezone, overlap, catch_up, tick_ms, again_ms, step,"
+         " tag, tries, refusals, paused, paused_reason, last_tick_ms, last_outcome, last_error, last_run)"
+         " SELECT id, tenant, pipeline, expr, timezone, overlap, catch_up <> 0, tick_ms, again_ms, step, tag, tries,"
+         " refusals, paused, paused_reason, last_tick_ms, last_outcome, last_error, last_run FROM unnest($1::uuid[],"
+         " $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::bigint[],"
+         " $10::int[], $11::bigint[], $12::int[], $13::int[], $14::int[], $15::text[], $16::bigint[], $17::int[],"
+         " $18::text[], $19::text[]) AS u (id, tenant, pipeline, expr, timezone, overlap, catch_up, tick_ms,"
+         " again_ms, step, tag, tries, refusals, paused, paused_reason, last_tick_ms, last_outcome, last_error,"
+         " last_run) ON CONFLICT (id) DO UPDATE SET overlap = excluded.overlap, catch_up = excluded.catch_up,"
+         " tick_ms = excluded.tick_ms, again_ms = excluded.again_ms, step = excluded.step, tag = excluded.tag,"
+         " tries = excluded.tries, refusals = excluded.refusals, paused = excluded.paused,"
+         " paused_reason = excluded.paused_reason, last_tick_ms = excluded.last_tick_ms,"
+         " last_outcome = excluded.last_outcome, last_error = excluded.last_error, last_run = excluded.last_run"},
+    [DROP] = {"pip_schedules_drop", "DELETE FROM schedules WHERE id = ANY($1::uuid[])"},
 };
-const size_t pip_sql_len = sizeof(pip_sql) / sizeof(pip_sql[0]);
 
 static struct pip_version row_version(const struct hd_rows *rows, size_t i) {
     return (struct pip_version){.found = true,
@@ -125,4 +177,104 @@ enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned 
 enum hd_status pip_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) {
     return HD_RUN(cx, &pip_sql[CONFIRM], NULL, HD_TEXTS(keys->tenants, keys->n), HD_TEXTS(keys->names, keys->n),
                   HD_I64S(keys->versions, keys->n));
+}
+
+// --- schedules --------------------------------------------------------------------------------------------------------
+
+static void row_schedules(struct hd_ctx *cx, const struct hd_rows *rows, struct pip_schedule **ret, size_t *ret_n) {
+    struct pip_schedule *list = HD_NEW_ARRAY(cx->arena, rows->n, struct pip_schedule);
+
+    for (size_t i = 0; i < rows->n; i++)
+        list[i] = (struct pip_schedule){.id = hd_row_uuid(rows, i, 0),
+                                        .tenant = hd_row_text(rows, i, 1),
+                                        .pipeline = hd_row_text(rows, i, 2),
+                                        .expr = hd_row_text(rows, i, 3),
+                                        .timezone = hd_row_text(rows, i, 4),
+                                        .overlap = (Hodei__V1__Overlap)hd_row_int(rows, i, 5),
+                                        .catch_up = hd_row_bool(rows, i, 6),
+                                        .tick_ms = hd_row_int(rows, i, 7),
+                                        .again_ms = hd_row_int(rows, i, 8),
+                                        .step = (enum pip_step)hd_row_int(rows, i, 9),
+                                        .tag = hd_row_int(rows, i, 10),
+                                        .tries = (int32_t)hd_row_int(rows, i, 11),
+                                        .refusals = (int32_t)hd_row_int(rows, i, 12),
+                                        .paused = (enum pip_paused)hd_row_int(rows, i, 13),
+                                        .paused_reason = hd_row_text(rows, i, 14),
+                                        .last_tick_ms = hd_row_int(rows, i, 15),
+                                        .last_outcome = (Hodei__V1__TickOutcome)hd_row_int(rows, i, 16),
+                                        .last_error = hd_row_text(rows, i, 17),
+                                        .last_run = hd_row_text(rows, i, 18)};
+    *ret = list;
+    *ret_n = rows->n;
+}
+
+enum hd_status pip_store_due(struct hd_ctx *cx, unsigned limit, struct pip_schedule **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[DUE], &rows, HD_I64(cx->now.wall_ms), HD_I32((int32_t)limit)));
+    row_schedules(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+enum hd_status pip_store_asked(struct hd_ctx *cx, const int64_t *tags, size_t n, struct pip_schedule **ret,
+                               size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[ASKED], &rows, HD_I64S(tags, n)));
+    row_schedules(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+enum hd_status pip_store_schedules(struct hd_ctx *cx, const char *tenant, const char *pipeline,
+                                   struct pip_schedule **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[OF_PIPELINE], &rows, HD_TEXT(tenant), HD_TEXT(pipeline)));
+    row_schedules(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+enum hd_status pip_store_schedule(struct hd_ctx *cx, const char *tenant, struct hd_uuid id, struct pip_schedule **ret,
+                                  size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[ONE], &rows, HD_TEXT(tenant), HD_UUID(id)));
+    row_schedules(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const char *tenant, const char *pipeline, const char *after,
+                                        struct hd_uuid after_id, uint32_t limit, struct pip_schedule **ret,
+                                        size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[PAGE], &rows, HD_TEXT(tenant), HD_TEXT(pipeline), HD_TEXT(after), HD_UUID(after_id),
+                  HD_I32((int32_t)limit)));
+    row_schedules(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
+// A column of the schedules as an array.
+#define COLUMN(type, field)                                                                                            \
+    ({                                                                                                                 \
+        type *column_ = HD_NEW_ARRAY(cx->arena, n, type);                                                              \
+        for (size_t i_ = 0; i_ < n; i_++)                                                                              \
+            column_[i_] = (type)schedules[i_].field;                                                                   \
+        column_;                                                                                                       \
+    })
+#define TEXTS(field) HD_TEXTS(COLUMN(const char *, field), n)
+#define I32S(field) HD_I32S(COLUMN(int32_t, field), n)
+#define I64S(field) HD_I64S(COLUMN(int64_t, field), n)
+
+enum hd_status pip_store_put_schedules(struct hd_ctx *cx, const struct pip_schedule *schedules, size_t n) {
+    if (n == 0)
+        return HD_OK;
+    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = schedules[i].id;
+    const struct hd_param params[] = {
+        HD_UUIDS(ids, n),   TEXTS(tenant),      TEXTS(pipeline),   TEXTS(expr),    TEXTS(timezone),
+        I32S(overlap),      I32S(catch_up),     I64S(tick_ms),     I64S(again_ms), I32S(step),
+        I64S(tag),          I32S(tries),        I32S(refusals),    I32S(paused),   TEXTS(paused_reason),
+        I64S(last_tick_ms), I32S(last_outcome), TEXTS(last_error), TEXTS(last_run)};
+    return hd_db_run(cx, &pip_sql[PUT], params, sizeof(params) / sizeof(params[0]), NULL);
+}
+
+enum hd_status pip_store_drop_schedules(struct hd_ctx *cx, const struct hd_uuid *ids, size_t n) {
+    return n ? HD_RUN(cx, &pip_sql[DROP], NULL, HD_UUIDS(ids, n)) : HD_OK;
 }

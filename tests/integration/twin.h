@@ -155,7 +155,8 @@ static inline int twin_ask(struct twin *twin, const char *tenant, const char *se
     request.timeout_ms = 30000;
     hd_pb_pack(&twin->arena, msg, &request.body.data, &request.body.len);
     hd_pb_pack(&twin->arena, &request.base, &data, &len);
-    twin->bus->ops->ask(twin->bus, hd_subject_rpc(&twin->arena, service, method), data, len, ++twin->last_call, 60000);
+    twin->bus->ops->ask(twin->bus, hd_subject_rpc(&twin->arena, service, method), data, len, ++twin->last_call, 0,
+                        60000);
     return twin->last_call;
 }
 // False where there is no answer yet. *err is the answer's; *ret its body, NULL where it failed.

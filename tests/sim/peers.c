@@ -32,7 +32,7 @@ static void ask(struct sim *sim, const char *method, const char *tenant, const c
     msg.timeout_ms = ASK_MS;
     hd_pb_pack(&sim->arena, body, &msg.body.data, &msg.body.len);
     hd_pb_pack(&sim->arena, &msg.base, &data, &len);
-    sim->peer->ops->ask(sim->peer, hd_subject_rpc(&sim->arena, "orchestrator", method), data, len, kind, ASK_MS);
+    sim->peer->ops->ask(sim->peer, hd_subject_rpc(&sim->arena, "orchestrator", method), data, len, kind, 0, ASK_MS);
 }
 
 // --- pipelines -------------------------------------------------------------------------------------------------------

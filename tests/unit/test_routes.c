@@ -37,6 +37,8 @@ TEST(every_address_finds_its_request) {
     check_finds("DELETE", "/v1/pipelines/x", "DeletePipeline", "name", "x");
     check_finds("GET", "/v1/runs/0190-a", "GetRun", "id", "0190-a");
     check_finds("POST", "/v1/runs/0190-a:cancel", "CancelRun", "id", "0190-a");
+    check_finds("POST", "/v1/schedules/0190-a:pause", "PauseSchedule", "id", "0190-a");
+    check_finds("POST", "/v1/schedules/0190-a:resume", "ResumeSchedule", "id", "0190-a");
     check_finds("GET", "/v1/runs/r1/jobs", "ListJobs", "run", "r1");
     check_finds("GET", "/v1/runs/r1/logs", "ReadLog", "run", "r1");
     check_finds("GET", "/v1/whoami", "WhoAmI", NULL, NULL);

@@ -202,7 +202,7 @@ static void ask(struct world *world, const char *word) {
     size_t len;
     pack(world, &msg.base, &request.body.data, &request.body.len);
     pack(world, &request.base, &data, &len);
-    world->client->ops->ask(world->client, "hodei.rpc.test.Put", data, len, 0, 5000);
+    world->client->ops->ask(world->client, "hodei.rpc.test.Put", data, len, 0, 0, 5000);
 }
 static void report(struct world *world, const char *word, const char *id) {
     Hodei__V1__OutboxMessage msg = text(word);
@@ -374,7 +374,7 @@ TEST(a_wait_ends_at_its_time) {
 TEST(hostile_requests_get_an_error) {
     struct world world;
     start(&world);
-    world.client->ops->ask(world.client, "hodei.rpc.test.Put", "\x0a\xff\xff\xff\xff\x0f", 6, 0, 5000);
+    world.client->ops->ask(world.client, "hodei.rpc.test.Put", "\x0a\xff\xff\xff\xff\x0f", 6, 0, 0, 5000);
     turn(&world, 1);
     CHECK_INT(world.answers, 1);
     CHECK_INT(world.last_status, HD_INVALID);

@@ -1,0 +1,14 @@
+// The triggers of a pipeline: the mapping under `on`. Pure.
+#ifndef HD_PIPELINES_TRIGGERS_H
+#define HD_PIPELINES_TRIGGERS_H
+
+#include "services/pipelines/keys.h"
+
+#define PIP_CRON_MAX 32 // entries of a pipeline
+
+// Fills the triggers of the compiled pipeline; `on` NULL: there are none. Whether this machine knows a time zone is left to the
+// service, since no data of it is read here.
+enum hd_status pip_take_triggers(struct pip_walk *w, const struct pip_node *on,
+                                 Hodei__V1__CompiledPipeline *ret) HD_MUST_USE;
+
+#endif
