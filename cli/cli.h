@@ -125,7 +125,23 @@ struct follow {
 };
 int follow_run(struct cli *cli, const struct follow *what);
 
+// pipeline.c: a file, or "-", as a C string.
+enum hd_status cli_read_source(struct cli *cli, const char *path, struct hd_buf *ret) HD_MUST_USE;
+
 // The commands.
+int cmd_lint(struct cli *cli);
+int cmd_schema(struct cli *cli);
+int cmd_explain(struct cli *cli);
+int cmd_run_pause(struct cli *cli);
+int cmd_run_resume(struct cli *cli);
+int cmd_run_rerun(struct cli *cli);
+int cmd_run_priority(struct cli *cli);
+int cmd_job_cancel(struct cli *cli);
+int cmd_job_retry(struct cli *cli);
+int cmd_job_done(struct cli *cli);
+int cmd_job_skip(struct cli *cli);
+int cmd_job_approve(struct cli *cli);
+int cmd_job_reject(struct cli *cli);
 int cmd_pipeline_apply(struct cli *cli);
 int cmd_pipeline_list(struct cli *cli);
 int cmd_pipeline_get(struct cli *cli);

@@ -26,6 +26,7 @@ static const struct cli_option pause_options[] = {
 static const struct cli_option start_options[] = {
     {"version", "N", "an older version; default: the newest"},
     {"env", "NAME=VALUE", "variable for every job; may be given again", 'e'},
+    {"input", "NAME=VALUE", "input of the pipeline; may be given again", 'i'},
     {"watch", NULL, "follow it; the exit status is 0 only if it succeeds", 'w'},
     {"logs", NULL, "with --watch: show the log too"},
     {"idempotency-key", "KEY", "the same key gives the same run, however often it is sent"},
@@ -43,6 +44,14 @@ static const struct cli_option logs_options[] = {
 };
 static const struct cli_option worker_options[] = {
     {"pool", "NAME", "only that pool"},
+};
+static const struct cli_option reason_options[] = {
+    {"reason", "TEXT", "why, for those who look at the run later"},
+};
+static const struct cli_option rerun_options[] = {
+    {"failed", NULL, "only what did not succeed, and what comes after it"},
+    {"from-job", "NAME", "only this job, and what comes after it"},
+    {"reason", "TEXT", "why, for those who look at the run later"},
 };
 static const struct cli_option dev_options[] = {
     {"data", "DIR", "where everything is kept (default ~/.local/share/hodei; as root /var/lib/hodei)"},
@@ -79,7 +88,34 @@ const struct cli_command cli_commands[] = {
     {"run get", "ID", "show a run and its jobs", "hodei run get 019a…", NULL, 0, 1, 1, cmd_run_get},
     {"run watch", "ID", "follow a run; exit status 0 only if it succeeds", "hodei run watch 019a… --logs",
      OPTIONS(watch_options), 1, 1, cmd_run_watch},
-    {"run cancel", "ID", "stop a run", "hodei run cancel 019a…", NULL, 0, 1, 1, cmd_run_cancel},
+    {"run cancel", "ID", "stop a run; said again, the jobs of finally too", "hodei run cancel 019a…", NULL, 0, 1, 1,
+     cmd_run_cancel},
+    {"run pause", "ID", "start nothing more of a run until it is resumed", "hodei run pause 019a… --reason lunch",
+     OPTIONS(reason_options), 1, 1, cmd_run_pause},
+    {"run resume", "ID", "go on with a run that is paused", "hodei run resume 019a…", OPTIONS(reason_options), 1, 1,
+     cmd_run_resume},
+    {"run rerun", "ID", "make a new run of one that has ended, and print its id",
+     "hodei run rerun 019a… --failed\nhodei run rerun 019a… --from-job deploy", OPTIONS(rerun_options), 1, 1,
+     cmd_run_rerun},
+    {"run priority", "ID N", "change the priority of what has not started: -100 to 100", "hodei run priority 019a… 50",
+     OPTIONS(reason_options), 2, 2, cmd_run_priority},
+    {"job cancel", "RUN JOB", "stop one job", "hodei job cancel 019a… test", OPTIONS(reason_options), 2, 2,
+     cmd_job_cancel},
+    {"job retry", "RUN JOB", "try a job that failed again; of a run that has ended, in a new run",
+     "hodei job retry 019a… test", OPTIONS(reason_options), 2, 2, cmd_job_retry},
+    {"job done", "RUN JOB", "mark a job that failed as done and go on",
+     "hodei job done 019a… test --reason \"by hand\"", OPTIONS(reason_options), 2, 2, cmd_job_done},
+    {"job skip", "RUN JOB", "skip a job that has not started", "hodei job skip 019a… deploy", OPTIONS(reason_options),
+     2, 2, cmd_job_skip},
+    {"job approve", "RUN JOB", "let a job start that waits for approval", "hodei job approve 019a… deploy",
+     OPTIONS(reason_options), 2, 2, cmd_job_approve},
+    {"job reject", "RUN JOB", "fail a job that waits for approval",
+     "hodei job reject 019a… deploy --reason \"not today\"", OPTIONS(reason_options), 2, 2, cmd_job_reject},
+    {"explain", "RUN JOB", "say why a job waits, and what to change", "hodei explain 019a… deploy", NULL, 0, 2, 2,
+     cmd_explain},
+    {"lint", "FILE|-...", "check definitions, without a server", "hodei lint hodei.yml", NULL, 0, 1, 1000, cmd_lint},
+    {"schema", "", "print the JSON Schema of the pipeline language, for editors", "hodei schema >hodei.schema.json",
+     NULL, 0, 0, 0, cmd_schema},
     {"logs", "RUN", "print the log of a run", "hodei logs 019a…\nhodei logs -f 019a… --job test", OPTIONS(logs_options),
      1, 1, cmd_logs},
     {"worker list", "", "list workers", "hodei worker list --pool default", OPTIONS(worker_options), 0, 0,

@@ -6,7 +6,7 @@
 
 #define SOURCE_MAX (2u << 20)
 
-static enum hd_status read_source(struct cli *cli, const char *path, struct hd_buf *ret) {
+enum hd_status cli_read_source(struct cli *cli, const char *path, struct hd_buf *ret) {
     FILE *file = hd_streq(path, "-") ? stdin : fopen(path, "re");
 
     if (!file)
@@ -34,7 +34,7 @@ int cmd_pipeline_apply(struct cli *cli) {
     bool dry = cli_option(cli, "dry-run") != NULL;
     cJSON *reply = NULL;
 
-    if (read_source(cli, cli->args[0], &source) != HD_OK)
+    if (cli_read_source(cli, cli->args[0], &source) != HD_OK)
         return cli_failed(cli);
     struct cli_request request = {.method = "POST",
                                   .path = dry ? "/v1/pipelines:validate" : "/v1/pipelines",

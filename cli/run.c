@@ -24,6 +24,38 @@ static int64_t span(int64_t from, int64_t to) {
     return from && to ? (to > from ? to - from : 0) : -1;
 }
 
+// "test.1 (linux, 3.9)".
+static const char *job_title(struct cli *cli, const cJSON *job) {
+    HD_AUTO_BUF struct hd_buf values = {0};
+    const cJSON *value;
+    cJSON *matrix = cJSON_Parse(j_text(job, "matrix"));
+    cJSON_ArrayForEach(value, matrix) {
+        char *text = cJSON_IsString(value) ? NULL : cJSON_PrintUnformatted(value);
+        hd_buf_addf(&values, "%s%.40s", values.len ? ", " : "", text ? text : value->valuestring);
+        free(text);
+    }
+    cJSON_Delete(matrix);
+    return values.len ? hd_arena_printf(&cli->arena, "%s (%s)", j_text(job, "name"), values.data) : j_text(job, "name");
+}
+
+static const char *job_state_text(struct cli *cli, const cJSON *job) {
+    const char *state = j_text(job, "state");
+    const cJSON *waits = cJSON_GetArrayItem(j_get(job, "waits_for"), 0);
+    if (cJSON_IsTrue(j_get(job, "failure_allowed")))
+        return hd_arena_printf(&cli->arena, "%s (allowed)", state);
+    if (cJSON_IsTrue(j_get(job, "kept")))
+        return hd_arena_printf(&cli->arena, "%s (kept)", state);
+    if (j_int(job, "matrix_jobs"))
+        return hd_arena_printf(&cli->arena, "%s (%" PRId64 " jobs)", state, j_int(job, "matrix_jobs"));
+    return cJSON_IsString(waits) ? hd_arena_printf(&cli->arena, "%s (%s)", state, waits->valuestring) : state;
+}
+
+static const char *job_why(const cJSON *job, const cJSON *attempt) {
+    if (j_text(job, "message")[0])
+        return j_text(job, "message");
+    return attempt && j_text(attempt, "message")[0] ? j_text(attempt, "message") : "-";
+}
+
 void run_print(struct cli *cli, const cJSON *run, struct hd_buf *out) {
     const char *state = j_text(run, "state"), *colour = cli_colour(cli, state);
     const cJSON *job;
@@ -39,13 +71,13 @@ void run_print(struct cli *cli, const cJSON *run, struct hd_buf *out) {
     cJSON_ArrayForEach(job, j_get(run, "jobs")) {
         const cJSON *attempt = last_attempt(job), *usage = j_get(attempt, "usage");
         int64_t started = j_int(job, "started_at_ms");
-        table_cell(&table, j_text(job, "name"));
-        table_cell(&table, j_text(job, "state"));
+        table_cell(&table, job_title(cli, job));
+        table_cell(&table, job_state_text(cli, job));
         table_cell(&table, cli_duration(cli, span(j_int(job, "queued_at_ms"), started)));
         table_cell(&table, cli_duration(cli, span(started, j_int(job, "ended_at_ms"))));
         table_cell(&table, cli_duration(cli, usage ? j_int(usage, "user_ms") + j_int(usage, "system_ms") : -1));
         table_cell(&table, attempt ? j_text(attempt, "worker") : "-");
-        table_cell(&table, attempt && j_text(attempt, "message")[0] ? j_text(attempt, "message") : "-");
+        table_cell(&table, job_why(job, attempt));
     }
     table_format(&table, cli, out);
     int64_t more = j_int(run, "jobs_total") - cJSON_GetArraySize(j_get(run, "jobs"));
@@ -57,22 +89,24 @@ static enum hd_status start_body(struct cli *cli, char **ret) {
     int64_t version;
 
     HD_TRY(cli_option_int(cli, "version", 1, UINT32_MAX, 0, &version));
-    cJSON *body = cJSON_CreateObject(), *env = cJSON_AddArrayToObject(body, "env");
+    cJSON *body = cJSON_CreateObject(), *env = cJSON_AddArrayToObject(body, "env"),
+          *inputs = cJSON_AddArrayToObject(body, "inputs");
     cJSON_AddStringToObject(body, "pipeline", cli->args[0]);
     if (version)
         cJSON_AddNumberToObject(body, "version", (double)version);
     for (size_t i = 0; i < cli->n_given; i++) {
-        if (!hd_streq(cli->given[i].name, "env"))
+        bool input = hd_streq(cli->given[i].name, "input");
+        if (!input && !hd_streq(cli->given[i].name, "env"))
             continue;
         const char *pair = cli->given[i].value, *equals = strchr(pair, '=');
         if (!equals || equals == pair) {
             cJSON_Delete(body);
-            return hd_err_set(&cli->err, HD_INVALID, "--env \"%.60s\" is not NAME=VALUE", pair);
+            return hd_err_set(&cli->err, HD_INVALID, "--%s \"%.60s\" is not NAME=VALUE", cli->given[i].name, pair);
         }
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", hd_arena_strndup(&cli->arena, pair, (size_t)(equals - pair)));
         cJSON_AddStringToObject(item, "value", equals + 1);
-        cJSON_AddItemToArray(env, item);
+        cJSON_AddItemToArray(input ? inputs : env, item);
     }
     char *text = cJSON_PrintUnformatted(body);
     *ret = hd_arena_strdup(&cli->arena, text);

@@ -70,7 +70,7 @@ enum hd_status names_env(struct job *job, const Hodei__V1__Step *step, struct hd
     struct hd_value *env = hd_value_new(arena, HD_MAP, ENV_MAX);
     size_t n_job = job->spec->n_env, n = n_job + (step ? step->n_env : 0);
     for (size_t i = 0; i < n; i++) {
-        const Hodei__V1__EnvVar *var = i < n_job ? job->spec->env[i] : step->env[i - n_job];
+        const Hodei__V1__EnvVar *var = i < n_job || !step ? job->spec->env[i] : step->env[i - n_job];
         const char *value = var->value;
         if (var->template_ && job->names) {
             struct hd_scope scope = scope_of(job, arena, env);

@@ -311,7 +311,7 @@ static bool next_elapsed(const struct hd_cron *cron, const struct hd_zone *zone,
 }
 
 enum hd_status hd_cron_next(const struct hd_cron *cron, const struct hd_zone *zone, int64_t after_ms, int64_t *ret_ms) {
-    int64_t after_s = hd_floor_div(after_ms, 1000), found_s;
+    int64_t after_s = hd_floor_div(after_ms, 1000), found_s = 0;
 
     if (after_s < HD_TIME_MIN_S + 2 * HD_DAY_S) // room for any offset
         after_s = HD_TIME_MIN_S + 2 * HD_DAY_S;

@@ -18,7 +18,7 @@ struct orc_job *orc_job_named(const struct orc_ws *ws, const struct orc_run *run
 static const char *state_name(int state) {
     static const char *const names[] = {"",          "waiting", "queued",    "ready",   "active",   "being cancelled",
                                         "succeeded", "failed",  "cancelled", "skipped", "timed out"};
-    return state > 0 && state <= JOB(TIMED_OUT) ? names[state] : "";
+    return state >= 0 && (size_t)state < sizeof(names) / sizeof(*names) ? names[state] : "";
 }
 
 static enum hd_status not_now(struct hd_err *err, const struct orc_command *command, const struct orc_job *job,

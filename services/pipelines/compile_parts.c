@@ -246,7 +246,8 @@ struct approval {
 };
 static const struct pip_key approval_rows[] = {
     {"roles"},
-    {"users", take_texts, offsetof(struct approval, users), .help = "who may approve, by name"},
+    {"users", take_texts, offsetof(struct approval, users),
+     .schema = "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", .help = "who may approve, by name"},
     {"count", pip_take_int, offsetof(struct approval, count), &counts, .help = "how many must approve; default 1"},
     {"timeout", pip_take_duration, offsetof(struct approval, timeout_ms), &long_waits,
      .help = "the job fails when nobody has decided by then"},
@@ -407,7 +408,8 @@ static const struct pip_key input_rows[] = {
     {"default", pip_take_node, offsetof(struct input, fallback), .schema = "{}",
      .help = "what it is when a start does not give it"},
     {"required", pip_take_bool, offsetof(struct input, required), .help = "a start without it is refused"},
-    {"values", take_texts, offsetof(struct input, values), .help = "of an enum: what it may be"},
+    {"values", take_texts, offsetof(struct input, values),
+     .schema = "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", .help = "of an enum: what it may be"},
 };
 const struct pip_keys pip_input_keys = {input_rows, sizeof(input_rows) / sizeof(*input_rows)};
 

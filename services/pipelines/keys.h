@@ -46,7 +46,8 @@ struct pip_keys {
     const struct pip_key *rows;
     size_t n;
 };
-#define PIP_KEYS(table) ((struct pip_keys){(table), sizeof(table) / sizeof((table)[0])})
+#define PIP_KEYS(table)                                                                                                \
+    { (table), sizeof(table) / sizeof((table)[0]) }
 
 struct pip_choice {
     const char *text;

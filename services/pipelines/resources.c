@@ -50,12 +50,14 @@ static enum hd_status take_gpu(struct pip_walk *w, const struct pip_key *key, co
 
 static const struct pip_range gpus = {0, GPU_MAX};
 
-static const struct pip_key resource_keys[] = {
-    {"cpu", take_cpu, offsetof(Hodei__V1__Resources, cpu_milli)},
-    {"memory", take_bytes, offsetof(Hodei__V1__Resources, memory_bytes)},
-    {"disk", take_bytes, offsetof(Hodei__V1__Resources, disk_bytes)},
-    {"gpu", take_gpu, offsetof(Hodei__V1__Resources, gpu), &gpus},
+static const struct pip_key resource_rows[] = {
+    {"cpu", take_cpu, offsetof(Hodei__V1__Resources, cpu_milli), .schema = "{\"type\":[\"number\",\"string\"]}",
+     .help = "for example 2, 0.5 or 500m"},
+    {"memory", take_bytes, offsetof(Hodei__V1__Resources, memory_bytes), .help = "for example 512Mi"},
+    {"disk", take_bytes, offsetof(Hodei__V1__Resources, disk_bytes), .help = "for example 10Gi"},
+    {"gpu", take_gpu, offsetof(Hodei__V1__Resources, gpu), &gpus, .schema = "{\"type\":\"integer\",\"minimum\":0}"},
 };
+const struct pip_keys pip_resource_keys = PIP_KEYS(resource_rows);
 
 enum hd_status pip_take_resources(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
                                   void *field) {
@@ -63,7 +65,7 @@ enum hd_status pip_take_resources(struct pip_walk *w, const struct pip_key *key,
 
     (void)key;
     hodei__v1__resources__init(resources);
-    HD_TRY(pip_walk_map(w, value, PIP_KEYS(resource_keys), resources));
+    HD_TRY(pip_walk_map(w, value, pip_resource_keys, resources));
     struct hd_resources amounts = hd_resources_read(resources);
     if (!hd_resources_none(&amounts))
         *(Hodei__V1__Resources **)field = resources;
@@ -72,10 +74,11 @@ enum hd_status pip_take_resources(struct pip_walk *w, const struct pip_key *key,
 
 // --- tolerations ------------------------------------------------------------------------------------------------------
 
-static const struct pip_key toleration_keys[] = {
+static const struct pip_key toleration_rows[] = {
     {"key", pip_take_name, offsetof(Hodei__V1__Toleration, key), .required = true},
     {"value", pip_take_name, offsetof(Hodei__V1__Toleration, value)},
 };
+const struct pip_keys pip_toleration_keys = PIP_KEYS(toleration_rows);
 
 enum hd_status pip_take_tolerations(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
                                     void *field) {
@@ -89,7 +92,7 @@ enum hd_status pip_take_tolerations(struct pip_walk *w, const struct pip_key *ke
         tolerations->list[i] = HD_NEW(w->arena, Hodei__V1__Toleration);
         hodei__v1__toleration__init(tolerations->list[i]);
         pip_enter_index(w, i);
-        HD_TRY(pip_walk_map(w, value->items[i], PIP_KEYS(toleration_keys), tolerations->list[i]));
+        HD_TRY(pip_walk_map(w, value->items[i], pip_toleration_keys, tolerations->list[i]));
         HD_TRY(pip_spend(w, value->items[i]->at, 8));
         pip_leave(w);
     }

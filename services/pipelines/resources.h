@@ -9,6 +9,7 @@ struct pip_tolerations { // as the field of pip_take_tolerations
     size_t n;
 };
 
+extern const struct pip_keys pip_resource_keys, pip_toleration_keys;
 pip_take pip_take_resources;   // Hodei__V1__Resources *; stays NULL where nothing is asked for
 pip_take pip_take_tolerations; // struct pip_tolerations
 

@@ -249,30 +249,41 @@ enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const char *tenant, c
     return HD_OK;
 }
 
-// A column of the schedules as an array.
-#define COLUMN(type, field)                                                                                            \
-    ({                                                                                                                 \
-        type *column_ = HD_NEW_ARRAY(cx->arena, n, type);                                                              \
-        for (size_t i_ = 0; i_ < n; i_++)                                                                              \
-            column_[i_] = (type)schedules[i_].field;                                                                   \
-        column_;                                                                                                       \
-    })
-#define TEXTS(field) HD_TEXTS(COLUMN(const char *, field), n)
-#define I32S(field) HD_I32S(COLUMN(int32_t, field), n)
-#define I64S(field) HD_I64S(COLUMN(int64_t, field), n)
+// An array of one column: `expr` of `row`, which goes over all schedules.
+#define COLUMN(type, name, expr)                                                                                       \
+    type *name = HD_NEW_ARRAY(cx->arena, n, type);                                                                     \
+    for (size_t i_ = 0; i_ < n; i_++) {                                                                                \
+        const struct pip_schedule *row = &schedules[i_];                                                               \
+        name[i_] = (expr);                                                                                             \
+    }
 
 enum hd_status pip_store_put_schedules(struct hd_ctx *cx, const struct pip_schedule *schedules, size_t n) {
     if (n == 0)
         return HD_OK;
-    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = schedules[i].id;
-    const struct hd_param params[] = {
-        HD_UUIDS(ids, n),   TEXTS(tenant),      TEXTS(pipeline),   TEXTS(expr),    TEXTS(timezone),
-        I32S(overlap),      I32S(catch_up),     I64S(tick_ms),     I64S(again_ms), I32S(step),
-        I64S(tag),          I32S(tries),        I32S(refusals),    I32S(paused),   TEXTS(paused_reason),
-        I64S(last_tick_ms), I32S(last_outcome), TEXTS(last_error), TEXTS(last_run)};
-    return hd_db_run(cx, &pip_sql[PUT], params, sizeof(params) / sizeof(params[0]), NULL);
+    COLUMN(struct hd_uuid, ids, row->id)
+    COLUMN(const char *, tenants, row->tenant)
+    COLUMN(const char *, pipelines, row->pipeline)
+    COLUMN(const char *, exprs, row->expr)
+    COLUMN(const char *, zones, row->timezone)
+    COLUMN(int32_t, overlaps, (int32_t)row->overlap)
+    COLUMN(int32_t, catch_ups, row->catch_up)
+    COLUMN(int64_t, ticks, row->tick_ms)
+    COLUMN(int64_t, agains, row->again_ms)
+    COLUMN(int32_t, steps, (int32_t)row->step)
+    COLUMN(int64_t, tags, row->tag)
+    COLUMN(int32_t, tries, row->tries)
+    COLUMN(int32_t, refusals, row->refusals)
+    COLUMN(int32_t, paused, (int32_t)row->paused)
+    COLUMN(const char *, reasons, row->paused_reason)
+    COLUMN(int64_t, last_ticks, row->last_tick_ms)
+    COLUMN(int32_t, outcomes, (int32_t)row->last_outcome)
+    COLUMN(const char *, errors, row->last_error)
+    COLUMN(const char *, runs, row->last_run)
+    return HD_RUN(cx, &pip_sql[PUT], NULL, HD_UUIDS(ids, n), HD_TEXTS(tenants, n), HD_TEXTS(pipelines, n),
+                  HD_TEXTS(exprs, n), HD_TEXTS(zones, n), HD_I32S(overlaps, n), HD_I32S(catch_ups, n),
+                  HD_I64S(ticks, n), HD_I64S(agains, n), HD_I32S(steps, n), HD_I64S(tags, n), HD_I32S(tries, n),
+                  HD_I32S(refusals, n), HD_I32S(paused, n), HD_TEXTS(reasons, n), HD_I64S(last_ticks, n),
+                  HD_I32S(outcomes, n), HD_TEXTS(errors, n), HD_TEXTS(runs, n));
 }
 
 enum hd_status pip_store_drop_schedules(struct hd_ctx *cx, const struct hd_uuid *ids, size_t n) {

@@ -16,27 +16,30 @@ struct cron {
 
 static pip_take take_expr, take_timezone, take_bool;
 
-static const struct pip_key trigger_keys[] = {
-    {"cron", pip_take_node, offsetof(struct triggers, cron)},
-    {"manual", pip_take_node, offsetof(struct triggers, manual)}, // it is always possible
+static const struct pip_key trigger_rows[] = {
+    {"cron", pip_take_node, offsetof(struct triggers, cron),
+     .schema = "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/cron\"}}", .help = "times"},
+    {"manual", pip_take_node, offsetof(struct triggers, manual), .schema = "{}"}, // it is always possible
     {"push"},
     {"pull_request"},
     {"tag"},
     {"webhook"},
     {"pipeline"},
 };
+const struct pip_keys pip_on_keys = PIP_KEYS(trigger_rows);
 
 static const struct pip_choice overlap_rows[] = {{"skip", HODEI__V1__OVERLAP__OVERLAP_SKIP},
                                                  {"queue", HODEI__V1__OVERLAP__OVERLAP_QUEUE},
                                                  {"cancel", HODEI__V1__OVERLAP__OVERLAP_CANCEL}};
 static const struct pip_choices overlaps = {overlap_rows, 3};
 
-static const struct pip_key cron_keys[] = {
+static const struct pip_key cron_rows[] = {
     {"expr", take_expr, offsetof(struct cron, expr), .required = true},
     {"timezone", take_timezone, offsetof(struct cron, timezone)},
     {"overlap", pip_take_choice, offsetof(struct cron, overlap), &overlaps},
-    {"catch_up", take_bool, offsetof(struct cron, catch_up)},
+    {"catch_up", take_bool, offsetof(struct cron, catch_up), .schema = "{\"type\":\"boolean\"}"},
 };
+const struct pip_keys pip_cron_keys = PIP_KEYS(cron_rows);
 
 static enum hd_status take_expr(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
                                 void *field) {
@@ -90,7 +93,7 @@ static enum hd_status take_cron(struct pip_walk *w, const struct pip_node *list,
         Hodei__V1__CronTrigger *trigger = HD_NEW(w->arena, Hodei__V1__CronTrigger);
         hodei__v1__cron_trigger__init(trigger);
         pip_enter_index(w, i);
-        HD_TRY(pip_walk_map(w, list->items[i], PIP_KEYS(cron_keys), &in));
+        HD_TRY(pip_walk_map(w, list->items[i], pip_cron_keys, &in));
         trigger->expr = in.expr;
         trigger->timezone = in.timezone;
         trigger->overlap = (Hodei__V1__Overlap)in.overlap;
@@ -109,7 +112,7 @@ enum hd_status pip_take_triggers(struct pip_walk *w, const struct pip_node *on, 
     if (!on)
         return HD_OK;
     pip_enter_key(w, "on");
-    HD_TRY(pip_walk_map(w, on, PIP_KEYS(trigger_keys), &in));
+    HD_TRY(pip_walk_map(w, on, pip_on_keys, &in));
     if (in.cron) {
         pip_enter_key(w, "cron");
         HD_TRY(take_cron(w, in.cron, ret));

@@ -4,6 +4,7 @@
 
 #include "services/pipelines/keys.h"
 
+extern const struct pip_keys pip_on_keys, pip_cron_keys;
 #define PIP_CRON_MAX 32 // entries of a pipeline
 
 // Fills the triggers of the compiled pipeline; `on` NULL: there are none. Whether this machine knows a time zone is left to the

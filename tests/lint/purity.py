@@ -13,7 +13,7 @@ PURE = {
     "libhodei/base": "arena buf calendar cron duration expr_check expr_eval expr_functions expr_parse json_scan map matrix metrics names pb_field pb_guard pb_json_read pb_json_write resources status template tz value",
     "services/orchestrator": "machine advance decide graph group plan admit explain rerun retry steer ws view",
     "services/scheduler": "heap place index class queue explain standing pool",
-    "services/pipelines": "yaml keys compile compile_job compile_parts compile_step compile_text graph resources scope splice tick triggers",
+    "services/pipelines": "yaml keys compile compile_job compile_parts compile_step compile_text graph resources schema scope splice tick triggers",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
     "services/api-gateway": "routes",
@@ -22,7 +22,7 @@ PURE = {
 }
 # From everywhere: text and memory, sorting, the heap through arenas and containers, messages, the compiler's own.
 ALLOWED = r"""
-    mem(cpy|move|set|cmp|chr) str(len|cmp|ncmp|chr|rchr|str|spn|cspn|ncasecmp|casecmp) strdup str(tol|toll|toul|toull|tod)
+    mem(cpy|move|set|cmp|chr|mem) str(len|cmp|ncmp|chr|rchr|str|spn|cspn|ncasecmp|casecmp) strdup str(tol|toll|toul|toull|tod)
     qsort bsearch malloc calloc realloc free abort __assert_fail __errno_location __stack_chk_fail _GLOBAL_OFFSET_TABLE_
     (__)?v?snprintf(_chk)? __mem(cpy|move|set)_chk __ctype_b_loc __isoc99_sscanf
     protobuf_c_.* hodei__v1__.* __(asan|ubsan)_.*

@@ -221,9 +221,9 @@ MUTATIONS = [
     ("an enum value removed", "run.proto", r"  CAUSE_SIGNAL = 2;", "", ["Cause.CAUSE_SIGNAL", "gone"]),
     ("a nested enum's value moved", "shim.proto", r"KIND_FLOOR = 4;", "KIND_FLOOR = 9;", ["JournalRecord.Kind", "4 to 9"]),
     ("another package", "quota.proto", r"package hodei.v1;", "package hodei.v2;", ["hodei.v1.Grant", "gone"]),
-    ("a field added", "run.proto", r"string etag = 12;", "int64 weight = 13;  // of it\n  string etag = 12;", []),
+    ("a field added", "run.proto", r"string etag = 12;", "int64 weight = 113;  // of it\n  string etag = 12;", []),
     ("a message and a value added", "run.proto", r"CAUSE_SIGNAL = 2;", "CAUSE_MOON = 77;  // of it\n  CAUSE_SIGNAL = 2;", []),
-    ("a field without a comment", "run.proto", r"string etag = 12;", "int64 weight = 13;\n  string etag = 12;",
+    ("a field without a comment", "run.proto", r"string etag = 12;", "int64 weight = 113;\n  string etag = 12;",
      ["Run.weight", "comment"]),
 ]
 

@@ -25,8 +25,10 @@ static const char job_letters[] = "WQRAGSFCKT";
 #define QUEUED_READY "-KF-----R-C------", "-KF-Q----AC------"
 #define CANCELLING "----------GSFCTCC"
 static const char *const job_matrix[] = {"QKFS------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING, ENDED};
-static const char *const job_matrix_again[] = {"QKFS------C------", QUEUED_READY, "----------GSQCQRR", CANCELLING, ENDED};
-static const char *const job_matrix_failed[] = {"QKFF------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING, ENDED};
+static const char *const job_matrix_again[] = {"QKFS------C------", QUEUED_READY, "----------GSQCQRR", CANCELLING,
+                                               ENDED};
+static const char *const job_matrix_failed[] = {"QKFF------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING,
+                                                ENDED};
 static const char *const job_matrix_cancelled[] = {"QKFC------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING,
                                                    ENDED};
 
