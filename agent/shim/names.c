@@ -91,7 +91,7 @@ enum hd_status names_text(struct job *job, const struct hd_value *env, struct hd
 
 enum hd_status names_condition(struct job *job, const Hodei__V1__Step *step, bool *ret, struct hd_err *err) {
     struct hd_arena *arena = &job->shim->scratch;
-    const struct hd_value *env, *value;
+    const struct hd_value *env = NULL, *value = &hd_value_null;
     struct hd_expr expr;
     if (!*step->condition || !job->names) {
         *ret = !job->failed;
@@ -209,7 +209,7 @@ enum hd_status names_step_over(struct job *job, const Hodei__V1__Step *step, con
 // What the job gives to others. Its own values are gone with the batch; these stay until the job is forgotten.
 enum hd_status names_outputs(struct job *job, struct hd_err *err) {
     const Hodei__V1__ShimJob *spec = job->spec;
-    const struct hd_value *env;
+    const struct hd_value *env = NULL;
     size_t bytes = 0;
     if (!job->names || spec->n_outputs == 0)
         return HD_OK;

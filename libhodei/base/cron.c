@@ -95,6 +95,7 @@ static enum hd_status take_name(struct reader *r, int *ret) {
 }
 
 static enum hd_status take_value(struct reader *r, int *ret) {
+    *ret = 0;
     bool letter = r->p < r->end && is_letter(*r->p), word = letter && r->p + 1 < r->end && is_letter(r->p[1]);
 
     if (r->p < r->end && strchr(word ? "?#" : "?#LW", *r->p))
@@ -109,6 +110,7 @@ static enum hd_status take_value(struct reader *r, int *ret) {
 
 static enum hd_status take_range(struct reader *r, int *ret_low, int *ret_high, bool *ret_single) {
     *ret_single = false;
+    *ret_low = *ret_high = 0;
     if (take_char(r, '*')) {
         *ret_low = r->field->min;
         *ret_high = r->field->min + r->field->span - 1;

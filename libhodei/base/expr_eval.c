@@ -13,7 +13,7 @@ enum hd_status hd_eval_spend(struct hd_eval *eval, const struct hd_node *node, s
 static enum hd_status eval(struct hd_eval *e, const struct hd_node *node, const struct hd_value **ret);
 
 static enum hd_status eval_index(struct hd_eval *e, const struct hd_node *node, const struct hd_value **ret) {
-    const struct hd_value *of, *key, *part = NULL;
+    const struct hd_value *of = &hd_value_null, *key = of, *part = NULL;
     HD_TRY(eval(e, node->args[0], &of));
     HD_TRY(eval(e, node->args[1], &key));
     if (of->kind == HD_MAP && key->kind == HD_STRING)
@@ -28,7 +28,7 @@ static enum hd_status eval_index(struct hd_eval *e, const struct hd_node *node, 
 }
 
 static enum hd_status eval_bool(struct hd_eval *e, const struct hd_node *node, bool *ret) {
-    const struct hd_value *value;
+    const struct hd_value *value = &hd_value_null;
     HD_TRY(eval(e, node, &value));
     if (value->kind != HD_BOOL)
         return hd_expr_fail(e->err, node->at, "this is %s, not true or false", hd_kind_name(value->kind));
@@ -37,7 +37,7 @@ static enum hd_status eval_bool(struct hd_eval *e, const struct hd_node *node, b
 }
 
 static enum hd_status eval_logic(struct hd_eval *e, const struct hd_node *node, const struct hd_value **ret) {
-    bool truth;
+    bool truth = false;
     HD_TRY(eval_bool(e, node->args[0], &truth));
     if (node->op == HD_OP_NOT)
         truth = !truth;
@@ -65,7 +65,7 @@ static enum hd_status eval_order(struct hd_eval *e, const struct hd_node *node, 
 }
 
 static enum hd_status eval_compare(struct hd_eval *e, const struct hd_node *node, const struct hd_value **ret) {
-    const struct hd_value *a, *b;
+    const struct hd_value *a = &hd_value_null, *b = a;
     HD_TRY(eval(e, node->args[0], &a));
     HD_TRY(eval(e, node->args[1], &b));
     if (node->op != HD_OP_EQ && node->op != HD_OP_NE)
@@ -82,6 +82,7 @@ static enum hd_status eval_call(struct hd_eval *e, const struct hd_node *node, c
     const struct hd_value **args = HD_NEW_ARRAY(e->arena, node->n, const struct hd_value *);
     for (size_t i = 0; i < node->n; i++) {
         enum hd_kind wanted = f->args[i < 3 ? i : 2];
+        args[i] = &hd_value_null;
         HD_TRY(eval(e, node->args[i], &args[i]));
         if (args[i]->kind == HD_NULL && wanted == HD_STRING)
             args[i] = hd_value_text(e->arena, "");

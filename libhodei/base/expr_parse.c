@@ -52,21 +52,24 @@ static enum hd_status unexpected(struct parser *p, const char *wanted) {
     return hd_expr_fail(p->err, p->at, "\"%.*s\" stands where %s should stand", (int)n, p->text + p->at, wanted);
 }
 
-static enum hd_status new_node(struct parser *p, enum hd_op op, size_t at, size_t n_args, struct hd_node **ret) {
-    if (++p->nodes > HD_EXPR_NODES_MAX)
-        return hd_expr_fail(p->err, at, "the expression has more than %d parts", HD_EXPR_NODES_MAX);
+// NULL after an error.
+static struct hd_node *new_node(struct parser *p, enum hd_op op, size_t at, size_t n_args) {
+    if (++p->nodes > HD_EXPR_NODES_MAX) {
+        hd_expr_fail(p->err, at, "the expression has more than %d parts", HD_EXPR_NODES_MAX);
+        return NULL;
+    }
     struct hd_node *node = HD_NEW(p->arena, struct hd_node);
     node->op = op;
     node->at = at;
     node->n = n_args;
     node->args = HD_NEW_ARRAY(p->arena, n_args, const struct hd_node *);
-    *ret = node;
-    return HD_OK;
+    return node;
 }
 
 static enum hd_status literal(struct parser *p, size_t at, const struct hd_value *value, const struct hd_node **ret) {
-    struct hd_node *node = NULL;
-    HD_TRY(new_node(p, HD_OP_VALUE, at, 0, &node));
+    struct hd_node *node;
+    if (!(node = new_node(p, HD_OP_VALUE, at, 0)))
+        return HD_INVALID;
     node->value = value;
     *ret = node;
     return HD_OK;
@@ -150,7 +153,7 @@ static enum hd_status parse_call(struct parser *p, const char *name, size_t at, 
     const struct hd_function *function = find_function(name);
     const struct hd_node **args = NULL;
     size_t n = 0, cap = 0;
-    struct hd_node *node = NULL;
+    struct hd_node *node;
     if (!function)
         return unknown_function(p, at, name);
     while (!take(p, ")")) {
@@ -167,7 +170,8 @@ static enum hd_status parse_call(struct parser *p, const char *name, size_t at, 
         hd_err_hint(p->err, "%s", function->help);
         return HD_INVALID;
     }
-    HD_TRY(new_node(p, HD_OP_CALL, at, 0, &node));
+    if (!(node = new_node(p, HD_OP_CALL, at, 0)))
+        return HD_INVALID;
     node->function = function;
     node->args = args;
     node->n = n;
@@ -184,14 +188,15 @@ static enum hd_status parse_name(struct parser *p, const struct hd_node **ret) {
                  {"git", HD_USES_GIT},       {"needs", HD_USES_NEEDS}, {"steps", HD_USES_STEPS}};
     size_t at = p->at;
     const char *name = take_name(p);
-    struct hd_node *node = NULL;
+    struct hd_node *node;
     if (take(p, "("))
         return parse_call(p, name, at, ret);
     if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0)
         return literal(p, at, hd_value_bool(p->arena, name[0] == 't'), ret);
     if (strcmp(name, "null") == 0)
         return literal(p, at, &hd_value_null, ret);
-    HD_TRY(new_node(p, HD_OP_NAME, at, 0, &node));
+    if (!(node = new_node(p, HD_OP_NAME, at, 0)))
+        return HD_INVALID;
     node->name = name;
     for (size_t i = 0; i < sizeof(roots) / sizeof(*roots); i++)
         p->uses |= strcmp(roots[i].name, name) == 0 ? roots[i].uses : 0;
@@ -219,7 +224,7 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
     HD_TRY(parse_primary(p, ret));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at;
-        struct hd_node *node = NULL;
+        struct hd_node *node;
         const struct hd_node *key;
         if (take(p, ".")) {
             skip_space(p);
@@ -237,7 +242,8 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
         }
         if (steps >= HD_EXPR_DEPTH_MAX) // the tree nests to the left
             return hd_expr_fail(p->err, at, "a name has more than %d parts", HD_EXPR_DEPTH_MAX);
-        HD_TRY(new_node(p, HD_OP_INDEX, at, 2, &node));
+        if (!(node = new_node(p, HD_OP_INDEX, at, 2)))
+            return HD_INVALID;
         node->args[0] = *ret;
         node->args[1] = key;
         *ret = node;
@@ -247,12 +253,13 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
 static enum hd_status parse_unary(struct parser *p, const struct hd_node **ret) {
     skip_space(p);
     size_t at = p->at;
-    struct hd_node *node = NULL;
+    struct hd_node *node;
     if (p->at < p->len && p->text[p->at] == '!' && !(p->at + 1 < p->len && p->text[p->at + 1] == '=')) {
         p->at++;
         if (++p->depth > HD_EXPR_DEPTH_MAX)
             return hd_expr_fail(p->err, at, "the expression nests deeper than %d", HD_EXPR_DEPTH_MAX);
-        HD_TRY(new_node(p, HD_OP_NOT, at, 1, &node));
+        if (!(node = new_node(p, HD_OP_NOT, at, 1)))
+            return HD_INVALID;
         HD_TRY(parse_unary(p, &node->args[0]));
         p->depth--;
         *ret = node;
@@ -270,17 +277,19 @@ struct operator{
 static enum hd_status parse_chain(struct parser *p, const struct operator* operators, size_t n,
                                   enum hd_status (*next)(struct parser *, const struct hd_node **),
                                   const struct hd_node **ret) {
+    *ret = NULL;
     HD_TRY(next(p, ret));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at, i = 0;
-        struct hd_node *node = NULL;
+        struct hd_node *node;
         while (i < n && !take(p, operators[i].text))
             i++;
         if (i == n)
             return HD_OK;
         if (steps >= HD_EXPR_NODES_MAX / 8)
             return hd_expr_fail(p->err, at, "the expression chains more than %d operators", HD_EXPR_NODES_MAX / 8);
-        HD_TRY(new_node(p, operators[i].op, at, 2, &node));
+        if (!(node = new_node(p, operators[i].op, at, 2)))
+            return HD_INVALID;
         node->args[0] = *ret;
         HD_TRY(next(p, &node->args[1]));
         *ret = node;

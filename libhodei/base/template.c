@@ -40,7 +40,7 @@ enum hd_status hd_template_parse(struct hd_arena *arena, const char *text, size_
 enum hd_status hd_template_value(struct hd_arena *arena, const struct hd_template *t, const struct hd_scope *scope,
                                  struct hd_err *err, const struct hd_value **ret) {
     HD_AUTO_BUF struct hd_buf out = {0};
-    const struct hd_value *value;
+    const struct hd_value *value = &hd_value_null;
     if (t->n == 1 && !t->parts[0].text)
         return hd_expr_eval(arena, &t->parts[0].expr, scope, err, ret);
     for (size_t i = 0; i < t->n; i++) {
@@ -61,7 +61,7 @@ enum hd_status hd_template_value(struct hd_arena *arena, const struct hd_templat
 enum hd_status hd_template_text(struct hd_arena *arena, const struct hd_template *t, const struct hd_scope *scope,
                                 struct hd_err *err, const char **ret) {
     HD_AUTO_BUF struct hd_buf out = {0};
-    const struct hd_value *value;
+    const struct hd_value *value = &hd_value_null;
     HD_TRY(hd_template_value(arena, t, scope, err, &value));
     if (value->kind == HD_STRING) {
         *ret = value->text;

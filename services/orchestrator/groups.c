@@ -272,7 +272,7 @@ enum hd_status orc_groups_sweep(struct hd_ctx *cx, struct orchestrator *orc) {
     size_t n_groups, n = 0, cap = 0;
     struct orc_out out = {0};
     struct orc_ws ws;
-    bool changed;
+    bool changed = false;
     HD_TRY(ORC_DO(cx, orc, groups_waiting, GROUPS_AT_ONCE, &groups, &n_groups));
     for (size_t g = 0; g < n_groups; g++) {
         struct orc_member *members;

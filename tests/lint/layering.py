@@ -14,7 +14,7 @@ MAY = {
     "agent": "base/ adapter/ service/ agent/shim/shim.h",
     "agent/shim": "base/",
     # The CLI checks pipelines offline, and `hodei dev` lists what the services are.
-    "cli": "base/ adapter/ service/ services/pipelines/compile.h",
+    "cli": "base/ adapter/ service/ services/pipelines/compile.h services/pipelines/schema.h",
     "tests": "base/ adapter/ service/ services/ agent/ cli/ tests/",
 }
 # Headers of libraries that one layer alone may include: (header, who).
