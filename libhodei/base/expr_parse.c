@@ -221,11 +221,12 @@ static enum hd_status parse_primary(struct parser *p, const struct hd_node **ret
 
 // .name and [index], as often as they come.
 static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret) {
+    *ret = NULL;
     HD_TRY(parse_primary(p, ret));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at;
         struct hd_node *node;
-        const struct hd_node *key;
+        const struct hd_node *key = NULL;
         if (take(p, ".")) {
             skip_space(p);
             size_t name_at = p->at;
@@ -277,22 +278,25 @@ struct operator{
 static enum hd_status parse_chain(struct parser *p, const struct operator* operators, size_t n,
                                   enum hd_status (*next)(struct parser *, const struct hd_node **),
                                   const struct hd_node **ret) {
-    *ret = NULL;
-    HD_TRY(next(p, ret));
+    const struct hd_node *left = NULL, *right = NULL;
+    HD_TRY(next(p, &left));
     for (unsigned steps = 0;; steps++) {
         size_t at = p->at, i = 0;
         struct hd_node *node;
         while (i < n && !take(p, operators[i].text))
             i++;
-        if (i == n)
+        if (i == n) {
+            *ret = left;
             return HD_OK;
+        }
         if (steps >= HD_EXPR_NODES_MAX / 8)
             return hd_expr_fail(p->err, at, "the expression chains more than %d operators", HD_EXPR_NODES_MAX / 8);
         if (!(node = new_node(p, operators[i].op, at, 2)))
             return HD_INVALID;
-        node->args[0] = *ret;
-        HD_TRY(next(p, &node->args[1]));
-        *ret = node;
+        HD_TRY(next(p, &right));
+        node->args[0] = left;
+        node->args[1] = right;
+        left = node;
     }
 }
 

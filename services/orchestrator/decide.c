@@ -237,13 +237,13 @@ enum hd_status orc_job_labels(struct orc_ws *ws, const struct orc_job *job, stru
 
 static struct hd_scope scope_of(struct orc_ws *ws, const struct orc_job *job) {
     const struct orc_run *run = job->run;
-    bool last = job->spec >= orc_plan_main(run->plan); // of finally: looks at the run
+    bool last = job->spec >= orc_plan_main(run->plan); // of finally: a skipped need does no harm
     bool cancelling = run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING;
     struct hd_scope scope = {.names = orc_job_names(ws, job)};
-    scope.failure = last ? run->failed > 0 : (job->flags & ORC_SAW_FAILURE) != 0;
+    unsigned against = ORC_SAW_FAILURE | ORC_SAW_CANCEL | (last ? 0 : ORC_SAW_SKIP);
+    scope.failure = job->flags & ORC_SAW_FAILURE;
     scope.cancelled = cancelling || (!last && job->flags & ORC_SAW_CANCEL);
-    scope.success = last ? !scope.failure && !cancelling && run->succeeded == run->ended
-                         : !(job->flags & (ORC_SAW_FAILURE | ORC_SAW_CANCEL | ORC_SAW_SKIP));
+    scope.success = !(job->flags & against) && !cancelling;
     return scope;
 }
 

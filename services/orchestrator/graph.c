@@ -68,6 +68,10 @@ static uint32_t accepted_by(const struct orc_job *job, const struct orc_job *nee
     return ACCEPT(SUCCESS);
 }
 
+uint32_t orc_run_flags(const struct orc_run *run) {
+    return (run->failed ? ORC_SAW_FAILURE : 0) | (run->ended > run->succeeded + run->failed ? ORC_SAW_CANCEL : 0);
+}
+
 uint32_t orc_end_flags(const struct orc_job *ended, uint32_t accepts) {
     uint32_t mask = orc_end_mask(ended), flags = mask & accepts ? 0 : ORC_UNMET;
     uint32_t handed_on =
@@ -141,6 +145,7 @@ static bool tell_dependents(struct orc_wave *wave, struct orc_job *job) {
         if (clean->state != JOB(WAITING) || clean->deps_left == 0)
             continue;
         clean->deps_left--;
+        clean->flags |= orc_run_flags(job->run);
         clean->dirty = true;
         if (to_decide(clean))
             push(wave, clean);

@@ -24,6 +24,8 @@ bool orc_wave_run(struct orc_wave *wave);
 
 // How an end counts for those that need it: one bit of NeedAccept; and the flags that it leaves on a job that accepts `accepts`.
 uint32_t orc_end_mask(const struct orc_job *job);
+// What the jobs before leave on those of finally, when the last of them has ended.
+uint32_t orc_run_flags(const struct orc_run *run);
 uint32_t orc_end_flags(const struct orc_job *ended, uint32_t accepts);
 
 // decide.c: what a job whose needs have all ended becomes. Its needs are in the working set where its plan says that they are

@@ -49,6 +49,8 @@ static void rebuild_one(struct orc_ws *ws, struct orc_job *job) {
         }
         flags |= orc_end_flags(need, accepts);
     }
+    if (job->spec >= n_main && job->run->main_left == 0)
+        flags |= orc_run_flags(job->run);
     const uint32_t saw = ORC_SAW_FAILURE | ORC_SAW_CANCEL | ORC_SAW_SKIP | ORC_UNMET;
     job->deps_left = left;
     job->flags = (job->flags & ~saw) | flags;

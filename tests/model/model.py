@@ -181,6 +181,8 @@ class Model:
                 clean = False
         if job["finally"]:
             seen_run, clean_run = self.of_run()
+            seen_run = seen_run | seen
+            clean_run = clean_run and not seen
         else:
             seen_run, clean_run = seen, clean
         if not met or ("if" in job and not self.holds(job, job["if"], seen_run, clean_run)):
@@ -198,7 +200,7 @@ class Model:
         return accepted | ({"skipped"} if need["optional"] and self.wrong != "optional" else set())
 
     def of_run(self):
-        """What success() and failure() mean in finally, before any job of it has ended: of the jobs before."""
+        """What the jobs before leave on those of finally, where success() and failure() look at the run and at needs in finally."""
         ends = [self.end(name) for name in self.main]
         bad = any(s in (FAILED, TIMED_OUT) and not allowed for s, _, allowed, _ in ends)
         return ({"failure"} if bad else set()), not bad and not any(s == CANCELLED for s, _, _, _ in ends)
@@ -206,7 +208,8 @@ class Model:
     def holds(self, job, tree, seen, clean):
         kind = tree[0]
         if kind == "status":
-            return {"success": clean, "failure": "failure" in seen, "always": True, "cancelled": "cancelled" in seen}[tree[1]]
+            return {"success": clean, "failure": "failure" in seen, "always": True,
+                    "cancelled": "cancelled" in seen and not job["finally"]}[tree[1]]
         if kind == "result":
             got = RESULT[self.end(tree[1])[0]]
             return (got == tree[3]) == (tree[2] == "==")
