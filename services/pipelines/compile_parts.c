@@ -140,7 +140,7 @@ struct backoff {
     const struct pip_node *factor;
 };
 struct retry {
-    int32_t limit, avoid_worker;
+    int32_t limit;
     const struct pip_node *on, *backoff;
 };
 static const struct pip_key backoff_rows[] = {
@@ -163,8 +163,7 @@ static const struct pip_key retry_rows[] = {
      .help = "after which failures: exit codes, or kinds of failure; default every failure"},
     {"backoff", pip_take_node, offsetof(struct retry, backoff), .schema = "{\"$ref\":\"#/$defs/backoff\"}",
      .help = "how long it waits"},
-    {"avoid_worker", pip_take_bool, offsetof(struct retry, avoid_worker),
-     .help = "not on the same worker, if there is another"},
+    {"avoid_worker"},
 };
 const struct pip_keys pip_retry_keys = {retry_rows, sizeof(retry_rows) / sizeof(*retry_rows)};
 
@@ -221,7 +220,6 @@ enum hd_status pip_take_retry(struct pip_walk *w, const struct pip_key *key, con
     hodei__v1__retry__init(retry);
     HD_TRY(pip_walk_map(w, value, pip_retry_keys, &in));
     retry->limit = (uint32_t)in.limit;
-    retry->avoid_worker = in.avoid_worker;
     retry->factor_milli = 2000;
     if (in.on)
         HD_TRY(take_on(w, in.on, retry));

@@ -602,6 +602,34 @@ jobs: { a: { run: '%s' } }
         p.wait_run(run)
 
 
+def test_cli_steers_and_lints():
+    good, bad = os.path.join(p.folder, "good.yml"), os.path.join(p.folder, "bad.yml")
+    with open(good, "w") as file:
+        file.write(one_job("by-cli", "exit 1"))
+    with open(bad, "w") as file:
+        file.write("hodei: v1\nname: bad\njobs:\n  a: { rum: x }\n")
+    expect("is right" in p.cli("lint", good).stdout, "a good one")
+    done = p.cli("lint", good, bad, code=None)
+    expect(done.returncode == 2 and "bad.yml:4:8: jobs.a.rum" in done.stderr and "did you mean \"run\"" in done.stderr, "%r" % done)
+    schema = json.loads(p.cli("schema").stdout)
+    expect("needs" in schema["$defs"]["job"]["properties"] and "needs" not in schema["$defs"]["defaults"]["properties"], "the schema")
+    p.cli("pipeline", "apply", good)
+    run = p.start_run("by-cli")
+    p.wait_run(run, "failed")
+    expect("it failed" in p.cli("explain", run, "only").stdout, "why")
+    made = p.cli("run", "rerun", run, "--failed", "--reason", "again").stdout.strip()
+    p.wait_run(made, "failed")
+    p.wait_run(p.cli("job", "done", run, "only").stdout.strip(), "succeeded")
+    expect(p.run(run)["actions"][0]["reason"] == "again", "the reason is kept")
+    expect(p.cli("run", "pause", run, code=None).returncode != 0, "it has ended")
+    p.apply("hodei: v1\nname: cli-input\ninputs: { who: { required: true } }\njobs: { only: { run: 'echo ${{ inputs.who }}' } }\n")
+    refused = p.cli("run", "start", "cli-input", code=None)
+    expect(refused.returncode != 0 and "is required" in refused.stderr, "%r" % refused)
+    run = p.cli("run", "start", "cli-input", "--input", "who=you").stdout.strip()
+    p.wait_run(run, "succeeded")
+    wait_for(lambda: p.log(run) == b"you\n", "the input is used")
+
+
 def explain(run, job):
     reply = p.get("/v1/runs/%s/jobs/%s:explain" % (run, job))
     expect(reply["reason"] and reply["text"], "%r" % reply)
