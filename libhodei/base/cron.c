@@ -131,7 +131,7 @@ static enum hd_status take_range(struct reader *r, int *ret_low, int *ret_high, 
 
 // One item of a list.
 static enum hd_status take_item(struct reader *r, uint64_t *bits) {
-    int low, high, step = 1;
+    int low = 0, high = 0, step = 1;
     bool single;
 
     HD_TRY(take_range(r, &low, &high, &single));
@@ -311,7 +311,7 @@ static bool next_elapsed(const struct hd_cron *cron, const struct hd_zone *zone,
 }
 
 enum hd_status hd_cron_next(const struct hd_cron *cron, const struct hd_zone *zone, int64_t after_ms, int64_t *ret_ms) {
-    int64_t after_s = hd_floor_div(after_ms, 1000), found_s;
+    int64_t after_s = hd_floor_div(after_ms, 1000), found_s = 0;
 
     if (after_s < HD_TIME_MIN_S + 2 * HD_DAY_S) // room for any offset
         after_s = HD_TIME_MIN_S + 2 * HD_DAY_S;

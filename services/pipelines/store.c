@@ -249,30 +249,64 @@ enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const char *tenant, c
     return HD_OK;
 }
 
-// A column of the schedules as an array.
-#define COLUMN(type, field)                                                                                            \
-    ({                                                                                                                 \
-        type *column_ = HD_NEW_ARRAY(cx->arena, n, type);                                                              \
-        for (size_t i_ = 0; i_ < n; i_++)                                                                              \
-            column_[i_] = (type)schedules[i_].field;                                                                   \
-        column_;                                                                                                       \
-    })
-#define TEXTS(field) HD_TEXTS(COLUMN(const char *, field), n)
-#define I32S(field) HD_I32S(COLUMN(int32_t, field), n)
-#define I64S(field) HD_I64S(COLUMN(int64_t, field), n)
+// The columns of rows to be written, as arrays.
+struct columns {
+    struct hd_uuid *id;
+    const char **tenant, **pipeline, **expr, **timezone, **paused_reason, **last_error, **last_run;
+    int32_t *overlap, *catch_up, *step, *tries, *refusals, *paused, *last_outcome;
+    int64_t *tick_ms, *again_ms, *tag, *last_tick_ms;
+};
+
+static struct columns columns_new(struct hd_arena *arena, size_t n) {
+    struct columns c = {.id = HD_NEW_ARRAY(arena, n, struct hd_uuid)};
+    const char ***texts[] = {&c.tenant,        &c.pipeline,   &c.expr,    &c.timezone,
+                             &c.paused_reason, &c.last_error, &c.last_run};
+    int32_t **i32s[] = {&c.overlap, &c.catch_up, &c.step, &c.tries, &c.refusals, &c.paused, &c.last_outcome};
+    int64_t **i64s[] = {&c.tick_ms, &c.again_ms, &c.tag, &c.last_tick_ms};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        *texts[i] = HD_NEW_ARRAY(arena, n, const char *);
+    for (size_t i = 0; i < sizeof(i32s) / sizeof(i32s[0]); i++)
+        *i32s[i] = HD_NEW_ARRAY(arena, n, int32_t);
+    for (size_t i = 0; i < sizeof(i64s) / sizeof(i64s[0]); i++)
+        *i64s[i] = HD_NEW_ARRAY(arena, n, int64_t);
+    return c;
+}
+
+static void columns_set(struct columns *c, size_t i, const struct pip_schedule *schedule) {
+    c->id[i] = schedule->id;
+    c->tenant[i] = schedule->tenant;
+    c->pipeline[i] = schedule->pipeline;
+    c->expr[i] = schedule->expr;
+    c->timezone[i] = schedule->timezone;
+    c->overlap[i] = (int32_t)schedule->overlap;
+    c->catch_up[i] = schedule->catch_up;
+    c->tick_ms[i] = schedule->tick_ms;
+    c->again_ms[i] = schedule->again_ms;
+    c->step[i] = (int32_t)schedule->step;
+    c->tag[i] = schedule->tag;
+    c->tries[i] = schedule->tries;
+    c->refusals[i] = schedule->refusals;
+    c->paused[i] = (int32_t)schedule->paused;
+    c->paused_reason[i] = schedule->paused_reason;
+    c->last_tick_ms[i] = schedule->last_tick_ms;
+    c->last_outcome[i] = (int32_t)schedule->last_outcome;
+    c->last_error[i] = schedule->last_error;
+    c->last_run[i] = schedule->last_run;
+}
 
 enum hd_status pip_store_put_schedules(struct hd_ctx *cx, const struct pip_schedule *schedules, size_t n) {
     if (n == 0)
         return HD_OK;
-    struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    struct columns c = columns_new(cx->arena, n);
     for (size_t i = 0; i < n; i++)
-        ids[i] = schedules[i].id;
-    const struct hd_param params[] = {
-        HD_UUIDS(ids, n),   TEXTS(tenant),      TEXTS(pipeline),   TEXTS(expr),    TEXTS(timezone),
-        I32S(overlap),      I32S(catch_up),     I64S(tick_ms),     I64S(again_ms), I32S(step),
-        I64S(tag),          I32S(tries),        I32S(refusals),    I32S(paused),   TEXTS(paused_reason),
-        I64S(last_tick_ms), I32S(last_outcome), TEXTS(last_error), TEXTS(last_run)};
-    return hd_db_run(cx, &pip_sql[PUT], params, sizeof(params) / sizeof(params[0]), NULL);
+        columns_set(&c, i, &schedules[i]);
+    return HD_RUN(cx, &pip_sql[PUT], NULL, HD_UUIDS(c.id, n), HD_TEXTS(c.tenant, n), HD_TEXTS(c.pipeline, n),
+                  HD_TEXTS(c.expr, n), HD_TEXTS(c.timezone, n), HD_I32S(c.overlap, n), HD_I32S(c.catch_up, n),
+                  HD_I64S(c.tick_ms, n), HD_I64S(c.again_ms, n), HD_I32S(c.step, n), HD_I64S(c.tag, n),
+                  HD_I32S(c.tries, n), HD_I32S(c.refusals, n), HD_I32S(c.paused, n), HD_TEXTS(c.paused_reason, n),
+                  HD_I64S(c.last_tick_ms, n), HD_I32S(c.last_outcome, n), HD_TEXTS(c.last_error, n),
+                  HD_TEXTS(c.last_run, n));
 }
 
 enum hd_status pip_store_drop_schedules(struct hd_ctx *cx, const struct hd_uuid *ids, size_t n) {
