@@ -133,7 +133,7 @@ static enum hd_status take_range(struct reader *r, int *ret_low, int *ret_high, 
 
 // One item of a list.
 static enum hd_status take_item(struct reader *r, uint64_t *bits) {
-    int low, high, step = 1;
+    int low = 0, high = 0, step = 1;
     bool single;
 
     HD_TRY(take_range(r, &low, &high, &single));

@@ -193,8 +193,12 @@ static enum hd_status load(struct hd_ctx *cx, struct hd_item *item, const char *
     *ret = NULL;
     if (!pip_tenant_given(item))
         return HD_OK;
-    if (hd_uuid_parse(id, &uuid) == HD_OK)
-        HD_TRY(pip_store_schedule(cx, item->principal->tenant, uuid, ret, &n));
+    if (hd_uuid_parse(id, &uuid) != HD_OK) {
+        hd_item_fail(item, HD_INVALID, "\"%.60s\" is not the id of a schedule", id);
+        hd_err_field(&item->err, "id");
+        return HD_OK;
+    }
+    HD_TRY(pip_store_schedule(cx, item->principal->tenant, uuid, ret, &n));
     if (n)
         return HD_OK;
     *ret = NULL;

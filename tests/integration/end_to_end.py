@@ -283,6 +283,37 @@ def test_cli():
     p.wait_run(long, "cancelled")
 
 
+def test_schedules():
+    missed = int(time.time()) // 60 * 60 - 60
+    expr = time.strftime("%M %H * * *", time.gmtime(missed))
+    cron = "on: { cron: [ { expr: '%s', timezone: Etc/UTC } ] }\n" % expr
+    p.apply(one_job("by-clock", "echo tick") + "\n" + cron)
+    schedule, = p.get("/v1/schedules?pipeline=by-clock")["schedules"]
+    expect(len(schedule["next_at_ms"]) == 5 and not schedule.get("paused"), "five times ahead: %r" % schedule)
+    expect(schedule["trigger"]["timezone"] == "Etc/UTC", "its zone: %r" % schedule)
+    listed = p.cli("schedule", "list").stdout
+    expect(schedule["id"] in listed and expr in listed, "listed: %r" % listed)
+    p.cli("schedule", "pause", schedule["id"], "--reason", "too early")
+    expect("too early" in p.cli("schedule", "list", "--pipeline", "by-clock").stdout, "paused, with the reason")
+    expect(p.get("/v1/schedules?pipeline=by-clock")["schedules"][0]["paused"], "paused")
+    p.cli("schedule", "resume", schedule["id"])
+    # Tomorrow is not waited for: it is told that it has missed today.
+    p.sql("UPDATE pipelines.schedules SET tick_ms = %d, again_ms = 0" % (missed * 1000))
+
+    def started():
+        return p.get("/v1/schedules?pipeline=by-clock")["schedules"][0].get("last_run")
+
+    run = wait_for(started, "the tick has started a run")
+    expect(p.wait_run(run, "succeeded")["pipeline"] == "by-clock", "of its pipeline")
+    expect(len(p.get("/v1/runs?pipeline=by-clock")["runs"]) == 1, "one run")
+    problem = check_problem(p.api("POST", "/v1/pipelines", one_job("x", "true") + "\n" + cron.replace("Etc/", "Etcetera/")), 400, "zone")
+    expect(problem["field"] == "on.cron[0].timezone" and "Etcetera/UTC" in problem["detail"], "the zone is named: %r" % problem)
+    check_problem(p.api("POST", "/v1/schedules/nonsense:pause"), 400, "not an id")
+    check_problem(p.api("POST", "/v1/schedules/019a0000-0000-7000-8000-000000000000:resume"), 404, "unknown id")
+    p.cli("pipeline", "delete", "by-clock")
+    expect(not p.get("/v1/schedules?pipeline=by-clock")["schedules"], "gone with its pipeline")
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 BAD_PIPELINES = [

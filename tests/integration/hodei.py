@@ -261,6 +261,12 @@ class Platform:
                "hodei %s: exit status %d\n%s\n%s" % (" ".join(argv), done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
         return done
 
+    def sql(self, statement):
+        command = ["psql", self.info["postgres"], "-v", "ON_ERROR_STOP=1", "-qAtc", statement]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        expect(done.returncode == 0, "%s: %s" % (statement, done.stderr))
+        return done.stdout
+
     def nats(self):
         with open(self.info["nats_password_file"]) as file:
             password = file.read().strip()

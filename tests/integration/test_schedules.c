@@ -305,6 +305,8 @@ TEST(pause_and_resume) {
     pass_minutes(&w, 2); // what passed meanwhile is not made up for
     CHECK_INT(w.n_runs, 4);
     CHECK(!pause_it(&w, "no-uuid", ""));
+    CHECK_INT(w.err.status, HD_INVALID);
+    CHECK(!pause_it(&w, "019a0000-0000-7000-8000-000000000000", ""));
     CHECK_INT(w.err.status, HD_MISSING);
     world_release(&w);
 }
