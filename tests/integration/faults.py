@@ -129,5 +129,33 @@ def test_worker_lost():
         p.destroy()
 
 
+
+def test_a_successor_in_a_group_never_overlaps():
+    """The agent is gone; its shim kills the job of a group when the lease runs out, before another worker may start it."""
+    p = Platform(agents=2, slots=1).start()
+    try:
+        mark = os.path.join(p.folder, "fence")
+        p.apply("hodei: v1\nname: fence\njobs:\n  only:\n    concurrency: { group: fence }\n    run: |\n"
+                "      echo begin $HODEI_ATTEMPT $(date +%%s%%N) >>%s\n"
+                "      if [ $HODEI_ATTEMPT = 1 ]; then while sleep 0.05; do echo alive 1 $(date +%%s%%N) >>%s; done; fi\n" % (mark, mark))
+        run = p.start_run("fence")
+        wait_for(lambda: os.path.exists(mark), "it runs")
+        worker = wait_for(lambda: p.jobs(run)["only"]["attempts"][0]["worker"], "its worker is known")
+        os.kill(p.process(worker)["pid"], signal.SIGSTOP)
+        p.wait_run(run, "succeeded", 60)
+        with open(mark) as file:
+            lines = [line.split() for line in file]
+        last = max(int(at) for what, attempt, at in lines if attempt == "1")
+        second = min(int(at) for what, attempt, at in lines if attempt == "2")
+        expect(last < second, "the first was killed %d ms before the second began" % ((second - last) // 1000000))
+        expect([a["state"] for a in p.jobs(run)["only"]["attempts"]] == ["lost", "succeeded"], "%r" % p.jobs(run)["only"]["attempts"])
+        os.kill(p.process(worker)["pid"], signal.SIGCONT)
+        wait_for(lambda: sum(w["state"] == "online" for w in p.get("/v1/workers")["workers"]) == 2, "it is back", 30)
+    finally:
+        if sys.exc_info()[0]:
+            p.print_logs()
+        p.destroy()
+
+
 if __name__ == "__main__":
     sys.exit(run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))
