@@ -59,12 +59,13 @@ static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct 
 
 // Loads what a wave wants to see.
 static enum hd_status show(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_wave *wave) {
+    size_t before = ws->jobs.n;
     if (wave->n_jobs)
         HD_TRY(ORC_DO(cx, orc, jobs_load, ws, wave->jobs, orc_refs_unique(wave->jobs, wave->n_jobs)));
     if (wave->n_outputs)
         HD_TRY(ORC_DO(cx, orc, outputs_load, ws, wave->outputs, orc_refs_unique(wave->outputs, wave->n_outputs)));
-    if (wave->n_jobs + wave->n_outputs > 0)
-        return HD_OK;
+    if (ws->jobs.n > before || wave->n_outputs > 0)
+        return HD_OK; // there is more to see
     return hd_fail(cx, HD_INTERNAL, "a run's graph waits for a job that is not there");
 }
 
