@@ -46,7 +46,7 @@ MIGRATIONS := $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/migrations/*
 BASE_C := $(wildcard libhodei/base/*.c)
 ADAPTER_C := $(wildcard libhodei/adapter/*.c)
 SERVICE_C := $(wildcard libhodei/service/*.c)
-AGENT_C := $(filter-out agent/main.c,$(wildcard agent/*.c))
+AGENT_C := $(filter-out agent/main.c agent/shim/%,$(wildcard agent/*.c agent/*/*.c))
 SHIM_C := $(wildcard agent/shim/*.c)
 CLI_C := $(wildcard cli/*.c)
 objs = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -188,7 +188,7 @@ $(B)/print-machines: $(call objs,tests/lint/print_machines.c) $(B)/liborchestrat
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 
 # clang-tidy, one stamp a file, so that only what has changed is looked at again.
-TIDY := $(patsubst %.c,$(B)/tidy/%.ok,$(wildcard libhodei/*/*.c services/*/*.c agent/*.c agent/shim/*.c cli/*.c tests/*/*.c))
+TIDY := $(patsubst %.c,$(B)/tidy/%.ok,$(wildcard libhodei/*/*.c services/*/*.c agent/*.c agent/*/*.c cli/*.c tests/*/*.c))
 # The analyzer's time grows with the paths that it follows in a function; above 60,000 it found nothing more here.
 TIDY_FLAGS = $(if $(filter %/status.c,$<),,-include tests/lint/analyzer.h) -Xclang -analyzer-config -Xclang max-nodes=60000
 .PHONY: tidy

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "agent/reports.h"
+#include "agent/connection/reports.h"
 #include "base/log.h"
 #include "base/pb.h"
 

@@ -7,10 +7,10 @@
 #ifndef HD_AGENT_AGENT_H
 #define HD_AGENT_AGENT_H
 
-#include "agent/connection.h"
-#include "agent/executor.h"
-#include "agent/logs.h"
-#include "agent/session.h"
+#include "agent/connection/connection.h"
+#include "agent/connection/logs.h"
+#include "agent/executor/executor.h"
+#include "agent/stream/session.h"
 
 struct agent_env {
     struct hd_bus *bus; // borrowed

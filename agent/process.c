@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/capacity.h"
-#include "agent/journal.h"
-#include "agent/monitor.h"
-#include "agent/shim_client.h"
+#include "agent/executor/shim_client.h"
+#include "agent/monitor/capacity.h"
+#include "agent/monitor/monitor.h"
 #include "agent/state.h"
+#include "agent/stream/journal.h"
 #include "base/log.h"
 #include "base/pb.h"
 #include "service/health.h"

@@ -1,8 +1,8 @@
 // A journal file as a crash may have left it: what is whole is replayed, the rest is cut; a snapshot of that is a whole journal.
 // Input that begins with 'r' is records (2 bytes of length, then the message), for which lengths and checksums
 // are made here, so that the fuzzer gets past them.
-#include "agent/journal.c"
-#include "agent/session.h"
+#include "agent/stream/journal.c"
+#include "agent/stream/session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

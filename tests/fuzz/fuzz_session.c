@@ -1,11 +1,11 @@
 // The agent's session under any order of assignments, cancels, news of the shim, acknowledgements, time, full disks and restarts,
 // two bytes a step: what, and of which attempt. However it goes, no attempt is handed to a shim twice, and what is recorded can
 // be replayed.
-#include "agent/executor.h"
-#include "agent/journal.h"
-#include "agent/logs.h"
-#include "agent/reports.h"
-#include "agent/session.h"
+#include "agent/connection/logs.h"
+#include "agent/connection/reports.h"
+#include "agent/executor/executor.h"
+#include "agent/stream/journal.h"
+#include "agent/stream/session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,8 @@ MAY = {
     "libhodei/adapter": "base/ adapter/",
     "libhodei/service": "base/ adapter/ service/",
     "services": "base/ adapter/ service/",  # each its own folder besides
-    "agent": "base/ adapter/ service/ agent/shim/shim.h",
+    "agent": "base/ adapter/ service/ agent/",
+    "agent/monitor": "base/",
     "agent/shim": "base/",
     # The CLI checks pipelines offline, and `hodei dev` lists what the services are.
     "cli": "base/ adapter/ service/ services/pipelines/compile.h services/pipelines/schema.h",

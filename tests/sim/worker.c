@@ -1,5 +1,5 @@
 // A machine: what is on its disk and in its shim outlives the agent.
-#include "agent/journal.h"
+#include "agent/stream/journal.h"
 #include "tests/sim/sim.h"
 
 #define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x

@@ -1,8 +1,8 @@
 // The agent on the bus twin with a fake clock, a fake shim and a journal in memory. The other bus plays registry, orchestrator
 // and observability.
 #include "agent/agent.h"
-#include "agent/journal.h"
 #include "agent/shim/shim.h"
+#include "agent/stream/journal.h"
 #include "base/pb.h"
 #include "hodei/v1/common.pb-c.h"
 #include "hodei/v1/log.pb-c.h"

@@ -1,6 +1,6 @@
 // What a machine offers: found in the control groups, and what of it an agent gives away.
-#include "agent/capacity.h"
-#include "agent/executor.h"
+#include "agent/executor/executor.h"
+#include "agent/monitor/capacity.h"
 #include "base/pb.h"
 #include "tests/unit/test.h"
 

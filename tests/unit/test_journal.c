@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/journal.h"
+#include "agent/stream/journal.h"
 #include "tests/unit/test.h"
 
 #define KIND(x) HODEI__V1__JOURNAL_RECORD__KIND__KIND_##x

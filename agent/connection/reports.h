@@ -5,7 +5,7 @@
 #ifndef HD_AGENT_REPORTS_H
 #define HD_AGENT_REPORTS_H
 
-#include "agent/session.h"
+#include "agent/stream/session.h"
 
 void reports_started(struct session *session, struct attempt *attempt);
 void reports_ended(struct session *session, struct attempt *attempt);

@@ -5,7 +5,7 @@
 #ifndef HD_AGENT_LOGS_H
 #define HD_AGENT_LOGS_H
 
-#include "agent/session.h"
+#include "agent/stream/session.h"
 #include "hodei/v1/log.pb-c.h"
 
 #define LOG_CHUNK_BYTES (256u << 10)

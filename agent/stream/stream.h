@@ -5,6 +5,6 @@
 #ifndef HD_AGENT_STREAM_H
 #define HD_AGENT_STREAM_H
 
-#include "agent/session.h"
+#include "agent/stream/session.h"
 
 #endif

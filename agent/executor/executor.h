@@ -4,7 +4,7 @@
 #ifndef HD_AGENT_EXECUTOR_H
 #define HD_AGENT_EXECUTOR_H
 
-#include "agent/session.h"
+#include "agent/stream/session.h"
 
 struct executor_env {
     const char *state; // absolute path of the state folder; borrowed

@@ -1,12 +1,12 @@
-#include "agent/session.h"
+#include "agent/stream/session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/executor.h"
-#include "agent/journal.h"
-#include "agent/logs.h"
-#include "agent/reports.h"
+#include "agent/connection/logs.h"
+#include "agent/connection/reports.h"
+#include "agent/executor/executor.h"
+#include "agent/stream/journal.h"
 #include "base/log.h"
 #include "base/pb.h"
 

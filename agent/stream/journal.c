@@ -1,4 +1,4 @@
-#include "agent/journal.h"
+#include "agent/stream/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent/reports.h"
+#include "agent/connection/reports.h"
 
 #include "base/pb.h"
 

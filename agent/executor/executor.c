@@ -1,4 +1,4 @@
-#include "agent/executor.h"
+#include "agent/executor/executor.h"
 
 #include "base/pb.h"
 

@@ -1,10 +1,10 @@
-#include "agent/stream.h"
+#include "agent/stream/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/executor.h"
-#include "agent/reports.h"
+#include "agent/connection/reports.h"
+#include "agent/executor/executor.h"
 #include "base/names.h"
 #include "base/pb.h"
 

@@ -1,4 +1,4 @@
-#include "agent/monitor.h"
+#include "agent/monitor/monitor.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -7,7 +7,7 @@
 #define HD_AGENT_CONNECTION_H
 
 #include "adapter/bus.h"
-#include "agent/session.h"
+#include "agent/stream/session.h"
 #include "hodei/v1/worker.pb-c.h"
 
 #define CONNECTION_FEED 0         // table of the work feed

@@ -1,9 +1,9 @@
-#include "agent/connection.h"
+#include "agent/connection/connection.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#include "agent/executor.h"
+#include "agent/executor/executor.h"
 #include "base/log.h"
 #include "base/pb.h"
 #include "hodei/v1/common.pb-c.h"

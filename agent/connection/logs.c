@@ -1,4 +1,4 @@
-#include "agent/logs.h"
+#include "agent/connection/logs.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "agent/capacity.h"
+#include "agent/monitor/capacity.h"
 
 #include <fcntl.h>
 #include <sched.h>

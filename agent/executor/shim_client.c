@@ -1,4 +1,4 @@
-#include "agent/shim_client.h"
+#include "agent/executor/shim_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
