@@ -168,8 +168,10 @@ static void read_cpu(const struct group *group, int64_t *ret_user_us, int64_t *r
     *ret_system_us = system > 0 ? system : 0;
 }
 
-static struct group *group_make(struct shim *shim, const char *name, struct hd_err *err) {
+// Never a name that is still to be removed: that of the attempt, and of how many it has had.
+static struct group *group_make(struct shim *shim, struct job *job, struct hd_err *err) {
     struct group *group = hd_calloc(1, sizeof(*group));
+    const char *name = hd_arena_printf(&shim->scratch, "%s.%u", job->attempt, job->groups_had++);
     const char *path = hd_arena_printf(&shim->scratch, "%s/%s", shim->def.tree, name);
     hd_strlcpy(group->name, name, sizeof(group->name));
     group->dir_fd = group->events_fd = -1;
@@ -243,47 +245,62 @@ static enum hd_status limit_cpu(struct job *job, int64_t milli, struct hd_err *e
     return limit(AT_FDCWD, job->cpu, "cpu.cfs_quota_us", quota_us(milli), err);
 }
 
-enum hd_status cgroup_enter(struct job *job, struct hd_err *err) {
+static enum hd_status take_group(struct job *job, struct hd_err *err) {
     struct shim *shim = job->shim;
-    const Hodei__V1__Resources *asks = job->spec->resources;
-    if (*shim->def.tree) {
-        job->group = shim->groups;
-        if (job->group)
-            shim->groups = job->group->next;
-        else
-            job->group = group_make(shim, job->attempt, err); // never a name that is still to be removed
-        if (!job->group)
-            return HD_UNAVAILABLE;
-        read_cpu(job->group, &job->group->user_us, &job->group->system_us);
-        if (shim->def.tree_limits)
-            return limit_tree(job, asks, err);
-    }
-    if (asks && asks->memory_bytes > 0 && *shim->def.memory)
-        HD_TRY(limit_memory(job, asks->memory_bytes, err));
-    if (asks && asks->cpu_milli > 0 && *shim->def.cpu)
-        HD_TRY(limit_cpu(job, asks->cpu_milli, err));
-    return HD_OK;
+    job->group = shim->groups;
+    if (job->group)
+        shim->groups = job->group->next;
+    else
+        job->group = group_make(shim, job, err);
+    if (!job->group)
+        return HD_UNAVAILABLE;
+    read_cpu(job->group, &job->group->user_us, &job->group->system_us);
+    return shim->def.tree_limits ? limit_tree(job, job->spec->resources, err) : HD_OK;
 }
 
-void cgroup_leave(struct job *job) {
+static void put_group(struct job *job) {
     struct shim *shim = job->shim;
-    struct group *group = job->group;
-    bool again = group && !shim->def.tree_limits && cgroup_empty(job);
-    job->group = NULL;
-    if (job->memory)
-        remove_group(shim, job->memory);
-    if (job->cpu)
-        remove_group(shim, job->cpu);
-    free(HD_STEAL(job->memory));
-    free(HD_STEAL(job->cpu));
-    if (!group)
-        return;
+    bool again = !shim->def.tree_limits && !job->group->killed && cgroup_empty(job);
+    struct group *group = HD_STEAL(job->group);
     if (!again) {
         group_remove(shim, group);
         return;
     }
     group->next = shim->groups;
     shim->groups = group;
+}
+
+enum hd_status cgroup_enter(struct job *job, struct hd_err *err) {
+    const struct shim_def *def = &job->shim->def;
+    const Hodei__V1__Resources *asks = job->spec->resources;
+    if (*def->tree)
+        HD_TRY(take_group(job, err));
+    if (asks && asks->memory_bytes > 0 && *def->memory)
+        HD_TRY(limit_memory(job, asks->memory_bytes, err));
+    if (asks && asks->cpu_milli > 0 && *def->cpu)
+        HD_TRY(limit_cpu(job, asks->cpu_milli, err));
+    return HD_OK;
+}
+
+enum hd_status cgroup_renew(struct job *job, struct hd_err *err) {
+    if (!job->group || !job->group->killed)
+        return HD_OK;
+    cgroup_usage(job);
+    put_group(job);
+    job->oom_kills = job->memory ? job->oom_kills : 0;
+    return take_group(job, err);
+}
+
+void cgroup_leave(struct job *job) {
+    struct shim *shim = job->shim;
+    if (job->memory)
+        remove_group(shim, job->memory);
+    if (job->cpu)
+        remove_group(shim, job->cpu);
+    free(HD_STEAL(job->memory));
+    free(HD_STEAL(job->cpu));
+    if (job->group)
+        put_group(job);
 }
 
 enum hd_status cgroup_procs(const struct job *job, int ret_fds[2], struct hd_err *err) {
@@ -308,7 +325,9 @@ bool cgroup_empty(const struct job *job) {
     return !read_fd(job->group->events_fd, text, sizeof(text)) || number_of(text, "populated") == 0;
 }
 
+// Once killed it takes nobody else: there are kernels (6.14 and later) that kill what is cloned into it afterwards too.
 void cgroup_kill(const struct job *job) {
+    job->group->killed = true;
     kill_dir(job->group->dir_fd, "");
 }
 
@@ -341,9 +360,11 @@ void cgroup_usage(struct job *job) {
     read_cpu(job->group, &user, &system);
     user -= job->group->user_us;
     system -= job->group->system_us;
-    if (user + system > job->user_us + job->system_us) { // with those that nobody waited for
-        job->user_us = user;
-        job->system_us = system;
+    job->tree_user_us += user;
+    job->tree_system_us += system;
+    if (job->tree_user_us + job->tree_system_us > job->user_us + job->system_us) { // with those that nobody waited for
+        job->user_us = job->tree_user_us;
+        job->system_us = job->tree_system_us;
     }
     if (job->memory && read_at(AT_FDCWD, job->memory, "memory.max_usage_in_bytes", text, sizeof(text)))
         peak = strtoll(text, NULL, 10);

@@ -30,17 +30,15 @@ CHILD_CODE static bool set_user(const struct shim_def *def) {
 CHILD_CODE static bool set_limits(const struct child *child) {
     const struct shim *shim = child->shim;
     struct rlimit data = {(rlim_t)child->data_bytes, (rlim_t)child->data_bytes};
-    struct rlimit processes = {(rlim_t)shim->def.processes_max, (rlim_t)shim->def.processes_max};
+    struct rlimit processes = {(rlim_t)child->processes, (rlim_t)child->processes};
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0) {
         (void)!write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1); // a wish
         close(fd);
     }
-    if (setrlimit(RLIMIT_NOFILE, &shim->files) != 0 || (child->data_bytes && setrlimit(RLIMIT_DATA, &data) != 0))
-        return false;
-    // Of all processes of the user together: where groups count them, that is not needed.
-    return !shim->def.has_user || !shim->def.processes_max || child->group_fd >= 0 ||
-           setrlimit(RLIMIT_NPROC, &processes) == 0;
+    (void)setpriority(PRIO_PROCESS, 0, shim->nice);
+    return setrlimit(RLIMIT_NOFILE, &shim->files) == 0 && (!child->data_bytes || setrlimit(RLIMIT_DATA, &data) == 0) &&
+           (!child->processes || setrlimit(RLIMIT_NPROC, &processes) == 0);
 }
 
 CHILD_CODE static const char *prepare(const struct child *child) {

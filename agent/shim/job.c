@@ -168,7 +168,7 @@ static void next_step(struct job *job) {
     }
     const Hodei__V1__Step *step = job->spec->steps[job->step];
     errno = 0;
-    if (step_spawn(job, step, &err) != HD_OK) {
+    if (cgroup_renew(job, &err) != HD_OK || step_spawn(job, step, &err) != HD_OK) {
         end_failed_start(job, &err);
         return;
     }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #define EVENTS_MAX 128
+#define NICE_BEFORE 10
 #define STARTS_A_TURN                                                                                                  \
     8 // a start blocks for part of a millisecond; what has ended meanwhile must not wait for all of them
 
@@ -81,6 +82,14 @@ static void raise_files(struct shim *shim) {
     (void)setrlimit(RLIMIT_NOFILE, &most);
 }
 
+// A little before the jobs, where we may: one that takes all of the machine must still be stopped.
+static void raise_priority(struct shim *shim) {
+    errno = 0;
+    shim->nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0)
+        (void)setpriority(PRIO_PROCESS, 0, shim->nice - NICE_BEFORE);
+}
+
 // Another user enters its workspace by its name, and lists nothing on the way.
 static enum hd_status make_folders(struct shim *shim, struct hd_err *err) {
     if (asprintf(&shim->work, "%s/work/", shim->def.state) < 0 ||
@@ -97,6 +106,7 @@ enum hd_status shim_init(struct shim *shim, const struct shim_def *def, struct h
     *shim = (struct shim){.def = *def, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
     hd_arena_init(&shim->scratch);
     raise_files(shim);
+    raise_priority(shim);
     HD_TRY(make_folders(shim, err));
     shim->now = hd_now_read();
     shim->idle_since_ms = shim->now.mono_ms;

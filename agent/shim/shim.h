@@ -102,8 +102,9 @@ struct job_list {
 // A control group of version 2, which holds the processes of one job at a time.
 struct group {
     struct group *next; // in shim->groups
-    char name[HD_UUID_TEXT];
+    char name[HD_UUID_TEXT + 8];
     int dir_fd, events_fd;
+    bool killed;
     int64_t user_us, system_us; // what it had used before this job
 };
 
@@ -123,12 +124,14 @@ struct job {
     size_t step;
     pid_t pid; // of the step, 0: none; also its process group
     bool reaped;
-    int status;             // once it is reaped
-    struct group *group;    // NULL: none
-    char *memory, *cpu;     // folders of its groups of version 1; NULL: none
-    int64_t oom_kills;      // in its group so far
-    int64_t processes;      // when they were counted last
-    int64_t processes_peak; // 0: not known
+    int status;          // once it is reaped
+    struct group *group; // NULL: none
+    unsigned groups_had;
+    int64_t tree_user_us, tree_system_us; // that its groups have used
+    char *memory, *cpu;                   // folders of its groups of version 1; NULL: none
+    int64_t oom_kills;                    // in its group so far
+    int64_t processes;                    // when they were counted last
+    int64_t processes_peak;               // 0: not known
     struct job_pipe out[2];
     enum stop stop;
     bool killed;
@@ -174,6 +177,7 @@ struct shim {
     bool leave; // by a signal: ends with its last process, whoever still wants its results
     struct shim_def def;
     struct rlimit files; // descriptors that jobs may have
+    int nice;            // of jobs
     char *work, *kept;   // <state>/work/, <state>/kept/
     uint8_t frame[sizeof(struct spool_header) + SHIM_FRAME_DATA];
     uint8_t child_stack[64u << 10] __attribute__((aligned(64)));
@@ -216,6 +220,7 @@ struct child {
     int procs_fd[2];         // cgroup.procs of version 1 that it enters; -1: none
     const struct shim *shim; // user, limits
     int64_t data_bytes;      // RLIMIT_DATA; 0: as ours
+    int64_t processes;       // RLIMIT_NPROC: of all that the user has; 0: as ours
     int failed;              // errno of what did not work; 0: it runs
     const char *what;        // and what that was
 };
@@ -227,13 +232,14 @@ void cgroups_init(struct shim *shim);
 void cgroups_release(struct shim *shim);
 void cgroups_tidy(struct shim *shim);
 enum hd_status cgroup_enter(struct job *job, struct hd_err *err) HD_MUST_USE; // at its start
+enum hd_status cgroup_renew(struct job *job, struct hd_err *err) HD_MUST_USE; // before a step
 void cgroup_leave(struct job *job);                                           // at its end; nothing lives in it
 enum hd_status cgroup_procs(const struct job *job, int ret_fds[2], struct hd_err *err) HD_MUST_USE;
 bool cgroup_empty(const struct job *job);
 void cgroup_kill(const struct job *job);
 void cgroup_signal(const struct job *job, int signal);
 int64_t cgroup_count(const struct job *job); // processes; what the controller counts where there is one
-void cgroup_usage(struct job *job);          // at its end
+void cgroup_usage(struct job *job);          // of what is in it now, added up
 bool cgroup_oom(struct job *job);            // something was killed for memory since the last call
 
 // spawn.c: one process.
@@ -267,6 +273,7 @@ void tree_signal(pid_t leader, int signal); // its group and all its descendants
 void tree_reap(struct shim *shim);          // finds leaders that have ended, and reaps everybody else
 void tree_sweep(struct shim *shim);         // ends the jobs in shim->finishing whose stray descendants are gone
 void tree_kill_leftovers(const char *work); // of a shim that died: by the HODEI_WORKSPACE in their environment
+int64_t tree_tasks(void);                   // of the whole machine; 0: not known
 void tree_look(struct shim *shim);          // stops jobs with too many processes
 
 // remove.c: workspaces.

@@ -172,7 +172,10 @@ static enum hd_status why_not(const struct child *child, int failed, struct hd_e
     if (*child->what)
         return hd_err_set(err, again ? HD_UNAVAILABLE : HD_INVALID, "cannot start %.200s: %s: %s", child->argv[0],
                           child->what, strerror(failed));
-    if (failed == ENOENT && stat(child->program, &st) == 0)
+    char program[8400];
+    bool whole = *child->program == '/';
+    snprintf(program, sizeof(program), "%s%s%s", whole ? "" : child->folder, whole ? "" : "/", child->program);
+    if (failed == ENOENT && stat(program, &st) == 0)
         return hd_err_set(err, HD_INVALID, "cannot start %.200s: what its first line (#!) names is not there",
                           child->argv[0]);
     return hd_err_set(err, again ? HD_UNAVAILABLE : HD_INVALID, "cannot start %.200s: %s", child->argv[0],
@@ -183,6 +186,16 @@ static enum hd_status why_not(const struct child *child, int failed, struct hd_e
 static int64_t data_limit(const struct job *job) {
     const Hodei__V1__Resources *asks = job->spec->resources;
     return asks && !job->memory && !(job->group && job->shim->def.tree_limits) ? asks->memory_bytes : 0;
+}
+
+// The kernel counts all processes of a user, not those of a job: so many more than there are now. Root it does not count.
+static int64_t process_limit(const struct job *job) {
+    struct rlimit now;
+    const struct shim_def *def = &job->shim->def;
+    if (job->group || !def->processes_max || getrlimit(RLIMIT_NPROC, &now) != 0)
+        return 0;
+    int64_t most = tree_tasks() + def->processes_max;
+    return (rlim_t)most < now.rlim_max ? most : 0;
 }
 
 static enum hd_status start(struct job *job, const struct command *command, const int out[2], struct hd_err *err) {
@@ -196,7 +209,8 @@ static enum hd_status start(struct job *job, const struct command *command, cons
                           .err = out[1],
                           .group_fd = job->group ? job->group->dir_fd : -1,
                           .shim = shim,
-                          .data_bytes = data_limit(job)};
+                          .data_bytes = data_limit(job),
+                          .processes = process_limit(job)};
     HD_TRY(cgroup_procs(job, child.procs_fd, err));
     int failed = child_start(&child, shim->child_stack, sizeof(shim->child_stack), &job->pid);
     hd_close_fd(&child.procs_fd[0]);

@@ -12,7 +12,7 @@
 
 #include "agent/shim/shim.h"
 
-#define TREE_MAX 4096 // processes of one job that are looked at
+#define TREE_MAX 65536 // processes that are looked at
 #define ENVIRON_MAX (1 << 20)
 #define VARIABLE "HODEI_WORKSPACE="
 
@@ -59,7 +59,7 @@ static void add_children(struct hd_arena *arena, pid_t of, struct pids *ret) {
             continue;
         char file[128];
         snprintf(file, sizeof(file), "/proc/%ld/task/%.20s/children", (long)of, entry->d_name);
-        read_file(file, 1 << 16, &text);
+        read_file(file, 1 << 20, &text);
         add_pids(arena, text.data, ret);
     }
     if (dir)
@@ -90,6 +90,10 @@ static struct hd_uuid attempt_of(pid_t pid, const char *work) {
 void tree_signal(pid_t leader, int signal) {
     struct hd_arena arena;
     struct pids pids = {0};
+    if (signal == SIGKILL) { // at once, before it has more of them; what left the group comes to us, and is swept
+        (void)kill(-leader, signal);
+        return;
+    }
     hd_arena_init(&arena);
     add_children(&arena, leader, &pids);
     for (size_t i = 0; i < pids.n; i++)
@@ -236,7 +240,7 @@ void tree_sweep(struct shim *shim) {
 
 // --- too many --------------------------------------------------------------------------------------------------------
 
-static int64_t tasks_of_machine(void) {
+int64_t tree_tasks(void) {
     HD_AUTO_BUF struct hd_buf text = {0};
     read_file("/proc/loadavg", 256, &text);
     const char *slash = strchr(text.data, '/');
@@ -270,7 +274,7 @@ void tree_look(struct shim *shim) {
     if (!max || !shim->active.head || shim->now.mono_ms < shim->look_ms)
         return;
     shim->look_ms = shim->now.mono_ms + SHIM_LOOK_MS;
-    int64_t tasks = tasks_of_machine();
+    int64_t tasks = tree_tasks();
     if (tasks < shim->tasks_seen)
         shim->tasks_seen = tasks;
     if (!shim->look_closely && tasks - shim->tasks_seen < max / 4)
