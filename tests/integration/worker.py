@@ -427,7 +427,7 @@ def test_bytes_are_exact():
         expect(p.log(run) == data, "%s: exact by HTTP" % pool)
         done = subprocess.run([os.path.join(BUILD, "hodei"), "logs", run, "--job", "only"], capture_output=True, timeout=60,
                               env=dict(os.environ, HODEI_SERVER=p.info["server"], HODEI_TOKEN=p.token))
-        expect(done.stdout == data, "%s: exact by the command line" % pool)
+        expect(done.stdout == data, "%s: exact by the command line: %d bytes, %r" % (pool, len(done.stdout), done.stdout[:200]))
 
 
 def peak_kib(pid):
