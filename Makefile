@@ -198,11 +198,15 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(MIGRATIONS)
 	@clang-tidy --quiet $< -- $(filter-out -Werror,$(ALL_CFLAGS)) $(TIDY_FLAGS) 2>/dev/null
 	@$(CC) $(ALL_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 
-bench: all $(B)/bench-load ## measures the platform; writes build/bench/bench.json
+bench: all $(B)/bench-load $(B)/bench-agent ## measures the platform; writes build/bench/bench.json
 	@BUILD=$(B) python3 tests/bench/bench.py
 $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
+
+$(B)/bench-agent: $(call objs,tests/bench/bench_agent.c) $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
 
 .PHONY: bench-place
 bench-place: $(B)/bench-place ## measures the scheduler's decisions alone

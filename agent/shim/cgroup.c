@@ -135,6 +135,7 @@ void cgroups_init(struct shim *shim) {
 static void group_free(struct group *group) {
     hd_close_fd(&group->dir_fd);
     hd_close_fd(&group->events_fd);
+    hd_close_fd(&group->stat_fd);
     free(group);
 }
 
@@ -160,7 +161,7 @@ void cgroups_release(struct shim *shim) {
 static void read_cpu(const struct group *group, int64_t *ret_user_us, int64_t *ret_system_us) {
     char text[TEXT_MAX];
     int64_t user = -1, system = -1;
-    if (read_at(group->dir_fd, "", "cpu.stat", text, sizeof(text))) {
+    if (read_fd(group->stat_fd, text, sizeof(text))) {
         user = number_of(text, "user_usec");
         system = number_of(text, "system_usec");
     }
@@ -174,10 +175,11 @@ static struct group *group_make(struct shim *shim, struct job *job, struct hd_er
     const char *name = hd_arena_printf(&shim->scratch, "%s.%u", job->attempt, job->groups_had++);
     const char *path = hd_arena_printf(&shim->scratch, "%s/%s", shim->def.tree, name);
     hd_strlcpy(group->name, name, sizeof(group->name));
-    group->dir_fd = group->events_fd = -1;
+    group->dir_fd = group->events_fd = group->stat_fd = -1;
     if (mkdir(path, 0755) == 0) {
         group->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         group->events_fd = openat(group->dir_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+        group->stat_fd = openat(group->dir_fd, "cpu.stat", O_RDONLY | O_CLOEXEC);
     }
     if (group->events_fd >= 0)
         return group;
@@ -254,7 +256,6 @@ static enum hd_status take_group(struct job *job, struct hd_err *err) {
         job->group = group_make(shim, job, err);
     if (!job->group)
         return HD_UNAVAILABLE;
-    read_cpu(job->group, &job->group->user_us, &job->group->system_us);
     return shim->def.tree_limits ? limit_tree(job, job->spec->resources, err) : HD_OK;
 }
 
@@ -358,10 +359,10 @@ void cgroup_usage(struct job *job) {
     if (!job->group)
         return;
     read_cpu(job->group, &user, &system);
-    user -= job->group->user_us;
-    system -= job->group->system_us;
-    job->tree_user_us += user;
-    job->tree_system_us += system;
+    job->tree_user_us += user - job->group->user_us;
+    job->tree_system_us += system - job->group->system_us;
+    job->group->user_us = user;
+    job->group->system_us = system;
     if (job->tree_user_us + job->tree_system_us > job->user_us + job->system_us) { // with those that nobody waited for
         job->user_us = job->tree_user_us;
         job->system_us = job->tree_system_us;

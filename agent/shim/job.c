@@ -68,7 +68,8 @@ static void say(struct job *job, const char *text) {
 
 static void release(struct job *job) {
     struct shim *shim = job->shim;
-    (void)unlink(job->spool);
+    if (job->log_bytes)
+        (void)unlink(job->spool);
     hd_map_remove(&shim->jobs, key_of(job->id));
     job->next = shim->dead; // its events may still be in this turn's batch
     shim->dead = job;

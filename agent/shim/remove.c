@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "agent/shim/shim.h"
@@ -141,9 +142,61 @@ int remove_all(const char *path) {
 
 // --- workspaces ------------------------------------------------------------------------------------------------------
 
+// As it was made: nothing in it, and nobody has changed what it is.
+static bool is_fresh(const struct shim *shim, const char *path) {
+    const struct shim_def *def = &shim->def;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        hd_close_fd(&fd);
+        return false;
+    }
+    bool fresh = fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0700 &&
+                 st.st_uid == (def->has_user ? def->uid : geteuid()) &&
+                 st.st_gid == (def->has_user ? def->gid : getegid()) && flistxattr(fd, NULL, 0) <= 0;
+    const struct dirent *entry;
+    while (fresh && (entry = readdir(dir)))
+        fresh = dots(entry->d_name);
+    closedir(dir);
+    return fresh;
+}
+
+// Where a job left its folder as it was, the next one gets it under its own name: on a busy disk making and removing folders takes
+// longer than starting a process.
+static bool take_fresh(struct shim *shim, const char *path) {
+    while (shim->n_fresh) {
+        HD_AUTO_FREE char *from = shim->fresh[--shim->n_fresh];
+        if (rename(from, path) == 0)
+            return true;
+        trash_add(shim, from);
+    }
+    return false;
+}
+
+static bool put_fresh(struct shim *shim, const char *path) {
+    if (shim->n_fresh >= SHIM_FRESH_MAX || !is_fresh(shim, path))
+        return false;
+    char *kept = strdup(path);
+    if (!kept)
+        abort();
+    shim->fresh[shim->n_fresh++] = kept;
+    return true;
+}
+
+void workspaces_drop_fresh(struct shim *shim) {
+    while (shim->n_fresh) {
+        HD_AUTO_FREE char *path = shim->fresh[--shim->n_fresh];
+        if (rmdir(path) != 0)
+            trash_add(shim, path);
+    }
+}
+
 enum hd_status workspace_make(const struct job *job, struct hd_err *err) {
-    const struct shim_def *def = &job->shim->def;
-    if (mkdir(job->workspace, 0700) == 0 && (!def->has_user || lchown(job->workspace, def->uid, def->gid) == 0))
+    struct shim *shim = job->shim;
+    const struct shim_def *def = &shim->def;
+    if (take_fresh(shim, job->workspace) ||
+        (mkdir(job->workspace, 0700) == 0 && (!def->has_user || lchown(job->workspace, def->uid, def->gid) == 0)))
         return HD_OK;
     return hd_err_set(err, HD_INTERNAL, "cannot make the workspace %s: %s", job->workspace, strerror(errno));
 }
@@ -179,7 +232,7 @@ void workspace_drop(struct job *job) {
     char path[4200];
     snprintf(path, sizeof(path), "%s" SHIM_OUTPUT_SUFFIX, job->workspace);
     (void)unlink(path);
-    if (rmdir(job->workspace) == 0 || errno == ENOENT) // the usual case: nothing was left in it
+    if (put_fresh(shim, job->workspace) || rmdir(job->workspace) == 0 || errno == ENOENT)
         return;
     snprintf(path, sizeof(path), "%s%s", shim->kept, job->attempt);
     if (keep && errno != ENOTDIR && rename(job->workspace, path) == 0)

@@ -169,7 +169,12 @@ void shim_release(struct shim *shim) {
 }
 
 static bool leaves(struct shim *shim) {
-    bool busy = shim->waiting.head || shim->active.head || shim->trash.len || shim->stuck_groups.len;
+    bool jobs = shim->waiting.head || shim->active.head;
+    if (jobs)
+        shim->busy_ms = shim->now.mono_ms;
+    else if (shim->n_fresh && (shim->leave || shim->shutdown || shim->now.mono_ms - shim->busy_ms >= SHIM_FRESH_MS))
+        workspaces_drop_fresh(shim);
+    bool busy = jobs || shim->n_fresh || shim->trash.len || shim->stuck_groups.len;
     if (busy || shim->conn.fd >= 0 || shim->jobs.n)
         shim->idle_since_ms = shim->now.mono_ms;
     if (busy)
@@ -185,6 +190,8 @@ static int wait_ms(struct shim *shim) {
         return 0;
     if (shim->stuck_ms && shim->stuck_ms < due)
         due = shim->stuck_ms;
+    if (shim->n_fresh && !shim->active.head && shim->busy_ms + SHIM_FRESH_MS < due)
+        due = shim->busy_ms + SHIM_FRESH_MS;
     if (shim->conn.fd < 0 && !shim->jobs.n && idle < due)
         due = idle;
     if (due == SHIM_NEVER)

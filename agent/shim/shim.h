@@ -34,6 +34,8 @@
 #define SHIM_DRAIN_MS 2000           // what left the group may hold the pipes that long after that
 #define SHIM_IDLE_MS 60000           // with no agent and no job the shim ends
 #define SHIM_LOOK_MS 100             // how often a growing number of processes is looked at
+#define SHIM_FRESH_MAX 64            // workspaces that were left as they were made, for the next jobs
+#define SHIM_FRESH_MS 1000           // without a job they go
 #define SHIM_NEVER INT64_MAX
 #define SHIM_OUTPUTS_MAX (1 << 20) // bytes of a job's outputs
 #define SHIM_STEP_VARIABLE "HODEI_STEP"
@@ -103,7 +105,7 @@ struct job_list {
 struct group {
     struct group *next; // in shim->groups
     char name[HD_UUID_TEXT + 8];
-    int dir_fd, events_fd;
+    int dir_fd, events_fd, stat_fd;
     bool killed;
     int64_t user_us, system_us; // what it had used before this job
 };
@@ -163,12 +165,15 @@ struct shim {
     struct hd_map pids;      // leaders of running and draining steps
     struct job_list waiting, active;
     struct job *finishing, *dirty; // lists, taken at the end of the turn
-    struct job *dead;           // to free at the end of the turn, since its events may still be in the batch; by `next`
-    struct hd_buf trash;        // workspaces to remove, NUL-separated
-    pid_t remover;              // process that removes the first of them; 0: none
-    struct group *groups;       // not in use
-    struct hd_buf stuck_groups; // folders of groups that could not be removed yet, NUL-separated
-    int64_t stuck_ms;           // when they are tried again
+    struct job *dead;    // to free at the end of the turn, since its events may still be in the batch; by `next`
+    struct hd_buf trash; // workspaces to remove, NUL-separated
+    char *fresh[SHIM_FRESH_MAX];
+    size_t n_fresh;
+    int64_t busy_ms;             // monotonic: when a job was last there
+    pid_t remover;               // process that removes the first of them; 0: none
+    struct group *groups;        // not in use
+    struct hd_buf stuck_groups;  // folders of groups that could not be removed yet, NUL-separated
+    int64_t stuck_ms;            // when they are tried again
     int64_t look_ms, tasks_seen; // monotonic; tasks of the machine when processes were counted
     bool look_closely;           // a job was near its bound
     int64_t idle_since_ms;
@@ -278,6 +283,7 @@ void tree_look(struct shim *shim);          // stops jobs with too many processe
 
 // remove.c: workspaces.
 enum hd_status workspace_make(const struct job *job, struct hd_err *err) HD_MUST_USE;
+void workspaces_drop_fresh(struct shim *shim);
 void workspace_drop(struct job *job); // keeps it or has it removed, by the rule
 bool remove_some(const char *path, unsigned entries,
                  int64_t file_max); // true: there is more to remove. Never follows links.
