@@ -13,7 +13,10 @@
 void pipe_close(struct job_pipe *pipe) {
     if (pipe->source.fd < 0)
         return;
-    close(pipe->source.fd); // the only descriptor of it, so it leaves the epoll set too
+    // Not by closing it alone: a child that is about to close its copies, at its exec, would keep it in the set.
+    if (!pipe->paused)
+        (void)epoll_ctl(pipe->job->shim->epoll_fd, EPOLL_CTL_DEL, pipe->source.fd, NULL);
+    close(pipe->source.fd);
     pipe->source.fd = -1;
     pipe->paused = false;
 }
