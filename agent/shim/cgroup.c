@@ -250,10 +250,12 @@ static enum hd_status limit_cpu(struct job *job, int64_t milli, struct hd_err *e
 static enum hd_status take_group(struct job *job, struct hd_err *err) {
     struct shim *shim = job->shim;
     job->group = shim->groups;
-    if (job->group)
+    if (job->group) {
         shim->groups = job->group->next;
-    else
+        shim->n_groups--;
+    } else {
         job->group = group_make(shim, job, err);
+    }
     if (!job->group)
         return HD_UNAVAILABLE;
     return shim->def.tree_limits ? limit_tree(job, job->spec->resources, err) : HD_OK;
@@ -261,7 +263,7 @@ static enum hd_status take_group(struct job *job, struct hd_err *err) {
 
 static void put_group(struct job *job) {
     struct shim *shim = job->shim;
-    bool again = !shim->def.tree_limits && !job->group->killed && cgroup_empty(job);
+    bool again = !shim->def.tree_limits && !job->group->killed && shim->n_groups < SHIM_FRESH_MAX && cgroup_empty(job);
     struct group *group = HD_STEAL(job->group);
     if (!again) {
         group_remove(shim, group);
@@ -269,6 +271,7 @@ static void put_group(struct job *job) {
     }
     group->next = shim->groups;
     shim->groups = group;
+    shim->n_groups++;
 }
 
 enum hd_status cgroup_enter(struct job *job, struct hd_err *err) {

@@ -2,6 +2,7 @@
 #ifndef HD_TESTS_AGENT_WORLD_H
 #define HD_TESTS_AGENT_WORLD_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -308,6 +309,42 @@ static inline void world_release(struct world *w) {
     hd_arena_release(&w->arena);
 }
 
+// --- what they use -----------------------------------------------------------------------------------------------------
+
+static inline int64_t status_kib(pid_t pid, const char *name) {
+    char path[64], line[256];
+    int64_t kib = 0;
+    snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            kib = strtoll(line + strlen(name), NULL, 10);
+    if (file)
+        fclose(file);
+    return kib;
+}
+
+// The first child; 0: none.
+static inline pid_t child_of(pid_t pid) {
+    char path[64], text[64] = "";
+    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/children", (long)pid, (long)pid);
+    HD_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    return n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+}
+
+// Entries of a folder; -1: it is not there.
+static inline int64_t entries_of(const char *path) {
+    DIR *dir = opendir(path);
+    int64_t n = dir ? 0 : -1;
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        n += entry->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
 // --- work ------------------------------------------------------------------------------------------------------------
 
 static inline void room_for(struct world *w, size_t n) { // before the first: the map points into the array
@@ -395,7 +432,8 @@ static inline int64_t measure(struct world *w, Hodei__V1__Executor executor, con
     size_t sent = 0, first = w->n;
     int64_t begin = hd_now_read().mono_ms;
     w->ended = 0;
-    while (w->ended < total && hd_now_read().mono_ms < begin + PATIENCE_MS) {
+    int64_t patience_ms = PATIENCE_MS + (int64_t)total * 10;
+    while (w->ended < total && hd_now_read().mono_ms < begin + patience_ms) {
         hd_arena_reset(&w->arena);
         while (sent < total && sent - w->ended < 1000) {
             Hodei__V1__Work work = HODEI__V1__WORK__INIT;
