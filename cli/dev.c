@@ -31,7 +31,8 @@ static enum hd_status options(struct dev *dev) {
     struct cli *cli = dev->cli;
     const char *data = cli_option(cli, "data"), *home = getenv("HOME"), *share = getenv("XDG_DATA_HOME");
 
-    HD_TRY(cli_option_int(cli, "agents", 0, 32, 1, &dev->agents));
+    HD_TRY(cli_option_int(cli, "agents", 0, DEV_AGENTS_MAX, 1, &dev->agents));
+    HD_TRY(cli_option_int(cli, "replicas", 1, DEV_REPLICAS_MAX, 1, &dev->replicas));
     HD_TRY(cli_option_int(cli, "slots", 1, 1000, 0, &dev->slots));
     if (!data && geteuid() == 0)
         data = "/var/lib/hodei";
