@@ -95,15 +95,15 @@ def test_two_of_each():
         p.wait_run(run, "succeeded")
 
 
-def tick_all():
-    """Every schedule has missed its tick a minute ago; all replicas see that at once."""
-    missed = int(time.time()) // 60 * 60 - 60
+def tick_all(missed):
+    """Every schedule has missed that tick; all replicas see it at once."""
     p.sql("UPDATE pipelines.schedules SET tick_ms = %d, again_ms = 0" % (missed * 1000))
 
 
 def test_killed_in_turn():
     """A run goes on, runs are started, schedules tick, while each replica is killed and comes back."""
-    minute = time.strftime("%M %H * * *", time.gmtime(time.time() // 60 * 60 - 60))
+    missed = int(time.time()) // 60 * 60 - 60
+    minute = time.strftime("%M %H * * *", time.gmtime(missed))
     for i in range(SCHEDULES):
         p.apply("hodei: v1\nname: tick-%d\non: { cron: [ { expr: '%s', timezone: Etc/UTC } ] }\njobs: { a: { executor: noop } }\n" % (i, minute))
     folder, run = start_graph("killed")
@@ -113,7 +113,7 @@ def test_killed_in_turn():
             begun = 4 + i * (LAYER * LAYERS - 40) // len(names())
             wait_for(lambda begun=begun: len(os.listdir(folder)) >= begun, "%d jobs have begun" % begun)
             if name == "pipelines":
-                tick_all()
+                tick_all(missed)
             starts += [pool.submit(start_anyhow, "short", "start-%d-%d" % (i, n)) for n in range(4)]
             p.gateway = p.process("api-gateway-2" if name == "api-gateway" else "api-gateway")["http_port"]
             p.kill(name)

@@ -3,7 +3,7 @@
 
 The code under test reacts to ends, one after another, in an order that the seed decides. The model knows no events: the end of a job is
 a function of its definition, of the ends of its needs and of its outcomes, and is written down as one. Both must agree on every
-job's end, number of attempts and allowed failure, and on the run. tests/integration/model.py asks the same of the running system.
+job's end, number of attempts and allowed failure, and on the run. tests/integration/graphs.py asks the same of the running system.
 
   model.py DRIVER [--graphs N] [--seed N]   one seed: shows the case
   model.py DRIVER --mutants                 each wrong rule in the model must be found
