@@ -232,7 +232,8 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               " coalesce(a.worker, '') from jobs j"
                               " left join attempts a on a.id = j.attempt and j.state in (4, 5)"
                               " where j.pool = $1::text and j.state in (3, 4, 5)"
-                              " order by j.state = 3 desc, j.priority desc, j.ready_ms limit $2::bigint"},
+                              " order by j.state = 3 desc, j.priority desc, row_number() over (partition by j.state"
+                              " = 3, j.priority, j.tenant order by j.ready_ms), j.ready_ms limit $2::bigint"},
     [ORC_SQL_SESSIONS_LOSE] =
         {"orc_sessions_lose",
          "insert into lost_sessions (session, lost_ms)"

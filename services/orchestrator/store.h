@@ -142,7 +142,7 @@ struct orc_store_ops {
     // Leases of pools, by the store's clock.
     enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
     enum hd_status (*leases_hold)(ORC_CALL, struct orc_lease *inout, size_t n); // by pool; they stand until the commit
-    // READY ones first, best first.
+    // READY ones first; of one priority the oldest of each tenant, then the second of each, so that a cut hides no tenant.
     enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
                                    size_t *ret_n);
 

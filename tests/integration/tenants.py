@@ -101,6 +101,24 @@ def test_everything_may_be_placed():
     crowd.limit(500)
 
 
+def test_new_leader():
+    """The scheduler dies with 50,000 jobs on offer, and the offer of the other's job is lost: the next leader is told of it at once."""
+    crowd.limit(100000)
+    runs = backlog("shells")
+    p.kill("scheduler")
+    run = other.run("short")
+    bus = p.nats()
+    bus.request("$JS.API.STREAM.PURGE.FLOW", b"{}")
+    bus.close()
+    began = time.monotonic()
+    other.started(run)
+    waited = (time.monotonic() - began) * 1000
+    print("        under a new leader: %d ms, of which the old one's lease has 3000" % waited)
+    expect(waited <= 3000 + 1000 + BUSY_S * 1000 + LATE_MS, "within a second of lease, question and free slot: %d ms" % waited)
+    cancel(runs)
+    crowd.limit(500)
+
+
 def test_noops_at_full_speed():
     runs = backlog("noops")
     measure("a crowd of no-ops", "noop", 0)

@@ -478,6 +478,33 @@ TEST(leases_of_pools) {
     both(leases);
 }
 
+// A tenant with many jobs and one with a single younger one: the first few of the pool are of both.
+static void pool_turns(struct fixture *f) {
+    const char *pool = fresh(f, "p"), *crowd = fresh(f, "t"), *other = fresh(f, "t");
+    static const int64_t ready_ms[] = {30, 10, 20, 40, 50}, keys[] = {11, 12, 13, 14, 15};
+    struct orc_pool_entry *entries;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *runs[] = {add_run(f, &ws, crowd, "", 5), add_run(f, &ws, other, "", 1)};
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 6; i++) {
+        struct orc_job *job = add_job(&ws, runs[i / 5], i % 5, pool, JOB(READY));
+        job->key = i < 5 ? (uint64_t)keys[i] : 99;
+        job->ready_ms = i < 5 ? ready_ms[i] : 60;
+        job->priority = i == 4 ? 1 : 0;
+    }
+    OK(f, save, &ws);
+    OK(f, pool_entries, pool, 4, &entries, &n);
+    CHECK_INT(n, 4);
+    CHECK(entries[0].key == 15 && entries[1].key == 12 && entries[2].key == 99 && entries[3].key == 13);
+    commit(f);
+}
+TEST(a_pool_is_read_in_turns) {
+    both(pool_turns);
+}
+
 static void sessions(struct fixture *f) {
     const char *tenant = fresh(f, "t"), *pool = fresh(f, "p");
     struct hd_uuid lost = hd_new_id(&f->cx), fine = hd_new_id(&f->cx), ask[] = {lost, fine};
