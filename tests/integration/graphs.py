@@ -124,7 +124,7 @@ def main(argv):
         return int(argv[argv.index(name) + 1]) if name in argv else otherwise
 
     first = option("--seed", 0)
-    p = Platform(slots=16, replicas=option("--replicas", 1))
+    p = Platform(slots=16, replicas=option("--replicas", 0))
     p.start()
     passed, failed = run_all(p, range(first, first + option("--graphs", 30)))
     if failed:

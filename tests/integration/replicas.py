@@ -95,6 +95,18 @@ def test_two_of_each():
         p.wait_run(run, "succeeded")
 
 
+def test_one_of_them_explains():
+    """Every scheduler hears the question; the one that leads the pool answers."""
+    p.apply("hodei: v1\nname: nowhere\njobs: { only: { labels: { gpu: large }, run: 'true' } }\n")
+    run = p.start_run("nowhere")
+    for p.gateway in (p.process("api-gateway-2")["http_port"], None):
+        for _ in range(5):
+            said = wait_for(lambda: (lambda x: "gpu" in x.get("text", "") and x)(p.get("/v1/runs/%s/jobs/only:explain" % run)), "it is explained")
+    print("        " + said["text"])
+    p.api("POST", "/v1/runs/%s:cancel" % run)
+    p.wait_run(run, "cancelled")
+
+
 def tick_all(missed):
     """Every schedule has missed that tick; all replicas see it at once."""
     p.sql("UPDATE pipelines.schedules SET tick_ms = %d, again_ms = 0" % (missed * 1000))
@@ -128,7 +140,7 @@ def test_killed_in_turn():
     wait_for(lambda: not int(p.sql("SELECT count(*) FROM orchestrator.runs WHERE ended_ms IS NULL")), "every run has ended")
     counts = p.sql("SELECT pipeline, count(*), min(state), max(state) FROM orchestrator.runs GROUP BY 1 ORDER BY 1").split("\n")
     counts = {x.split("|")[0]: x.split("|")[1:] for x in counts if x}
-    want = dict({"tick-%d" % i: "1" for i in range(SCHEDULES)}, killed="1", short=str(2 + 4 * len(names())))
+    want = dict({"tick-%d" % i: "1" for i in range(SCHEDULES)}, killed="1", nowhere="1", short=str(2 + 4 * len(names())))
     expect({name: row[0] for name, row in counts.items()} == want, "each start and each tick is one run: %r" % counts)
     expect(all(row[1] == row[2] for row in counts.values()), "all succeeded: %r" % counts)
     twice = p.sql("SELECT count(*) FROM (SELECT 1 FROM orchestrator.attempts GROUP BY run_id, idx HAVING count(*) > 1) x")
