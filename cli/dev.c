@@ -218,6 +218,7 @@ static void print_address(struct dev *dev) {
 static void became_ready(struct dev *dev) {
     dev->ready = true;
     int64_t took = now_ms() - dev->began_mono_ms;
+    print_address(dev);
     dev_say(dev, "Ready after %" PRId64 ".%" PRId64 " s. Ctrl-C stops everything.", took / 1000, took % 1000 / 100);
     if (dev_describe(dev) != HD_OK)
         dev_say(dev, "%s", dev->cli->err.text);
@@ -355,8 +356,8 @@ int cmd_dev(struct cli *cli) {
             stop_all(&dev);
         return cli_failed(cli);
     }
-    printf("Hodei Pipelines " HD_VERSION ", data in %s\n", dev.data);
-    print_address(&dev);
+    printf("Hodei Pipelines " HD_VERSION ", data in %s\nStarting …\n", dev.data);
+    fflush(stdout);
     supervise(&dev);
     stop_all(&dev);
     return dev.failed ? cli_failed(cli) : 0;
