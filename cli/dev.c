@@ -178,16 +178,21 @@ static bool nats_ready(struct dev *dev) {
                                                                dev->data, (long)dev->procs[1].pid));
 }
 
+// Whom the API asks: each has answered once.
 static bool answers(struct dev *dev) {
+    static const char *const paths[] = {"/v1/whoami", "/v1/pipelines?page_size=1", "/v1/runs?page_size=1", "/v1/quota"};
     cJSON *reply = NULL;
     int64_t online = 0;
     const cJSON *worker;
 
-    if (cli_call(dev->cli, CLI_GET("/v1/whoami"), &reply) != HD_OK) {
-        hd_err_clear(&dev->cli->err);
-        return false;
+    for (; dev->answered < sizeof(paths) / sizeof(*paths); dev->answered++) {
+        if (cli_call(dev->cli, CLI_GET(paths[dev->answered]), &reply) != HD_OK) {
+            hd_err_clear(&dev->cli->err);
+            return false;
+        }
+        cJSON_Delete(reply);
+        reply = NULL;
     }
-    cJSON_Delete(reply);
     if (dev->agents == 0)
         return true;
     if (cli_call(dev->cli, CLI_GET("/v1/workers"), &reply) != HD_OK) {

@@ -49,6 +49,7 @@ struct dev {
     pid_t initdb;
     unsigned interrupts; // SIGINT and SIGTERM so far
     bool services_started, ready, failed;
+    size_t answered; // of the services that the API asks, while starting
     int64_t began_mono_ms;
 };
 
