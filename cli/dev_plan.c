@@ -203,8 +203,8 @@ static enum hd_status check_program(struct dev *dev, const char *path) {
 // The first of each has the name of its service alone.
 static void plan_services(struct dev *dev, int64_t replica) {
     for (size_t i = 0; i < DEV_SERVICES; i++) {
-        const char *name = replica == 1 ? services[i]
-                                        : hd_arena_printf(&dev->cli->arena, "%s-%lld", services[i], (long long)replica);
+        const char *name =
+            replica == 1 ? services[i] : hd_arena_printf(&dev->cli->arena, "%s-%lld", services[i], (long long)replica);
         add(dev, DEV_SERVICE, name)->service = services[i];
     }
 }

@@ -122,8 +122,7 @@ enum hd_status mem_pool_entries(ORC_CALL, const char *pool, unsigned limit, stru
     struct orc_pool_entry *entries = HD_NEW_ARRAY(cx->arena, n, struct orc_pool_entry);
     for (size_t i = 0; i < n; i++) {
         const struct orc_job *job = found[i].job;
-        const struct orc_attempt *attempt =
-            orc_job_live(job->state) ? orc_ws_attempt(&mem->all, job->attempt) : NULL;
+        const struct orc_attempt *attempt = orc_job_live(job->state) ? orc_ws_attempt(&mem->all, job->attempt) : NULL;
         entries[i] = (struct orc_pool_entry){.job = {job->run->id, job->idx},
                                              .state = job->state,
                                              .key = job->key,
