@@ -60,8 +60,10 @@ TEST(all_of_it) {
     struct world w;
     CHECK(compile(&w, FULL));
     CHECK_STR(w.err.text, "");
-    if (!w.p)
+    if (!w.p) {
+        hd_arena_release(&w.arena);
         return;
+    }
     const Hodei__V1__CompiledJob *plan = w.p->jobs[0], *test = w.p->jobs[1], *each = w.p->jobs[2],
                                  *alarm = w.p->jobs[3], *clean = w.p->jobs[4];
     CHECK_INT(w.p->n_jobs, 5);
