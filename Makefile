@@ -234,7 +234,7 @@ FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
 FUZZ_SRC := $(BASE_C) $(GEN_C:$(G)/%=gen/%) $(filter-out %/process.c,$(AGENT_C)) services/pipelines/yaml.c \
             $(addprefix services/pipelines/,keys.c compile.c compile_job.c compile_parts.c compile_step.c compile_text.c graph.c \
-            resources.c scope.c splice.c triggers.c)
+            diff.c render.c resources.c scope.c splice.c triggers.c)
 FUZZ_CFLAGS = $(filter-out -W% -f% -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 $(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)
