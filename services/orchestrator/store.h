@@ -123,6 +123,8 @@ struct orc_store_ops {
     enum hd_status (*actions_list)(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret,
                                    size_t *ret_n); // the last
     enum hd_status (*approvals_add)(ORC_CALL, const struct orc_job *job, const char *actor);
+    // Counts those of the run's jobs in the working set.
+    enum hd_status (*approvals_count)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run);
     enum hd_status (*approvals_list)(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
     // Concurrency groups. enter: locks the groups in the order of tenant and name, makes them, and takes over what the entry says of them;
     // a member that is there keeps the higher state.

@@ -97,6 +97,7 @@ static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *jo
     to->message = (char *)(uintptr_t)job->message;
     to->retries = job->retries;
     to->kept = job->flags & ORC_KEPT;
+    to->approvals = job->approvals;
     holds(arena, job, to);
     to->not_before_ms = job->hold & ORC_HOLD_BACKOFF ? job->due_ms : 0;
     if (job->outputs)

@@ -71,6 +71,7 @@ struct orc_job {
     bool priority_dirty;
     int cause, was_cause;
     const char *message;
+    uint32_t approvals;       // for views only, 0 where they were not counted
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;

@@ -372,6 +372,32 @@ TEST(runs_newest_first_by_tenant) {
     both(lists);
 }
 
+static void approvals(struct fixture *f) {
+    struct orc_ws ws;
+    const char **who;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, fresh(f, "t"), "", 3), *other = add_run(f, &ws, fresh(f, "t"), "", 1);
+    OK(f, runs_insert, &ws);
+    struct orc_job *two = add_job(&ws, run, 0, "p", JOB(QUEUED)), *none = add_job(&ws, run, 1, "p", JOB(QUEUED)),
+                   *theirs = add_job(&ws, other, 0, "p", JOB(QUEUED));
+    OK(f, approvals_add, two, "ann");
+    OK(f, approvals_add, two, "bob");
+    OK(f, approvals_add, two, "ann"); // the same person once
+    OK(f, approvals_add, theirs, "ann");
+    OK(f, approvals_list, two, &who, &n);
+    CHECK_INT(n, 2);
+    OK(f, approvals_count, &ws, run->id);
+    CHECK_INT(two->approvals, 2);
+    CHECK_INT(none->approvals, 0);
+    CHECK_INT(theirs->approvals, 0);
+    commit(f);
+}
+TEST(approvals_count_each_person_once) {
+    both(approvals);
+}
+
 static void queued(struct fixture *f) {
     const char *tenant = fresh(f, "t");
     struct orc_ws ws;
