@@ -237,6 +237,8 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
         return true;
     unsigned facts = 0;
     const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    if (spec->retry && spec->retry->avoid_worker && event != ORC_ATTEMPT_SUCCEED && event != ORC_ATTEMPT_REFUSE)
+        job->avoid_worker = attempt->worker;
     if (event == ORC_ATTEMPT_LOSE) {
         if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses < ORC_MAX_LOSSES)
             facts |= ORC_MAY_TRY_AGAIN;

@@ -8,7 +8,7 @@
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
-    "j.retries, j.children, j.first_child, j.next_child, j.open_children, j.cause, j.message"
+    "j.retries, j.children, j.first_child, j.next_child, j.open_children, j.cause, j.message, j.avoid_worker"
 #define ATTEMPT                                                                                                        \
     "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
     "a.started_ms, "                                                                                                   \
@@ -181,9 +181,10 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_JOBS_UPDATE_MORE] =
         {"orc_jobs_update_more",
          "update jobs j set children = u.children, first_child = u.first_child, next_child = u.next_child,"
-         " open_children = u.open_children, cause = u.cause, message = u.message"
-         " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[])"
-         " as u (run_id, idx, children, first_child, next_child, open_children, cause, message)"
+         " open_children = u.open_children, cause = u.cause, message = u.message, avoid_worker = u.avoid_worker"
+         " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[],"
+         " $9::text[])"
+         " as u (run_id, idx, children, first_child, next_child, open_children, cause, message, avoid_worker)"
          " where j.run_id = u.run_id and j.idx = u.idx"},
     [ORC_SQL_OUTPUTS_PUT] = {"orc_outputs_put", "insert into job_outputs (run_id, idx, data)"
                                                 " select * from unnest($1::uuid[], $2::int[], $3::text[])"

@@ -183,7 +183,7 @@ static enum hd_status jobs_load_open(ORC_CALL, struct orc_ws *ws, const struct h
 static enum hd_status jobs_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit) {
     const struct orc_run *row = orc_ws_run(&mem_of(store)->all, run);
     (void)cx;
-    for (uint32_t i = from; row && i < row->total && i - from < limit; i++)
+    for (uint32_t i = from; row && i < row->rows && i - from < limit; i++)
         job_out(ws, orc_ws_job(&mem_of(store)->all, run, i));
     return HD_OK;
 }
@@ -371,6 +371,7 @@ static void save_job(struct orc_mem *mem, const struct orc_job *job) {
     row->pool = mem_text(mem, job->pool);
     row->matrix = mem_text(mem, job->matrix);
     row->message = mem_text(mem, job->message);
+    row->avoid_worker = mem_text(mem, job->avoid_worker);
     row->outputs = job->outputs_dirty ? mem_text(mem, job->outputs) : outputs;
     mem->rows_written++;
 }

@@ -34,7 +34,7 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
     run->locked |= lock;
     return run;
 }
-#define RUN_AFTER_JOB 28 // where a run's columns begin when they stand behind a job's
+#define RUN_AFTER_JOB 29 // where a run's columns begin when they stand behind a job's
 
 static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     struct orc_run *run = orc_ws_run(ws, hd_row_uuid(rows, i, 0));
@@ -68,6 +68,7 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->open_children = (uint32_t)hd_row_int(rows, i, 25);
     job->cause = job->was_cause = (int)hd_row_int(rows, i, 26);
     job->message = hd_row_text(rows, i, 27);
+    job->avoid_worker = hd_row_text(rows, i, 28);
 }
 
 static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {

@@ -159,12 +159,12 @@ static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
                        HD_I64S(ended, n), HD_I32S(flags, n), HD_I32S(holds, n), HD_I64S(due, n), HD_I32S(retries, n));
 }
 
-// What few jobs have: a matrix, or a cause of their own.
+// What few jobs have: a matrix, a cause of their own, a worker to avoid.
 static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *ws) {
     struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
     size_t n = 0, all = jobs_pick(ws, false, rows);
     for (size_t i = 0; i < all; i++)
-        if (rows[i]->children || rows[i]->cause || *rows[i]->message || rows[i]->was_cause)
+        if (rows[i]->children || rows[i]->cause || *rows[i]->message || rows[i]->was_cause || *rows[i]->avoid_worker)
             rows[n++] = rows[i];
     if (n == 0)
         return HD_OK;
@@ -176,9 +176,10 @@ static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *w
     COLUMN(int32_t, open, (int32_t)row->open_children)
     COLUMN(int32_t, causes, row->cause)
     COLUMN(const char *, messages, row->message)
+    COLUMN(const char *, avoided, row->avoid_worker)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE_MORE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(children, n),
-                       HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
-                       HD_TEXTS(messages, n));
+                       HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n), HD_TEXTS(messages, n),
+                       HD_TEXTS(avoided, n));
 }
 
 static enum hd_status jobs_priority(struct hd_ctx *cx, const struct orc_ws *ws) {

@@ -71,6 +71,7 @@ struct orc_job {
     bool priority_dirty;
     int cause, was_cause;
     const char *message;
+    const char *avoid_worker; // "": none; the next attempt goes elsewhere if it can
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;

@@ -93,7 +93,7 @@ static struct orc_run *add_run(struct fixture *f, struct orc_ws *ws, const char 
     run->revision = 1;
     run->key = key;
     run->fingerprint = 0xfedcba9876543210u;
-    run->total = jobs;
+    run->total = run->rows = jobs;
     return run;
 }
 
@@ -215,6 +215,7 @@ static void round_trip(struct fixture *f) {
     job->ready_ms = 12;
     job->started_ms = 13;
     job->ended_ms = 14;
+    job->avoid_worker = "w0";
     struct orc_attempt *attempt = orc_ws_add_attempt(&ws, attempt_id, job);
     *attempt = (struct orc_attempt){.id = attempt_id,
                                     .job = job,
@@ -274,6 +275,8 @@ static void round_trip(struct fixture *f) {
     CHECK_INT(job->attempts * 10 + job->losses, 21);
     CHECK_INT(job->queued_ms * 1000000 + job->ready_ms * 10000 + job->started_ms * 100 + job->ended_ms, 11121314);
     CHECK_STR(job->pool, pool);
+    CHECK_STR(job->avoid_worker, "w0");
+    CHECK_STR(waits->avoid_worker, "");
     CHECK_INT(waits->deps_left, 7);
     CHECK_INT(waits->priority, -100);
     CHECK_INT(attempt->changed_ms * 10000 + attempt->started_ms * 100 + attempt->ended_ms, 313233);

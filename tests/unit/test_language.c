@@ -84,6 +84,7 @@ TEST(all_of_it) {
     CHECK_STR(test->steps[0]->script, "./t --os \"${HODEI_EXPR_1}\" --v \"${HODEI_EXPR_2}\" \"${HODEI_EXPR_3}\"");
     CHECK_STR(test->steps[0]->env[1]->value, "${{ matrix.v }}");
     CHECK_INT(test->retry->n_on, 2);
+    CHECK(test->retry->avoid_worker && !plan->retry->avoid_worker);
     CHECK_INT(test->retry->exit_codes[0], 75);
     CHECK_INT(test->retry->factor_milli, 1500);
     CHECK_INT(test->retry->max_ms, 60000);

@@ -136,6 +136,24 @@ TEST(lost_with_fail_starts_no_other) {
     hd_arena_release(&f.arena);
 }
 
+TEST(the_next_attempt_avoids_the_worker_where_the_rule_says_so) {
+    struct fixture f;
+    Hodei__V1__Retry retry = HODEI__V1__RETRY__INIT;
+    setup(&f, 2);
+    retry.limit = 2;
+    retry.avoid_worker = true;
+    f.plan->jobs[0]->retry = &retry;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_REFUSE);
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 0)->avoid_worker, ""); // it did not run there
+    finish(&f, 0, ORC_ATTEMPT_FAIL);
+    CHECK_INT(state(&f, 0), JOB(QUEUED));
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 0)->avoid_worker, "w");
+    finish(&f, 1, ORC_ATTEMPT_LOSE);
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 1)->avoid_worker, "");
+    hd_arena_release(&f.arena);
+}
+
 TEST(refusals_are_bounded) {
     struct fixture f;
     setup(&f, 1);
