@@ -49,6 +49,11 @@ bool orc_attempt_event_of(int state, enum orc_attempt_event *ret);
 // Cancels a run's jobs, which must be loaded as far as they have not ended; those of finally only with `all`.
 void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance);
 
+// Somebody gives up a job that is held for a worker that is gone: its attempt is LOST, and the job does what the command says
+// (ORC_JOB_RETRY, ORC_JOB_MARK). The attempt is in the working set. False: it is not held.
+bool orc_job_give_up(struct orc_ws *ws, struct orc_job *job, enum orc_job_event event, const char *message,
+                     struct orc_chance *chance);
+
 // A job whose due_ms has come: a retry waits no longer, or it has waited too long to be started.
 bool orc_job_due(struct orc_job *job, struct orc_chance *chance);
 

@@ -13,9 +13,8 @@ static enum hd_status job_check(const Hodei__V1__CompiledPipeline *plan, size_t 
         wrong = "pool";
     else if (job->priority < -100 || job->priority > 100)
         wrong = "priority";
-    else if (job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE &&
-             job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL)
-        wrong = "on_worker_lost"; // hold is for later
+    else if (job->on_worker_lost > HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD)
+        wrong = "on_worker_lost";
     if (job->n_need_accepts && job->n_need_accepts != job->n_needs)
         wrong = "need_accepts";
     for (size_t k = 0; k < job->n_needs && !wrong; k++)

@@ -12,7 +12,8 @@
 #define ATTEMPT                                                                                                        \
     "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
     "a.started_ms, "                                                                                                   \
-    "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames"
+    "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames, "  \
+    "a.gone_ms"
 
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
@@ -67,8 +68,12 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                " where a.run_id = $1::uuid and a.idx >= $2::int and a.idx < $3::int"
                                " and a.number > j.attempts - 20 order by a.idx, a.number"},
     [ORC_SQL_ATTEMPTS_ORPHANED] = {"orc_attempts_orphaned",
-                                   "select a.id, a.run_id, a.idx from lost_sessions l"
-                                   " join attempts a on a.session = l.session and a.state in (1, 2) limit $1::bigint"},
+                                   "(select a.id, a.run_id, a.idx from lost_sessions l join attempts a"
+                                   " on a.session = l.session and a.state in (1, 2) and a.gone_ms = 0"
+                                   " limit $1::bigint)"
+                                   " union all (select a.id, a.run_id, a.idx from attempts a"
+                                   " join jobs j on j.run_id = a.run_id and j.idx = a.idx and j.state = 5"
+                                   " where a.gone_ms > 0 and a.state in (1, 2) limit $1::bigint)"},
     [ORC_SQL_TENANTS_LOCK] = {"orc_tenants_lock",
                               "select t.name, t.granted, t.version, t.job_limit, t.used, t.queued from tenants t"
                               " where t.name = any ($1::text[]) order by t.name for update"},
@@ -201,12 +206,13 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
         {"orc_attempts_update", "update attempts a set state = u.state, changed_ms = u.changed_ms,"
                                 " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
                                 " signal = u.signal, cause = u.cause, message = u.message, user_ms = u.user_ms,"
-                                " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames"
+                                " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames,"
+                                " gone_ms = u.gone_ms"
                                 " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
                                 " $6::int[], $7::int[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],"
-                                " $12::bigint[], $13::bigint[])"
+                                " $12::bigint[], $13::bigint[], $14::bigint[])"
                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
-                                " user_ms, system_ms, max_rss_bytes, log_frames) where a.id = u.id"},
+                                " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms) where a.id = u.id"},
     [ORC_SQL_TENANTS_UPDATE] = {"orc_tenants_update",
                                 "update tenants t set granted = u.granted <> 0, version = u.version,"
                                 " job_limit = u.job_limit, used = u.used, queued = u.queued"

@@ -152,7 +152,8 @@ struct orc_store_ops {
     enum hd_status (*sessions_revive)(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
     enum hd_status (*sessions_lost)(ORC_CALL, struct hd_uuid *inout, size_t *inout_n); // leaves those that are lost
     enum hd_status (*sessions_prune)(ORC_CALL, int64_t before_ms);
-    // Live attempts in lost sessions: placed while the loss was being written.
+    // Live attempts in lost sessions, placed while the loss was being written; and those held for a worker that is gone whose job is
+    // to be cancelled.
     enum hd_status (*attempts_orphaned)(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
 };
 extern const struct orc_store_ops orc_pg_store; // its store is unused: it works on cx->db

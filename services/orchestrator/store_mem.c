@@ -36,6 +36,7 @@ static struct orc_job *job_out(struct orc_ws *ws, const struct orc_job *from) {
     job->run = run;
     job->was_key = job->key;
     job->was_hold = job->hold;
+    job->was_flags = job->flags;
     job->was_cause = job->cause;
     job->was = job->state;
     job->dirty = job->told = job->outputs_dirty = false;

@@ -58,7 +58,7 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->parent = (uint32_t)hd_row_int(rows, i, 15);
     job->ordinal = (uint32_t)hd_row_int(rows, i, 16);
     job->matrix = hd_row_text(rows, i, 17);
-    job->flags = (uint32_t)hd_row_int(rows, i, 18);
+    job->flags = job->was_flags = (uint32_t)hd_row_int(rows, i, 18);
     job->hold = job->was_hold = (uint32_t)hd_row_int(rows, i, 19);
     job->due_ms = hd_row_int(rows, i, 20);
     job->retries = (uint32_t)hd_row_int(rows, i, 21);
@@ -94,6 +94,7 @@ static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i)
     attempt->system_ms = hd_row_int(rows, i, 17);
     attempt->max_rss_bytes = hd_row_int(rows, i, 18);
     attempt->log_frames = (uint64_t)hd_row_int(rows, i, 19);
+    attempt->gone_ms = hd_row_int(rows, i, 20);
 }
 
 static void jobs_out(struct orc_ws *ws, const struct hd_rows *rows) {

@@ -54,6 +54,7 @@ enum orc_job_flag {
     ORC_KEPT = 512,      // its result is another run's
     ORC_MARKED = 1024,   // somebody marked it as done
     ORC_IN_GROUP = 2048, // it holds a slot of its concurrency group
+    ORC_WORKER_GONE = 4096, // the worker of its live attempt is gone; it is held for it (on_worker_lost: hold)
 };
 // What a QUEUED job waits for before it waits for quota.
 enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4, ORC_HOLD_GROUP = 8 };
@@ -65,7 +66,7 @@ struct orc_job {
     uint32_t parent;    // idx of the job whose matrix it is of, or ORC_NONE
     uint32_t ordinal;   // in its matrix, from 1
     const char *matrix; // its values, JSON; "": none
-    uint32_t flags, hold, was_hold, retries;
+    uint32_t flags, was_flags, hold, was_hold, retries;
     int64_t due_ms;                                            // when a timer looks at it; 0: never
     uint32_t children, first_child, next_child, open_children; // of a job with a matrix, once it is expanded
     bool priority_dirty;
@@ -95,6 +96,7 @@ struct orc_attempt {
     struct hd_uuid session;
     uint64_t key;
     int64_t assigned_ms, changed_ms; // by our clock: when it got its state
+    int64_t gone_ms;                 // when its worker was lost and it was held for it; 0: it is not
     int64_t started_ms, ended_ms;    // by the worker's
     int32_t exit_code, signal;
     int cause;

@@ -18,7 +18,7 @@ static const struct pip_choice executor_rows[] = {{"shell", HODEI__V1__EXECUTOR_
 static const struct pip_choices executors = {executor_rows, 4};
 static const struct pip_choice lost_rows[] = {{"requeue", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE, false},
                                               {"fail", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL, false},
-                                              {"hold", .later = true}};
+                                              {"hold", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD, false}};
 static const struct pip_choices on_worker_lost = {lost_rows, 3};
 
 static const struct pip_key job_rows[] = {

@@ -526,6 +526,30 @@ static void sessions(struct fixture *f) {
     for (size_t i = 0; i < n; i++)
         seen |= hd_uuid_eq(refs[i].id, found);
     CHECK(seen);
+    struct orc_job_ref first = {run->id, 0};
+    struct hd_uuid run_id = run->id;
+    for (int cancelled = 0; cancelled < 2; cancelled++) { // one that is held is left alone, unless it is to be cancelled
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_load, &ws, &run_id, 1, true);
+        OK(f, jobs_load, &ws, &first, 1);
+        OK(f, attempts_load, &ws, &found, 1);
+        ws.attempts.items[0]->gone_ms = 99;
+        ws.attempts.items[0]->dirty = ws.jobs.items[0]->dirty = true;
+        ws.jobs.items[0]->flags |= ORC_WORKER_GONE;
+        ws.jobs.items[0]->state = cancelled ? JOB(CANCELLING) : JOB(ACTIVE);
+        OK(f, save, &ws);
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_load, &ws, &run_id, 1, false);
+        OK(f, jobs_load, &ws, &first, 1);
+        OK(f, attempts_load, &ws, &found, 1);
+        CHECK_INT(ws.attempts.items[0]->gone_ms, 99);
+        CHECK(ws.jobs.items[0]->was_flags & ORC_WORKER_GONE);
+        OK(f, attempts_orphaned, 100000, &refs, &n);
+        seen = false;
+        for (size_t i = 0; i < n; i++)
+            seen |= hd_uuid_eq(refs[i].id, found);
+        CHECK_INT(seen, cancelled);
+    }
     int64_t before = f->cx.now.wall_ms, after = before + 1;
     OK(f, sessions_revive, &lost, &before, 1); // seen before it was lost: no effect
     ask[0] = lost, n = 1;

@@ -2,7 +2,8 @@
 #include "test.h"
 
 #include "orc_plans.h"
-#include "services/orchestrator/graph.h"
+#include "services/orchestrator/explain.h"
+#include "services/orchestrator/steer.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
 #define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
@@ -154,6 +155,127 @@ TEST(the_next_attempt_avoids_the_worker_where_the_rule_says_so) {
     hd_arena_release(&f.arena);
 }
 
+// One job that runs on a worker that is gone.
+static struct orc_attempt *held(struct fixture *f) {
+    setup(f, 2);
+    plan_edge(&f->arena, f->plan, 1, 0);
+    f->plan->jobs[0]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    start(f);
+    finish(f, 0, ORC_ATTEMPT_START);
+    struct orc_attempt *attempt = f->ws.attempts.items[0];
+    const struct orc_attempt_news gone = {.event = ORC_ATTEMPT_GONE, .message = "the worker was lost"};
+    f->chance.now_ms = 1700000000000;
+    CHECK(orc_attempt_change(&f->ws, attempt, &gone, &f->chance));
+    f->chance.now_ms = 1800000000000;
+    CHECK(orc_attempt_change(&f->ws, attempt, &gone, &f->chance)); // said again
+    CHECK_INT(attempt->gone_ms, 1700000000000);
+    CHECK_INT(attempt->state, ATT(RUNNING));
+    CHECK_INT(state(f, 0), JOB(ACTIVE));
+    CHECK(orc_ws_job(&f->ws, f->run->id, 0)->flags & ORC_WORKER_GONE);
+    return attempt;
+}
+
+static bool is_held(struct fixture *f) {
+    return orc_ws_job(&f->ws, f->run->id, 0)->flags & ORC_WORKER_GONE || f->ws.attempts.items[0]->gone_ms;
+}
+
+TEST(held_jobs_take_what_comes_back) {
+    struct fixture f;
+    struct orc_attempt *attempt = held(&f);
+    const struct orc_attempt_news done = {.event = ORC_ATTEMPT_SUCCEED};
+    CHECK(orc_attempt_change(&f.ws, attempt, &done, &f.chance));
+    advance(&f);
+    CHECK(!is_held(&f));
+    CHECK_INT(attempt->state, ATT(SUCCEEDED));
+    CHECK_INT(state(&f, 0), JOB(SUCCEEDED));
+    CHECK_INT(state(&f, 1), JOB(QUEUED));
+    hd_arena_release(&f.arena);
+
+    attempt = held(&f);
+    const struct orc_attempt_news back = {.event = ORC_ATTEMPT_BACK}, lost = {.event = ORC_ATTEMPT_LOSE};
+    CHECK(orc_attempt_change(&f.ws, attempt, &back, &f.chance));
+    CHECK(!is_held(&f));
+    CHECK(!orc_attempt_change(&f.ws, attempt, &back, &f.chance)); // it was not gone
+    CHECK_INT(state(&f, 0), JOB(ACTIVE));
+    CHECK(orc_attempt_change(&f.ws, attempt, &lost, &f.chance)); // its worker no longer knows it: nothing to wait for
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    hd_arena_release(&f.arena);
+}
+
+static enum hd_status steer(struct fixture *f, enum orc_action action, struct hd_err *err) {
+    struct orc_job *job;
+    const struct orc_command command = {.action = action, .job = "job0", .actor = "ann", .reason = "it burned"};
+    *err = (struct hd_err){0};
+    return orc_steer(&f->ws, f->run, &command, &f->chance, err, &job);
+}
+
+TEST(held_jobs_wait_for_a_decision) {
+    static const struct {
+        enum orc_action action;
+        int state;
+    } rows[] = {{ORC_RETRY_JOB, JOB(QUEUED)}, {ORC_MARK_DONE, JOB(SUCCEEDED)}, {ORC_CANCEL_JOB, JOB(CANCELLING)}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct fixture f;
+        struct hd_err err;
+        struct orc_attempt *attempt = held(&f);
+        const struct orc_attempt_news gone = {.event = ORC_ATTEMPT_GONE}, done = {.event = ORC_ATTEMPT_SUCCEED};
+        CHECK_INT(steer(&f, rows[i].action, &err), HD_OK);
+        CHECK_INT(state(&f, 0), rows[i].state);
+        if (rows[i].action == ORC_CANCEL_JOB) { // the sweep finds it
+            CHECK(is_held(&f));
+            CHECK(orc_attempt_change(&f.ws, attempt, &gone, &f.chance));
+            CHECK_INT(state(&f, 0), JOB(CANCELLED));
+        } else {
+            CHECK_STR(attempt->message, "given up by ann: it burned");
+        }
+        advance(&f);
+        CHECK(!is_held(&f));
+        CHECK_INT(attempt->state, ATT(LOST));
+        CHECK(!orc_attempt_change(&f.ws, attempt, &done, &f.chance)); // refused from then on
+        CHECK_INT(state(&f, 1), rows[i].action == ORC_MARK_DONE    ? JOB(QUEUED)
+                                : rows[i].action == ORC_CANCEL_JOB ? JOB(SKIPPED)
+                                                                   : JOB(WAITING));
+        hd_arena_release(&f.arena);
+    }
+}
+
+TEST(a_job_that_runs_is_not_given_up) {
+    struct fixture f;
+    struct hd_err err;
+    struct orc_attempt *attempt = held(&f);
+    const struct orc_attempt_news back = {.event = ORC_ATTEMPT_BACK};
+    CHECK(orc_attempt_change(&f.ws, attempt, &back, &f.chance));
+    CHECK_INT(steer(&f, ORC_RETRY_JOB, &err), HD_PRECONDITION);
+    CHECK_STR(err.text, "job job0 is active: retry_job is not possible");
+    CHECK_INT(steer(&f, ORC_MARK_DONE, &err), HD_PRECONDITION);
+    CHECK_INT(attempt->state, ATT(RUNNING));
+    hd_arena_release(&f.arena);
+}
+
+TEST(explain_says_that_the_worker_is_gone) {
+    struct fixture f;
+    held(&f);
+    const struct orc_circumstances at = {.now_ms = 0};
+    const struct orc_reason got = orc_explain(&f.ws, orc_ws_job(&f.ws, f.run->id, 0), &at);
+    CHECK_STR(got.reason, "worker_gone");
+    CHECK_STR(got.text, "its worker w is gone since 2023-11-14 22:13:20 UTC: wait for it, or decide: cancel the job, "
+                        "retry it, or mark it as done");
+    f.ws.attempts.items[0]->gone_ms = 951868799000; // the last second of a leap day
+    CHECK(strstr(orc_gone_text(&f.arena, f.ws.attempts.items[0]), "2000-02-29 23:59:59 UTC") != NULL);
+    f.ws.attempts.items[0]->gone_ms = 4107542400000;
+    CHECK(strstr(orc_gone_text(&f.arena, f.ws.attempts.items[0]), "2100-03-01 00:00:00 UTC") != NULL);
+    hd_arena_release(&f.arena);
+}
+
+TEST(only_jobs_that_say_so_are_held) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_GONE);
+    CHECK_INT(state(&f, 0), JOB(READY));
+    hd_arena_release(&f.arena);
+}
+
 TEST(refusals_are_bounded) {
     struct fixture f;
     setup(&f, 1);
@@ -278,7 +400,7 @@ TEST(bad_plans_are_refused) {
     plan_edge(&f.arena, f.plan, 1, 0);
     plan_edge(&f.arena, f.plan, 2, 1);
     CHECK_INT(check(&f, &err), HD_OK);
-    f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    f.plan->jobs[2]->on_worker_lost = (Hodei__V1__OnWorkerLost)3;
     CHECK_INT(check(&f, &err), HD_INVALID);
     CHECK_STR(err.field, "jobs[2].on_worker_lost");
     f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
