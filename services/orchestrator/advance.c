@@ -317,13 +317,18 @@ bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
     return true;
 }
 
-void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance) {
+bool orc_job_spared(const struct orc_job *job) {
+    return job->state == JOB(ACTIVE) && orc_job_spec(job)->uninterruptible;
+}
+
+void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, unsigned how, struct orc_chance *chance) {
     size_t n_main = orc_plan_main(run->plan);
     orc_run_change(run, ORC_RUN_CANCEL, 0, chance->now_ms);
     run->held = run->paused = false; // so that what always runs last can
     for (size_t i = 0; i < ws->jobs.n; i++) {
         struct orc_job *job = ws->jobs.items[i];
-        if (job->run != run || job->state == JOB(CANCELLING) || job->children || (!all && job->spec >= n_main))
+        if (job->run != run || job->state == JOB(CANCELLING) || job->children ||
+            (!(how & ORC_CANCEL_FINALLY) && job->spec >= n_main) || (how & ORC_CANCEL_SPARES && orc_job_spared(job)))
             continue;
         job->hold = 0;
         orc_job_change(job, ORC_JOB_CANCEL, 0, chance);

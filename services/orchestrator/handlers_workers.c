@@ -106,7 +106,7 @@ static enum hd_status runs_due(struct hd_ctx *cx, struct orchestrator *orc) {
         if (!run->due_ms || run->due_ms > chance.now_ms)
             continue;
         run->cause = HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT;
-        orc_run_cancel(&ws, run, false, &chance);
+        orc_run_cancel(&ws, run, 0, &chance);
     }
     return orc_finish(cx, orc, &ws, &out);
 }

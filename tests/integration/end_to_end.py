@@ -633,6 +633,68 @@ jobs: { a: { run: '%s' } }
         p.wait_run(run)
 
 
+def test_what_is_not_interruptible_runs_to_its_end():
+    hold = "while ! test -e %s/$HODEI_RUN; do sleep 0.05; done" % p.folder
+
+    def go(*runs):
+        for run in runs:
+            open(os.path.join(p.folder, run), "w").close()
+
+    p.apply("""
+hodei: v1
+name: spared
+jobs: { one: { concurrency: { group: spared, on_full: cancel_running }, interruptible: false, run: '%s' } }
+""" % hold)
+    first = p.start_run("spared")
+    wait_for(lambda: p.job_state(first, "one") == "active", "the first runs")
+    second = p.start_run("spared")
+    wait_for(lambda: p.jobs(second)["one"].get("waits_for") == ["group"], "the second waits")
+    third = p.start_run("spared")
+    p.wait_run(second, "cancelled", 10)  # it had not started: the third takes its place
+    expect(p.jobs(second)["one"]["cause"] == "replaced", "%r" % p.jobs(second))
+    expect(p.job_state(first, "one") == "active" and p.job_state(third, "one") == "queued", "the first goes on, the third waits")
+    go(first, third)
+    p.wait_run(first, "succeeded", 10)
+    p.wait_run(third, "succeeded", 10)
+    p.apply("""
+hodei: v1
+name: spared-run
+concurrency: { group: spared-run, on_full: cancel_running }
+jobs:
+  kept: { interruptible: false, run: '%s' }
+  not: { run: 'sleep 600', cancel_grace: 1s }
+  after: { needs: [kept], run: echo never }
+""" % hold)
+    first = p.start_run("spared-run")
+    wait_for(lambda: p.job_state(first, "kept") == p.job_state(first, "not") == "active", "both run")
+    second = p.start_run("spared-run")
+    wait_for(lambda: p.job_state(first, "not") == "cancelled", "what may be interrupted is")
+    expect(p.job_state(first, "kept") == "active" and p.run(second).get("held"), "the other goes on, the later run waits")
+    go(first)
+    p.wait_run(first, "cancelled", 10)
+    expect(states(first) == {"kept": "succeeded", "not": "cancelled", "after": "cancelled"}, "%r" % states(first))
+    wait_for(lambda: p.job_state(second, "kept") == "active", "now the later one")
+    p.api("POST", "/v1/runs/%s:cancel" % second)  # somebody who asks is obeyed
+    p.wait_run(second, "cancelled", 20)
+    p.apply("""
+hodei: v1
+name: spared-matrix
+jobs:
+  m:
+    matrix: { axes: { n: [1, 2, 3] }, max_parallel: 2, fail_fast: true }
+    interruptible: false
+    run: 'test ${{ matrix.n }} = 1 && while ! test -e %s/fail-$HODEI_RUN; do sleep 0.05; done && exit 1; %s'
+""" % (p.folder, hold))
+    run = p.start_run("spared-matrix")
+    wait_for(lambda: p.job_state(run, "m.1") == p.job_state(run, "m.2") == "active", "two run")
+    go("fail-" + run)
+    wait_for(lambda: p.job_state(run, "m.3") == "cancelled", "what has not started is cancelled")
+    expect(p.job_state(run, "m.2") == "active", "what has goes on")
+    go(run)
+    p.wait_run(run, "failed", 10)
+    expect(states(run) == {"m": "failed", "m.1": "failed", "m.2": "succeeded", "m.3": "cancelled"}, "%r" % states(run))
+
+
 def test_cli_steers_and_lints():
     good, bad = os.path.join(p.folder, "good.yml"), os.path.join(p.folder, "bad.yml")
     with open(good, "w") as file:

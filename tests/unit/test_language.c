@@ -54,7 +54,7 @@ static const char FULL[] =
         "    run: echo ${{ join(needs.test.outputs.r) }}\n"
         "    allow_failure: { exit_codes: [3] }\n"
         "finally:\n"
-        "  clean: { needs: [test], run: 'echo \"${{ needs.test.result }}\"' }\n";
+        "  clean: { needs: [test], interruptible: false, run: 'echo \"${{ needs.test.result }}\"' }\n";
 
 TEST(all_of_it) {
     struct world w;
@@ -95,6 +95,7 @@ TEST(all_of_it) {
     CHECK_STR(alarm->condition, "failure() && inputs.count > 2");
     CHECK(alarm->allow_failure && alarm->allow_exit_codes[0] == 3);
     CHECK_INT(clean->need_accepts[0], 15);
+    CHECK(clean->uninterruptible && !test->uninterruptible);
     CHECK_STR(clean->steps[0]->script, "echo \"${HODEI_EXPR_1}\"");
     hd_arena_release(&w.arena);
 }

@@ -339,7 +339,7 @@ TEST(cancel_at_every_point) {
     start(&f);
     finish(&f, 0, ORC_ATTEMPT_START);
     CHECK(orc_job_change(orc_ws_job(&f.ws, f.run->id, 3), ORC_JOB_ADMIT, 0, &f.chance));
-    orc_run_cancel(&f.ws, f.run, false, &f.chance);
+    orc_run_cancel(&f.ws, f.run, 0, &f.chance);
     CHECK_INT(state(&f, 0), JOB(CANCELLING));
     for (uint32_t i = 1; i < 4; i++)
         CHECK_INT(state(&f, i), JOB(CANCELLED));
@@ -351,6 +351,24 @@ TEST(cancel_at_every_point) {
     CHECK_INT(state(&f, 0), JOB(CANCELLED));
     CHECK_INT(f.run->state, RUN(CANCELLED));
     CHECK_INT(f.run->ended, 4);
+    hd_arena_release(&f.arena);
+}
+
+TEST(what_is_not_interruptible_is_spared_once_it_has_started) {
+    struct fixture f;
+    setup(&f, 4); // 0 runs and is spared, 1 runs, 2 has not started, 3 needs 0
+    plan_edge(&f.arena, f.plan, 3, 0);
+    f.plan->jobs[0]->uninterruptible = f.plan->jobs[2]->uninterruptible = true;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_START);
+    finish(&f, 1, ORC_ATTEMPT_START);
+    orc_run_cancel(&f.ws, f.run, ORC_CANCEL_SPARES, &f.chance);
+    CHECK_INT(state(&f, 0), JOB(ACTIVE));
+    CHECK_INT(state(&f, 1), JOB(CANCELLING));
+    CHECK_INT(state(&f, 2), JOB(CANCELLED));
+    CHECK_INT(state(&f, 3), JOB(CANCELLED));
+    orc_run_cancel(&f.ws, f.run, 0, &f.chance); // somebody who asks is obeyed
+    CHECK_INT(state(&f, 0), JOB(CANCELLING));
     hd_arena_release(&f.arena);
 }
 
