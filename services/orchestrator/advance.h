@@ -8,6 +8,7 @@
 #include "services/orchestrator/ws.h"
 
 #define ORC_MAX_LOSSES 3     // workers a job may lose before it fails
+#define ORC_MAX_DEPTH 16     // runs in a row that were started by the end of another
 #define ORC_MAX_ATTEMPTS 100 // so that a worker that refuses everything cannot go on for ever
 
 // Where new offers get their key and time from.

@@ -117,6 +117,7 @@ enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct or
                 orc_kick(orc); // nobody is there to confirm it
         }
     HD_TRY(ORC_DO(cx, orc, save, ws));
+    HD_TRY(orc_follow_ends(cx, orc, ws));
     orc_out_diff(cx, ws, out);
     orc_out_flush(cx, out);
     orc_events(cx, ws);

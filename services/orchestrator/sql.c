@@ -4,7 +4,7 @@
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
     "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor, "        \
-    "r.paused, r.rerun_of, r.held"
+    "r.paused, r.rerun_of, r.held, r.started_by, r.depth"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
@@ -85,12 +85,15 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                  " and (not t.granted or t.used < t.job_limit) limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
-                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
+                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of,"
+                             " started_by, depth)"
                              " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[],"
                              " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[],"
-                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[])"
+                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[],"
+                             " $18::uuid[], $19::int[])"
                              " as u (id, tenant, pipeline, version, state, created_ms, total, revision, idem_key,"
-                             " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
+                             " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of, started_by,"
+                             " depth)"
                              " order by tenant, idem_key"
                              " on conflict (tenant, idem_key) where idem_key is not null do nothing returning id"},
     [ORC_SQL_RUNS_UPDATE] = {"orc_runs_update",
@@ -159,6 +162,27 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_COMMAND_PUT] = {"orc_command_put", "insert into commands (tenant, idem_key, fingerprint, reply, at_ms)"
                                                 " values ($1::text, $2::text, $3::bigint, $4::bytea, $5::bigint)"},
     [ORC_SQL_COMMANDS_PRUNE] = {"orc_commands_prune", "delete from commands where at_ms < $1::bigint"},
+    [ORC_SQL_LISTENERS_PUT] = {"orc_listeners_put",
+                               "insert into listeners (tenant, source, name, version, accepts)"
+                               " select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[])"
+                               " on conflict do nothing"},
+    [ORC_SQL_LISTENERS_PRUNE] = {"orc_listeners_prune",
+                                 "delete from listeners l using unnest($1::text[], $2::text[], $3::int[])"
+                                 " as u (t, n, v) where l.tenant = u.t and l.name = u.n and l.version < u.v"},
+    [ORC_SQL_FOLLOW_UPS_ADD] =
+        {"orc_follow_ups_add",
+         "insert into follow_ups (run_id, name) select u.id, l.name"
+         " from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (id, tenant, pipeline, mask)"
+         " join listeners l on l.tenant = u.tenant and l.source = u.pipeline and l.accepts & u.mask <> 0"
+         " cross join lateral (select p.version, p.deleted from pipeline_versions p"
+         " where p.tenant = l.tenant and p.name = l.name order by p.version desc limit 1) v"
+         " where v.version = l.version and not v.deleted order by u.id, l.name on conflict do nothing returning 1"},
+    [ORC_SQL_FOLLOW_UPS_TAKE] = {"orc_follow_ups_take", "select f.run_id, f.name from follow_ups f"
+                                                        " order by f.run_id, f.name limit $1::bigint"
+                                                        " for update skip locked"},
+    [ORC_SQL_FOLLOW_UPS_DROP] = {"orc_follow_ups_drop",
+                                 "delete from follow_ups f using unnest($1::uuid[], $2::text[]) as u (r, n)"
+                                 " where f.run_id = u.r and f.name = u.n"},
     [ORC_SQL_RUNS_DUE] = {"orc_runs_due", "select r.id from runs r where r.due_ms > 0 and r.due_ms <= $1::bigint"
                                           " order by r.due_ms limit $2::bigint"},
     [ORC_SQL_JOBS_DUE] = {"orc_jobs_due", "select j.run_id, j.idx from jobs j where j.due_ms > 0"

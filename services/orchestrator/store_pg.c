@@ -30,6 +30,8 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         run->paused = hd_row_bool(rows, i, c + 20);
         run->rerun_of = hd_row_uuid(rows, i, c + 21);
         run->held = hd_row_bool(rows, i, c + 22);
+        run->started_by = hd_row_uuid(rows, i, c + 23);
+        run->depth = (uint32_t)hd_row_int(rows, i, c + 24);
     }
     run->locked |= lock;
     return run;
@@ -474,6 +476,10 @@ const struct orc_store_ops orc_pg_store = {
     .jobs_queued = jobs_queued,
     .outputs_load = outputs_load,
     .runs_due = runs_due,
+    .listeners_put = orc_pg_listeners_put,
+    .follow_ups_add = orc_pg_follow_ups_add,
+    .follow_ups_take = orc_pg_follow_ups_take,
+    .follow_ups_drop = orc_pg_follow_ups_drop,
     .actions_add = orc_pg_actions_add,
     .actions_list = orc_pg_actions_list,
     .approvals_add = orc_pg_approvals_add,

@@ -31,6 +31,8 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->cause = (Hodei__V1__Cause)run->cause;
     ret->paused = run->paused;
     ret->held = run->held;
+    if (!hd_uuid_zero(run->started_by))
+        ret->started_by = id_text(arena, run->started_by);
     if (!hd_uuid_zero(run->rerun_of))
         ret->rerun_of = id_text(arena, run->rerun_of);
 }

@@ -33,6 +33,8 @@ struct orc_run {
     const char *origin, *actor;
     bool paused, held;             // held: it waits for its concurrency group, and none of its jobs is decided
     struct hd_uuid rerun_of;       // zero: none
+    struct hd_uuid started_by;     // the run of another pipeline whose end started it; zero: none
+    uint32_t depth;                // how many stand before it in such a chain
     const struct hd_value *inputs; // filled by orc_inputs
     bool amended;                  // changed after its insert, in the same transaction
     bool locked, dirty, duplicate; // duplicate: not inserted, its key is taken

@@ -1,5 +1,6 @@
 """The whole platform from outside: HTTP, the CLI, the bus. Every process is real."""
 
+import base64
 import concurrent.futures
 import json
 import os
@@ -312,6 +313,76 @@ def test_schedules():
     check_problem(p.api("POST", "/v1/schedules/019a0000-0000-7000-8000-000000000000:resume"), 404, "unknown id")
     p.cli("pipeline", "delete", "by-clock")
     expect(not p.get("/v1/schedules?pipeline=by-clock")["schedules"], "gone with its pipeline")
+
+
+def followers(pipeline):
+    """Ids of the runs that runs of the pipeline have, by the run that started them."""
+    found = {}
+    for run in p.get("/v1/runs?page_size=1000&pipeline=" + pipeline)["runs"]:
+        expect(run["trigger"] == "pipeline" and run["actor"].startswith("pipeline:"), "what started it: %r" % run)
+        found.setdefault(run["started_by"], []).append(run["id"])
+    return found
+
+
+def last_event(what):
+    bus = p.nats()
+    try:
+        got = json.loads(bus.request("$JS.API.STREAM.MSG.GET.EVENTS", json.dumps({"last_by_subj": "hodei.evt.default." + what}).encode()))
+        return base64.b64decode(got["message"]["data"]) if "message" in got else b""
+    finally:
+        bus.close()
+
+
+def test_a_run_follows_another():
+    end = "hodei: v1\nname: upstream\njobs: { a: { run: 'exit %d' } }\n"
+    p.apply(end % 0)
+    for name, when in (("after-success", ""), ("after-failure", ", when: failure"), ("after-all", ", when: always")):
+        p.apply(one_job(name, "echo ${{ run.trigger }}") + "\non: { pipeline: [{ name: upstream%s }] }\n" % when)
+    p.apply("hodei: v1\nname: after-asks\ninputs: { who: { required: true } }\njobs: { a: { run: x } }\non: { pipeline: [{ name: upstream }] }\n")
+    good = p.start_run("upstream")
+    wait_for(lambda: good in followers("after-success") and good in followers("after-all"), "two follow")
+    follower, = followers("after-success")[good]
+    p.wait_run(follower, "succeeded")
+    wait_for(lambda: p.log(follower) == b"pipeline\n", "it knows what started it")
+    expect("after run " + good in p.cli("run", "get", follower).stdout, "the command line shows it")
+    wait_for(lambda: b"after-asks" in last_event("run.not_started") and b"is required" in last_event("run.not_started"), "what cannot start is told")
+    p.apply(end % 1)
+    bad = p.start_run("upstream")
+    wait_for(lambda: bad in followers("after-failure") and bad in followers("after-all"), "two others follow")
+    expect(good not in followers("after-failure") and bad not in followers("after-success"), "each as it says")
+    p.apply(one_job("after-failure", "echo changed"))  # the newest version counts
+    p.cli("pipeline", "delete", "after-success")
+    last = p.start_run("upstream")
+    wait_for(lambda: last in followers("after-all"), "one is left")
+    expect(last not in followers("after-failure"), "it listens no longer")
+    expect(all(len(x) == 1 for x in followers("after-all").values()), "each once: %r" % followers("after-all"))
+    problem = check_problem(p.api("POST", "/v1/pipelines", one_job("self", "x") + "\non: { pipeline: [{ name: self }] }\n"), 400, "itself")
+    expect(problem["field"] == "on.pipeline[0]" and "cannot start itself" in problem["detail"], "%r" % problem)
+
+
+def test_a_loop_of_pipelines_ends():
+    for name, other in (("ping", "pong"), ("pong", "ping")):
+        p.apply("hodei: v1\nname: %s\njobs: { a: { executor: noop } }\non: { pipeline: [{ name: %s }] }\n" % (name, other))
+    first = p.start_run("ping")
+    wait_for(lambda: b"look for a loop in on.pipeline" in last_event("run.not_started"), "it ends")
+    runs = p.get("/v1/runs?pipeline=ping")["runs"] + p.get("/v1/runs?pipeline=pong")["runs"]
+    expect(len(runs) == 17, "the first and 16 that follow: %d" % len(runs))
+    expect([r["id"] for r in runs if r["trigger"] == "api"] == [first], "one was asked for")
+    expect(p.sql("select count(*) from orchestrator.follow_ups").strip() == "0", "nothing is left to do")
+
+
+def test_followers_survive_a_killed_orchestrator():
+    p.apply("hodei: v1\nname: many-up\njobs: { a: { executor: noop } }\n")
+    p.apply("hodei: v1\nname: many-down\njobs: { a: { executor: noop } }\non: { pipeline: [{ name: many-up }] }\n")
+    runs = []
+    for i in range(60):
+        runs.append(wait_for(lambda i=i: p.start_run("many-up", key="many-up-%d" % i), "it is accepted"))
+        if i in (10, 30, 50):
+            p.kill("orchestrator")
+    wait_for(lambda: set(followers("many-down")) == set(runs), "every one is followed", 60)
+    for run in [x for xs in followers("many-down").values() for x in xs]:
+        p.wait_run(run, "succeeded")
+    expect(all(len(x) == 1 for x in followers("many-down").values()), "each once")
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -293,6 +293,65 @@ TEST(rows_come_back_as_they_were_saved) {
     both(round_trip);
 }
 
+static void follow_ups(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *other = fresh(f, "t");
+    const uint8_t data[] = {1};
+    struct orc_version put[] = {{.tenant = tenant, .name = "down", .version = 1, .data = data, .len = 1},
+                                {.tenant = tenant, .name = "gone", .version = 1, .data = data, .len = 1},
+                                {.tenant = other, .name = "down", .version = 1, .data = data, .len = 1}};
+    const struct orc_listener listeners[] = {
+        {tenant, "up", "down", 1, 1}, {tenant, "up", "gone", 1, 3}, {other, "up", "down", 1, 1}};
+    struct hd_uuid ok = hd_new_id(&f->cx), bad = hd_new_id(&f->cx);
+    const struct orc_ended ended[] = {{ok, tenant, "up", 1}, {bad, tenant, "up", 2}, {bad, tenant, "elsewhere", 1}};
+    struct orc_follow_up *taken, mine[4];
+    struct orc_version newer = {.tenant = tenant, .name = "down", .version = 2, .data = data, .len = 1};
+    struct orc_version tombstone = {
+        .tenant = tenant, .name = "gone", .version = 2, .deleted = true, .data = data, .len = 1};
+    size_t added, n, n_mine = 0;
+    begin(f);
+    OK(f, versions_put, put, 3);
+    OK(f, listeners_put, listeners, 3, put, 3);
+    OK(f, follow_ups_add, ended, 3, &added);
+    CHECK_INT(added, 3); // down and gone for the good end, gone for the bad one; nothing of another tenant
+    OK(f, follow_ups_add, ended, 1, &added);
+    CHECK_INT(added, 0);
+    commit(f);
+
+    begin(f);
+    OK(f, follow_ups_take, 1000, &taken, &n);
+    for (size_t i = 0; i < n; i++)
+        if (hd_uuid_eq(taken[i].run, ok) || hd_uuid_eq(taken[i].run, bad))
+            mine[n_mine++] = taken[i];
+    CHECK_INT(n_mine, 3);
+    OK(f, follow_ups_drop, mine, n_mine);
+    OK(f, versions_put, &newer, 1); // it listens no longer
+    OK(f, listeners_put, NULL, 0, &newer, 1);
+    OK(f, versions_put, &tombstone, 1);
+    OK(f, listeners_put, NULL, 0, &tombstone, 1);
+    OK(f, listeners_put, listeners, 1, put, 1); // an old version that comes late says nothing
+    OK(f, follow_ups_add, ended, 3, &added);
+    CHECK_INT(added, 0);
+    commit(f);
+
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 1);
+    struct hd_uuid id = run->id;
+    run->started_by = ok;
+    run->depth = 5;
+    run->origin = "pipeline";
+    OK(f, runs_insert, &ws);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, false);
+    CHECK(hd_uuid_eq(ws.runs.items[0]->started_by, ok));
+    CHECK_INT(ws.runs.items[0]->depth, 5);
+    commit(f);
+}
+TEST(what_follows_a_run) {
+    both(follow_ups);
+}
+
 static void undone(struct fixture *f) {
     const char *tenant = fresh(f, "t"), *names[] = {tenant};
     struct orc_ws ws;

@@ -152,7 +152,8 @@ static void check_jobs(struct sim *sim) {
 static void check_runs(struct sim *sim) {
     size_t started = 0; // a retry that comes after the end of its run makes another one
     for (size_t i = 0; i < sim->mem->all.runs.n; i++)
-        started += hd_uuid_zero(sim->mem->all.runs.items[i]->rerun_of);
+        started += hd_uuid_zero(sim->mem->all.runs.items[i]->rerun_of) &&
+                   hd_uuid_zero(sim->mem->all.runs.items[i]->started_by);
     if (started > sim->n_runs)
         sim_fail(sim, "%zu runs for %zu idempotency keys", started, sim->n_runs);
     for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
@@ -170,13 +171,35 @@ void check_step(struct sim *sim) {
 // --- at the end ------------------------------------------------------------------------------------------------------
 
 bool check_all_ended(const struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->follow_ups.n; i++)
+        if (!((struct mem_follow_up *)sim->mem->follow_ups.items[i])->gone)
+            return false;
     for (size_t i = 0; i < sim->mem->all.runs.n; i++)
         if (!run_ended(sim->mem->all.runs.items[i]->state))
             return false;
     return true;
 }
 
+// Each run that ended is followed once by every pipeline that listens to such an end.
+static void check_followers(struct sim *sim, const struct orc_run *run) {
+    uint32_t mask = run->state == RUN(SUCCEEDED) ? 1 : run->state == RUN(FAILED) ? 2 : 8;
+    for (size_t i = 0; i < sim->n_pipelines; i++) {
+        const Hodei__V1__CompiledPipeline *plan = sim->pipelines[i].plan;
+        size_t found = 0;
+        bool wanted = plan->n_on_pipeline && hd_streq(plan->on_pipeline[0]->name, run->pipeline) &&
+                      plan->on_pipeline[0]->accepts & mask;
+        for (size_t k = 0; k < sim->mem->all.runs.n; k++)
+            found += hd_uuid_eq(sim->mem->all.runs.items[k]->started_by, run->id) &&
+                     hd_streq(sim->mem->all.runs.items[k]->pipeline, plan->name);
+        if (found != wanted)
+            sim_fail(sim, "run %s of %s ended as %d, and %zu runs of %s follow it", run->key, run->pipeline, run->state,
+                     found, plan->name);
+    }
+}
+
 void check_end(struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
+        check_followers(sim, sim->mem->all.runs.items[i]);
     for (size_t i = 0; i < sim->n_runs; i++) {
         const struct sim_run *run = &sim->runs[i];
         const struct orc_run *row = run->accepted ? orc_ws_run(&sim->mem->all, run->id) : NULL;

@@ -49,6 +49,7 @@ static int run_mutants(struct sim *sim) {
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
         [MUTANT_KEYS] = "a store that knows no idempotency keys",
         [MUTANT_LOST_UPDATE] = "a store that drops changed rows",
+        [MUTANT_FOLLOW] = "a store that forgets what follows a run",
         [MUTANT_HOLD] = "an orchestrator that does not hold jobs whose worker is gone",
         [MUTANT_ROOM] = "agents that take twice what they have room for",
         [MUTANT_SESSIONS] = "a registry that never tells of lost workers",

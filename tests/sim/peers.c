@@ -94,6 +94,15 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
             if (hd_rng_below(&sim->rng, 3) == 0)
                 add_edge(arena, plan, k, i);
     }
+    if (number > 0 && hd_rng_below(&sim->rng, 2)) { // on.pipeline: the one before, so that no loop begins
+        static const uint32_t masks[] = {1, 2, 1 | 2 | 8};
+        plan->on_pipeline = HD_NEW_ARRAY(arena, 1, Hodei__V1__PipelineTrigger *);
+        plan->on_pipeline[0] = HD_NEW(arena, Hodei__V1__PipelineTrigger);
+        *plan->on_pipeline[0] = (Hodei__V1__PipelineTrigger)HODEI__V1__PIPELINE_TRIGGER__INIT;
+        plan->on_pipeline[0]->name = sim->pipelines[number - 1].name;
+        plan->on_pipeline[0]->accepts = masks[hd_rng_below(&sim->rng, 3)];
+        plan->n_on_pipeline = 1;
+    }
     pipeline->plan = plan;
 }
 
@@ -259,6 +268,14 @@ static void decide(struct sim *sim) {
     }
 }
 
+// Before that a run may end that nobody listens to yet.
+static bool all_put(const struct sim *sim) {
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        if (!sim->pipelines[i].put)
+            return false;
+    return true;
+}
+
 static void ask_what_is_due(struct sim *sim) {
     for (size_t i = 0; i < sim->n_pipelines; i++) {
         struct sim_pipeline *pipeline = &sim->pipelines[i];
@@ -272,7 +289,7 @@ static void ask_what_is_due(struct sim *sim) {
     }
     for (size_t i = 0; i < sim->n_runs; i++) {
         struct sim_run *run = &sim->runs[i];
-        if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && sim->pipelines[run->pipeline].put) {
+        if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && all_put(sim)) {
             Hodei__V1__StartRunRequest request = HODEI__V1__START_RUN_REQUEST__INIT;
             request.pipeline = sim->pipelines[run->pipeline].name;
             run->asked = true;

@@ -44,6 +44,7 @@ enum sim_mutant {
     MUTANT_LOST_UPDATE, // the store drops a changed row now and then
     MUTANT_SESSIONS,    // the registry never says that a worker is lost
     MUTANT_ROOM,        // agents say that they have twice what they have
+    MUTANT_FOLLOW,      // the store forgets what is to be started for a run that has ended, now and then
     MUTANT_HOLD,        // the orchestrator takes on_worker_lost: hold for requeue
     MUTANT_COUNT
 };
