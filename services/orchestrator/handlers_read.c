@@ -92,6 +92,7 @@ static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struc
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, ws, id, 0, JOBS_IN_RUN));
     HD_TRY(ORC_DO(cx, orc, attempts_page, ws, id, 0, JOBS_IN_RUN));
+    HD_TRY(ORC_DO(cx, orc, approvals_count, ws));
     HD_TRY(load_outputs(cx, orc, ws));
     struct orc_view_page page = {.run = run, .limit = JOBS_IN_RUN};
     orc_view_jobs(ws, &page);
@@ -190,6 +191,7 @@ static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, str
     HD_TRY(orc_plans(cx, orc, &ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, &ws, id, page.from, page.limit));
     HD_TRY(ORC_DO(cx, orc, attempts_page, &ws, id, page.from, page.from + page.limit));
+    HD_TRY(ORC_DO(cx, orc, approvals_count, &ws));
     HD_TRY(load_outputs(cx, orc, &ws));
     orc_view_jobs(&ws, &page);
     reply->jobs = page.jobs;

@@ -119,6 +119,10 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_APPROVALS_ADD] = {"orc_approvals_add",
                                "insert into approvals (run_id, idx, actor, at_ms)"
                                " values ($1::uuid, $2::int, $3::text, $4::bigint) on conflict do nothing"},
+    [ORC_SQL_APPROVALS_COUNT] = {"orc_approvals_count", "select a.run_id, a.idx, count(*)"
+                                                        " from unnest($1::uuid[], $2::int[]) as u (r, i)"
+                                                        " join approvals a on a.run_id = u.r and a.idx = u.i"
+                                                        " group by 1, 2"},
     [ORC_SQL_APPROVALS_LIST] = {"orc_approvals_list", "select actor from approvals where run_id = $1::uuid"
                                                       " and idx = $2::int order by at_ms"},
     [ORC_SQL_GROUPS_MAKE] =

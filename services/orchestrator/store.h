@@ -144,6 +144,8 @@ struct orc_store_ops {
     enum hd_status (*actions_list)(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret,
                                    size_t *ret_n); // the last
     enum hd_status (*approvals_add)(ORC_CALL, const struct orc_job *job, const char *actor);
+    // Sets `approvals` of the jobs of the working set that wait for approval.
+    enum hd_status (*approvals_count)(ORC_CALL, struct orc_ws *ws);
     enum hd_status (*approvals_list)(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
     // Concurrency groups. enter: locks the groups in the order of tenant and name, makes them, and takes over what the entry says of them;
     // a member that is there keeps the higher state.

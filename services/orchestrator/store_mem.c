@@ -441,6 +441,7 @@ const struct orc_store_ops orc_mem_store = {
     .actions_add = mem_actions_add,
     .actions_list = mem_actions_list,
     .approvals_add = mem_approvals_add,
+    .approvals_count = mem_approvals_count,
     .approvals_list = mem_approvals_list,
     .groups_enter = mem_groups_enter,
     .groups_leave = mem_groups_leave,

@@ -45,6 +45,15 @@ enum hd_status mem_approvals_add(ORC_CALL, const struct orc_job *job, const char
     return HD_OK;
 }
 
+enum hd_status mem_approvals_count(ORC_CALL, struct orc_ws *ws) {
+    const struct orc_mem *mem = store;
+    (void)cx;
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        for (size_t k = 0; k < mem->approvals.n && ws->jobs.items[i]->hold & ORC_HOLD_APPROVAL; k++)
+            ws->jobs.items[i]->approvals += is_of(mem->approvals.items[k], ws->jobs.items[i]);
+    return HD_OK;
+}
+
 enum hd_status mem_approvals_list(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n) {
     const struct orc_mem *mem = store;
     const char **list = HD_NEW_ARRAY(cx->arena, mem->approvals.n, const char *);

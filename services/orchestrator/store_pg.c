@@ -483,6 +483,7 @@ const struct orc_store_ops orc_pg_store = {
     .actions_add = orc_pg_actions_add,
     .actions_list = orc_pg_actions_list,
     .approvals_add = orc_pg_approvals_add,
+    .approvals_count = orc_pg_approvals_count,
     .approvals_list = orc_pg_approvals_list,
     .groups_enter = orc_pg_groups_enter,
     .groups_leave = orc_pg_groups_leave,

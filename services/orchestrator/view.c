@@ -101,6 +101,7 @@ static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *jo
     to->cause = (Hodei__V1__Cause)job->cause;
     to->message = (char *)(uintptr_t)job->message;
     to->retries = job->retries;
+    to->approvals = job->approvals;
     to->kept = job->flags & ORC_KEPT;
     holds(arena, job, to);
     to->not_before_ms = job->hold & ORC_HOLD_BACKOFF ? job->due_ms : 0;

@@ -82,7 +82,7 @@ struct orc_job {
     int state, was, ended_state; // ended_state: the state before, within a change
     uint32_t deps_left;
     uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
-    uint32_t attempts, losses;
+    uint32_t attempts, losses, approvals; // approvals: only where they were asked for
     struct hd_uuid attempt; // the last one
     int64_t queued_ms, ready_ms, started_ms, ended_ms;
     bool dirty;

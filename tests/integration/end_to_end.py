@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import hashlib
 import json
 import os
 import signal
@@ -616,6 +617,66 @@ jobs:
     expect(p.jobs(run)["deploy"]["cause"] == "rejected" and "on friday?" in p.jobs(run)["deploy"]["message"], "rejected")
     p.api("POST", "/v1/runs/%s:cancel" % run, {"reason": "enough"})
     p.wait_run(run)
+
+
+def person(name, permissions="*", tenant="default"):
+    """Headers of somebody with a token of their own."""
+    token = "hodei_" + base64.urlsafe_b64encode(hashlib.sha256(("token of " + name).encode()).digest()).decode()[:43]
+    p.sql("insert into auth.tokens (sha256, subject, tenant, permissions, created_at_ms) values"
+          " ('\\x%s', 'user:%s', '%s', '{%s}', 0) on conflict do nothing" % (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
+    return {"Authorization": "Bearer " + token}
+
+
+def test_approvals_by_people():
+    ann, bob, carl = person("ann"), person("bob"), person("carl")
+    dora, eve = person("dora", "run.read"), person("eve", tenant="other")
+    p.apply("""
+hodei: v1
+name: by-people
+jobs:
+  deploy: { approval: { users: ["user:ann", "user:bob"], count: 2 }, run: echo deployed }
+  any: { approval: { count: 2 }, run: echo any }
+  no: { approval: { users: ["user:bob"] }, run: echo never }
+""")
+    run = p.api("POST", "/v1/runs", {"pipeline": "by-people"}, ann).json["id"]
+    path = "/v1/runs/%s/jobs/" % run
+
+    def decide(job, who, code, command="approve"):
+        reply = p.api("POST", path + job + ":" + command, {"reason": "as I see it"}, who)
+        expect(reply.status == code, "%s %s: %r" % (command, job, reply))
+        return reply.json
+
+    def waits(job, approvals):
+        got = p.jobs(run)[job]
+        expect(got["state"] == "queued" and got["waits_for"] == ["approval"] and got.get("approvals", 0) == approvals, "%r" % got)
+
+    wait_for(lambda: p.jobs(run)["deploy"].get("waits_for") == ["approval"], "it waits")
+    for who, detail in ((carl, "user:carl may not decide on job deploy"), (dora, "run.approve")):
+        for command in ("approve", "reject"):
+            refused = decide("deploy", who, 403, command)
+            expect(detail in refused["detail"] + refused.get("hint", ""), "%r" % refused)
+    expect("approval.users" in decide("deploy", carl, 403)["hint"], "what to change")
+    decide("deploy", eve, 404)  # nobody learns of runs of another tenant
+    waits("deploy", 0)
+    expect(not p.run(run).get("actions"), "nothing was written down")
+    decide("deploy", ann, 200)  # she has started the run, and is one of two all the same
+    waits("deploy", 1)
+    expect("1 of 2" in explain(run, "deploy")[1], "%r" % (explain(run, "deploy"),))
+    expect("has approved job deploy already" in decide("deploy", ann, 412)["detail"], "the same one twice is one")
+    waits("deploy", 1)
+    decide("deploy", bob, 200)
+    wait_for(lambda: p.job_state(run, "deploy") == "succeeded", "two have agreed")
+    decide("deploy", bob, 412)
+    decide("any", carl, 200)
+    decide("any", bob, 200, "reject")
+    expect(p.jobs(run)["any"]["state"] == "failed" and p.jobs(run)["any"]["cause"] == "rejected", "one who rejects is enough")
+    decide("any", ann, 412)
+    decide("no", ann, 403, "reject")
+    decide("no", bob, 200, "reject")
+    p.wait_run(run, "failed")
+    done = [(a["action"], a["job"], a["actor"]) for a in p.run(run)["actions"]]
+    expect(done == [("approve", "deploy", "user:ann"), ("approve", "deploy", "user:bob"), ("approve", "any", "user:carl"),
+                    ("reject", "any", "user:bob"), ("reject", "no", "user:bob")], "the audit: %r" % done)
 
 
 def test_concurrency_groups():
