@@ -68,7 +68,8 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
     }
     for (size_t i = 0; i < n_open; i++) { // said again, it stops the jobs of finally too
         struct orc_run *run = orc_ws_run(ws, open[i]);
-        orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING, &chance);
+        orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING ? ORC_CANCEL_FINALLY : 0,
+                       &chance);
     }
     struct orc_out out = {0};
     return orc_finish(cx, orc, ws, &out);

@@ -197,7 +197,18 @@ enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attemp
     for (size_t i = 0; i < mem->lost.n; i++)
         if (!((struct mem_lost *)mem->lost.items[i])->gone)
             sessions[n++] = ((struct mem_lost *)mem->lost.items[i])->session;
-    HD_TRY(mem_attempts_find_live(cx, store, sessions, n, ret, ret_n));
-    *ret_n = *ret_n < limit ? *ret_n : limit;
+    struct orc_attempt_ref *refs = HD_NEW_ARRAY(cx->arena, mem->all.attempts.n, struct orc_attempt_ref);
+    size_t found = 0;
+    for (size_t i = 0; i < mem->all.attempts.n && found < limit; i++) {
+        const struct orc_attempt *attempt = mem->all.attempts.items[i];
+        bool lost = false;
+        for (size_t k = 0; k < n; k++)
+            lost |= hd_uuid_eq(attempt->session, sessions[k]);
+        if (!orc_attempt_ended(attempt->state) &&
+            (attempt->gone_ms ? attempt->job->state == HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING : lost))
+            refs[found++] = mem_ref_of(attempt);
+    }
+    *ret = refs;
+    *ret_n = found;
     return HD_OK;
 }
