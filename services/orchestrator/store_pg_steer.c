@@ -31,6 +31,18 @@ enum hd_status orc_pg_approvals_add(ORC_CALL, const struct orc_job *job, const c
                        HD_TEXT(actor), HD_I64(cx->now.wall_ms));
 }
 
+enum hd_status orc_pg_approvals_count(ORC_CALL, struct orc_ws *ws, struct hd_uuid run) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_APPROVALS_COUNT, &rows, HD_UUID(run)));
+    for (size_t i = 0; i < rows.n; i++) {
+        struct orc_job *job = orc_ws_job(ws, run, (uint32_t)hd_row_int(&rows, i, 0));
+        if (job)
+            job->approvals = (uint32_t)hd_row_int(&rows, i, 1);
+    }
+    return HD_OK;
+}
+
 enum hd_status orc_pg_approvals_list(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n) {
     struct hd_rows rows;
     (void)store;

@@ -54,14 +54,16 @@ static const char FULL[] =
         "    run: echo ${{ join(needs.test.outputs.r) }}\n"
         "    allow_failure: { exit_codes: [3] }\n"
         "finally:\n"
-        "  clean: { needs: [test], run: 'echo \"${{ needs.test.result }}\"' }\n";
+        "  clean: { needs: [test], interruptible: false, run: 'echo \"${{ needs.test.result }}\"' }\n";
 
 TEST(all_of_it) {
     struct world w;
     CHECK(compile(&w, FULL));
     CHECK_STR(w.err.text, "");
-    if (!w.p)
+    if (!w.p) {
+        hd_arena_release(&w.arena);
         return;
+    }
     const Hodei__V1__CompiledJob *plan = w.p->jobs[0], *test = w.p->jobs[1], *each = w.p->jobs[2],
                                  *alarm = w.p->jobs[3], *clean = w.p->jobs[4];
     CHECK_INT(w.p->n_jobs, 5);
@@ -84,6 +86,7 @@ TEST(all_of_it) {
     CHECK_STR(test->steps[0]->script, "./t --os \"${HODEI_EXPR_1}\" --v \"${HODEI_EXPR_2}\" \"${HODEI_EXPR_3}\"");
     CHECK_STR(test->steps[0]->env[1]->value, "${{ matrix.v }}");
     CHECK_INT(test->retry->n_on, 2);
+    CHECK(test->retry->avoid_worker && !plan->retry->avoid_worker);
     CHECK_INT(test->retry->exit_codes[0], 75);
     CHECK_INT(test->retry->factor_milli, 1500);
     CHECK_INT(test->retry->max_ms, 60000);
@@ -94,6 +97,7 @@ TEST(all_of_it) {
     CHECK_STR(alarm->condition, "failure() && inputs.count > 2");
     CHECK(alarm->allow_failure && alarm->allow_exit_codes[0] == 3);
     CHECK_INT(clean->need_accepts[0], 15);
+    CHECK(clean->uninterruptible && !test->uninterruptible);
     CHECK_STR(clean->steps[0]->script, "echo \"${HODEI_EXPR_1}\"");
     hd_arena_release(&w.arena);
 }
@@ -120,6 +124,10 @@ TEST(errors_name_the_place) {
         {JOB "    run: x\n    if: success(\n", "jobs.a.if", 6, 17, "the expression ends where a value should stand",
          ""},
         {JOB "    run: x\n    if: run.id == 3\n", "jobs.a.if", 6, 16, "a text and a number cannot be compared", NULL},
+        {JOB "    run: x\n    if: \"run.id == 3\"\n", "jobs.a.if", 6, 17, "a text and a number cannot be compared",
+         NULL},
+        {JOB "    run: x\n    if: >\n      run.id == 3\n", "jobs.a.if", 6, 9, "a text and a number cannot be compared",
+         NULL},
         {JOB "    run: x\n    if: x ${{ true }}\n", "jobs.a.if", 6, 9,
          "must be one expression, with nothing around its ${{ }}", NULL},
         {JOB "    run: x\n    if: steps.a.result == 'success'\n", "jobs.a.if", 6, 9,
