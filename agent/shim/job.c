@@ -68,7 +68,7 @@ static void say(struct job *job, const char *text) {
 
 static void release(struct job *job) {
     struct shim *shim = job->shim;
-    if (job->log_bytes)
+    if (job->spooled)
         (void)unlink(job->spool);
     hd_map_remove(&shim->jobs, key_of(job->id));
     job->next = shim->dead; // its events may still be in this turn's batch

@@ -140,6 +140,7 @@ struct job {
     int64_t deadline_ms, step_deadline_ms, kill_ms, drain_ms; // monotonic; SHIM_NEVER: none
 
     int spool_fd;
+    bool spooled; // there is a file
     uint64_t log_frames, log_bytes, acked_frame, acked_byte, punched_byte;
 
     Hodei__V1__AttemptState state; // at the end

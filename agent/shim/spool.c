@@ -37,6 +37,7 @@ static enum hd_status spool_open(struct job *job) {
     if (job->spool_fd >= 0)
         return HD_OK;
     job->spool_fd = open(job->spool, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    job->spooled |= job->spool_fd >= 0;
     return job->spool_fd >= 0 ? HD_OK : HD_INTERNAL;
 }
 
