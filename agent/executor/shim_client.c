@@ -100,7 +100,7 @@ static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid
     snprintf(state, sizeof(state), "--state=%s", client->state);
     snprintf(fd_text, sizeof(fd_text), "--listen-fd=%d", LISTEN_FD);
     char *argv[3 + ARGS_MAX + 1] = {(char *)(uintptr_t)client->program, state, fd_text, NULL};
-    for (size_t i = 0; client->args[i] && i < ARGS_MAX; i++)
+    for (size_t i = 0; i < ARGS_MAX && client->args[i]; i++)
         argv[3 + i] = (char *)(uintptr_t)client->args[i];
     sigemptyset(&none);
     sigfillset(&all);
