@@ -290,7 +290,7 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     HD_TRY(host_prepare(&process->host, settings, session, &process->arena, err));
     open_loop(process);
     process->monitor.dir_fd = process->state.dir_fd;
-    shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program, process->host.args);
+    shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program, &process->host.told);
     process->bus = open_bus(process);
     def.worker = process->name;
     def.session = process->state.session;

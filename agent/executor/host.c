@@ -10,27 +10,17 @@
 #include "base/buf.h"
 #include "base/log.h"
 
+#define KEEP(x) HODEI__V1__SHIM_HOST__KEEP__KEEP_##x
 #define GROUPS_MAX 1024
 
-static void add(struct host *host, const char *arg) {
-    size_t n = 0;
-    while (host->args[n])
-        n++;
-    if (n + 1 >= HOST_ARGS)
-        abort();
-    host->args[n] = arg;
-}
-
 static void add_groups(struct host *host, struct hd_arena *arena, const struct passwd *user) {
-    HD_AUTO_BUF struct hd_buf text = {0};
     gid_t groups[GROUPS_MAX];
     int n = GROUPS_MAX;
-    hd_buf_adds(&text, "--groups=");
     if (getgrouplist(user->pw_name, user->pw_gid, groups, &n) < 0)
-        n = GROUPS_MAX;
+        n = GROUPS_MAX; // of more than these the first
+    host->told.groups = HD_NEW_ARRAY(arena, (size_t)n, uint32_t);
     for (int i = 0; i < n; i++)
-        hd_buf_addf(&text, "%s%u", i ? "," : "", (unsigned)groups[i]);
-    add(host, hd_arena_strdup(arena, text.data));
+        host->told.groups[host->told.n_groups++] = groups[i];
 }
 
 static enum hd_status choose_user(struct host *host, const char *name, struct hd_arena *arena, struct hd_err *err) {
@@ -54,15 +44,11 @@ static enum hd_status choose_user(struct host *host, const char *name, struct hd
     host->home = hd_arena_strdup(arena, user->pw_dir);
     if (geteuid() != 0) // it is that user already
         return HD_OK;
-    add(host, hd_arena_printf(arena, "--uid=%u", (unsigned)user->pw_uid));
-    add(host, hd_arena_printf(arena, "--gid=%u", (unsigned)user->pw_gid));
+    host->told.other_user = true;
+    host->told.uid = user->pw_uid;
+    host->told.gid = user->pw_gid;
     add_groups(host, arena, user);
     return HD_OK;
-}
-
-static void add_folder(struct host *host, struct hd_arena *arena, const char *name, const char *folder) {
-    if (*folder)
-        add(host, hd_arena_printf(arena, "--%s=%s", name, folder));
 }
 
 static enum hd_status choose_groups(struct host *host, const char *how, const char *session, struct hd_arena *arena,
@@ -76,25 +62,33 @@ static enum hd_status choose_groups(struct host *host, const char *how, const ch
         cgroups_detect(hd_arena_printf(arena, "hodei-%s", session), &host->groups);
     cgroups_describe(&host->groups, words, sizeof(words));
     hd_info("%s; they run as %s", words, host->user ? host->user : "the agent's user");
-    add_folder(host, arena, "cgroup-tree", host->groups.tree);
-    add_folder(host, arena, "cgroup-memory", host->groups.memory);
-    add_folder(host, arena, "cgroup-cpu", host->groups.cpu);
-    if (host->groups.tree_limits)
-        add(host, "--cgroup-limits");
+    host->told.tree = host->groups.tree;
+    host->told.memory = host->groups.memory;
+    host->told.cpu = host->groups.cpu;
+    host->told.tree_limits = host->groups.tree_limits;
     return HD_OK;
+}
+
+static enum hd_status choose_keep(struct host *host, const char *text, struct hd_err *err) {
+    static const struct {
+        const char *text;
+        Hodei__V1__ShimHost__Keep keep;
+    } rows[] = {{"never", KEEP(NEVER)}, {"failed", KEEP(FAILED)}, {"always", KEEP(ALWAYS)}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        if (hd_streq(text, rows[i].text)) {
+            host->told.keep = rows[i].keep;
+            return HD_OK;
+        }
+    return hd_err_set(err, HD_INVALID, "keep-workspaces: \"%.40s\" is not never, failed or always", text);
 }
 
 enum hd_status host_prepare(struct host *host, const struct hd_settings *settings, const char *session,
                             struct hd_arena *arena, struct hd_err *err) {
-    const char *keep = hd_settings_text(settings, "keep-workspaces");
-    *host = (struct host){.home = NULL};
-    if (!hd_streq(keep, "never") && !hd_streq(keep, "failed") && !hd_streq(keep, "always"))
-        return hd_err_set(err, HD_INVALID, "keep-workspaces: \"%.40s\" is not never, failed or always", keep);
+    *host = (struct host){.told = HODEI__V1__SHIM_HOST__INIT};
+    HD_TRY(choose_keep(host, hd_settings_text(settings, "keep-workspaces"), err));
     HD_TRY(choose_user(host, hd_settings_text(settings, "user"), arena, err));
     HD_TRY(choose_groups(host, hd_settings_text(settings, "cgroups"), session, arena, err));
-    add(host, hd_arena_printf(arena, "--keep-workspaces=%s", keep));
-    add(host,
-        hd_arena_printf(arena, "--kept-workspaces=%lld", (long long)hd_settings_int(settings, "kept-workspaces")));
-    add(host, hd_arena_printf(arena, "--processes=%lld", (long long)hd_settings_int(settings, "processes")));
+    host->told.kept_max = (uint32_t)hd_settings_int(settings, "kept-workspaces");
+    host->told.processes_max = hd_settings_int(settings, "processes");
     return HD_OK;
 }

@@ -5,13 +5,12 @@
 #include "agent/executor/cgroups.h"
 #include "base/arena.h"
 #include "base/settings.h"
-
-#define HOST_ARGS 16
+#include "hodei/v1/shim.pb-c.h"
 
 struct host {
     struct cgroups groups;
-    const char *home, *user;     // of jobs; NULL: as the agent's
-    const char *args[HOST_ARGS]; // of the shim, NULL-terminated
+    const char *home, *user;  // of jobs; NULL: as the agent's
+    Hodei__V1__ShimHost told; // what the shim hears of it
 };
 
 // Looks the user up and finds the control groups; says in the log what holds for jobs. `session` names the groups. All memory is the

@@ -17,7 +17,6 @@
 
 #define SOCKET_NAME "shim.sock"
 #define LISTEN_FD 3
-#define ARGS_MAX 32
 #define FRAME_MAX HD_PB_MAX_BYTES
 #define OUT_MAX (64u << 20)
 #define READ_BYTES (256u << 10)
@@ -27,8 +26,8 @@
 extern char **environ;
 
 void shim_client_init(struct shim_client *client, int dir_fd, const char *state, const char *program,
-                      const char *const *args) {
-    *client = (struct shim_client){.dir_fd = dir_fd, .state = state, .program = program, .args = args, .fd = -1};
+                      const Hodei__V1__ShimHost *host) {
+    *client = (struct shim_client){.dir_fd = dir_fd, .state = state, .program = program, .host = host, .fd = -1};
 }
 
 static void drop(struct shim_client *client) {
@@ -99,9 +98,7 @@ static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid
     sigset_t none, all;
     snprintf(state, sizeof(state), "--state=%s", client->state);
     snprintf(fd_text, sizeof(fd_text), "--listen-fd=%d", LISTEN_FD);
-    char *argv[3 + ARGS_MAX + 1] = {(char *)(uintptr_t)client->program, state, fd_text, NULL};
-    for (size_t i = 0; i < ARGS_MAX && client->args[i]; i++)
-        argv[3 + i] = (char *)(uintptr_t)client->args[i];
+    char *argv[] = {(char *)(uintptr_t)client->program, state, fd_text, NULL};
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attr);
@@ -133,6 +130,21 @@ static enum hd_status start(struct shim_client *client, struct hd_err *err) {
     return dial(client, err);
 }
 
+static void put(struct shim_client *client, const Hodei__V1__ShimMessage *msg, size_t len) {
+    hd_buf_reserve(&client->out, len + 4);
+    uint8_t *at = (uint8_t *)client->out.data + client->out.len;
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(len >> (8 * i));
+    protobuf_c_message_pack(&msg->base, at + 4);
+    client->out.len += len + 4;
+}
+
+static void greet(struct shim_client *client) {
+    Hodei__V1__ShimMessage msg = HODEI__V1__SHIM_MESSAGE__INIT;
+    msg.host = (Hodei__V1__ShimHost *)(uintptr_t)client->host;
+    put(client, &msg, protobuf_c_message_get_packed_size(&msg.base));
+}
+
 bool shim_client_tick(struct shim_client *client, struct hd_now now) {
     struct hd_err err = {0};
     if (client->fd >= 0 || now.mono_ms < client->retry_ms)
@@ -149,6 +161,8 @@ bool shim_client_tick(struct shim_client *client, struct hd_now now) {
     client->failures += client->failures < 16;
     if (status != HD_OK)
         hd_error("%s%s%s", err.text, *err.hint ? "; " : "", err.hint);
+    else
+        greet(client);
     return status == HD_OK;
 }
 
@@ -225,15 +239,6 @@ const Hodei__V1__ShimMessage *shim_client_next(struct shim_client *client, struc
     client->in_taken += 4 + len;
     client->failures = 0;
     return (const Hodei__V1__ShimMessage *)msg;
-}
-
-static void put(struct shim_client *client, const Hodei__V1__ShimMessage *msg, size_t len) {
-    hd_buf_reserve(&client->out, len + 4);
-    uint8_t *at = (uint8_t *)client->out.data + client->out.len;
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(len >> (8 * i));
-    protobuf_c_message_pack(&msg->base, at + 4);
-    client->out.len += len + 4;
 }
 
 // Jobs in front, in as many frames as they need.

@@ -122,13 +122,13 @@ static void take_folder(struct shim *shim, const char *base) {
 }
 
 void cgroups_init(struct shim *shim) {
-    take_folder(shim, shim->def.tree);
-    take_folder(shim, shim->def.memory);
-    take_folder(shim, shim->def.cpu);
-    if (shim->def.tree_limits &&
-        write_at(AT_FDCWD, shim->def.tree, "cgroup.subtree_control", "+memory +cpu +pids") != HD_OK) {
-        hd_warn("cannot hand on controllers in %s: %s", shim->def.tree, strerror(errno));
-        shim->def.tree_limits = false;
+    take_folder(shim, shim->host.tree);
+    take_folder(shim, shim->host.memory);
+    take_folder(shim, shim->host.cpu);
+    if (shim->host.tree_limits &&
+        write_at(AT_FDCWD, shim->host.tree, "cgroup.subtree_control", "+memory +cpu +pids") != HD_OK) {
+        hd_warn("cannot hand on controllers in %s: %s", shim->host.tree, strerror(errno));
+        shim->host.tree_limits = false;
     }
 }
 
@@ -140,7 +140,7 @@ static void group_free(struct group *group) {
 }
 
 static void group_remove(struct shim *shim, struct group *group) {
-    remove_group(shim, hd_arena_printf(&shim->scratch, "%s/%s", shim->def.tree, group->name));
+    remove_group(shim, hd_arena_printf(&shim->scratch, "%s/%s", shim->host.tree, group->name));
     group_free(group);
 }
 
@@ -150,9 +150,9 @@ void cgroups_release(struct shim *shim) {
         group_remove(shim, group);
     }
     hd_buf_release(&shim->stuck_groups);
-    const char *bases[] = {shim->def.tree, shim->def.memory, shim->def.cpu};
+    const char *bases[] = {shim->host.tree, shim->host.memory, shim->host.cpu};
     for (size_t i = 0; i < sizeof(bases) / sizeof(*bases); i++)
-        if (bases[i] && *bases[i])
+        if (*bases[i])
             (void)rmdir(bases[i]);
 }
 
@@ -173,7 +173,7 @@ static void read_cpu(const struct group *group, int64_t *ret_user_us, int64_t *r
 static struct group *group_make(struct shim *shim, struct job *job, struct hd_err *err) {
     struct group *group = hd_calloc(1, sizeof(*group));
     const char *name = hd_arena_printf(&shim->scratch, "%s.%u", job->attempt, job->groups_had++);
-    const char *path = hd_arena_printf(&shim->scratch, "%s/%s", shim->def.tree, name);
+    const char *path = hd_arena_printf(&shim->scratch, "%s/%s", shim->host.tree, name);
     hd_strlcpy(group->name, name, sizeof(group->name));
     group->dir_fd = group->events_fd = group->stat_fd = -1;
     if (mkdir(path, 0755) == 0) {
@@ -204,8 +204,8 @@ static enum hd_status limit(int dir_fd, const char *dir, const char *name, int64
 static enum hd_status limit_tree(const struct job *job, const Hodei__V1__Resources *asks, struct hd_err *err) {
     int fd = job->group->dir_fd;
     char text[64];
-    if (job->shim->def.processes_max)
-        HD_TRY(limit(fd, "", "pids.max", job->shim->def.processes_max, err));
+    if (job->shim->host.processes_max)
+        HD_TRY(limit(fd, "", "pids.max", job->shim->host.processes_max, err));
     if (asks && asks->memory_bytes > 0) {
         HD_TRY(limit(fd, "", "memory.max", asks->memory_bytes, err));
         (void)write_at(fd, "", "memory.swap.max", "0");  // where there is swap, it is no way out
@@ -231,7 +231,7 @@ static enum hd_status make_v1(const struct job *job, const char *base, char **re
 }
 
 static enum hd_status limit_memory(struct job *job, int64_t bytes, struct hd_err *err) {
-    HD_TRY(make_v1(job, job->shim->def.memory, &job->memory, err));
+    HD_TRY(make_v1(job, job->shim->host.memory, &job->memory, err));
     HD_TRY(limit(AT_FDCWD, job->memory, "memory.limit_in_bytes", bytes, err));
     char text[32];
     snprintf(text, sizeof(text), "%" PRId64, bytes);
@@ -240,7 +240,7 @@ static enum hd_status limit_memory(struct job *job, int64_t bytes, struct hd_err
 }
 
 static enum hd_status limit_cpu(struct job *job, int64_t milli, struct hd_err *err) {
-    HD_TRY(make_v1(job, job->shim->def.cpu, &job->cpu, err));
+    HD_TRY(make_v1(job, job->shim->host.cpu, &job->cpu, err));
     int64_t shares = milli * 1024 / 1000;
     HD_TRY(limit(AT_FDCWD, job->cpu, "cpu.shares", shares < 2 ? 2 : shares > 262144 ? 262144 : shares, err));
     HD_TRY(limit(AT_FDCWD, job->cpu, "cpu.cfs_period_us", PERIOD_US, err));
@@ -258,12 +258,12 @@ static enum hd_status take_group(struct job *job, struct hd_err *err) {
     }
     if (!job->group)
         return HD_UNAVAILABLE;
-    return shim->def.tree_limits ? limit_tree(job, job->spec->resources, err) : HD_OK;
+    return shim->host.tree_limits ? limit_tree(job, job->spec->resources, err) : HD_OK;
 }
 
 static void put_group(struct job *job) {
     struct shim *shim = job->shim;
-    bool again = !shim->def.tree_limits && !job->group->killed && shim->n_groups < SHIM_FRESH_MAX && cgroup_empty(job);
+    bool again = !shim->host.tree_limits && !job->group->killed && shim->n_groups < SHIM_FRESH_MAX && cgroup_empty(job);
     struct group *group = HD_STEAL(job->group);
     if (!again) {
         group_remove(shim, group);
@@ -275,13 +275,13 @@ static void put_group(struct job *job) {
 }
 
 enum hd_status cgroup_enter(struct job *job, struct hd_err *err) {
-    const struct shim_def *def = &job->shim->def;
+    const struct shim_host *host = &job->shim->host;
     const Hodei__V1__Resources *asks = job->spec->resources;
-    if (*def->tree)
+    if (*host->tree)
         HD_TRY(take_group(job, err));
-    if (asks && asks->memory_bytes > 0 && *def->memory)
+    if (asks && asks->memory_bytes > 0 && *host->memory)
         HD_TRY(limit_memory(job, asks->memory_bytes, err));
-    if (asks && asks->cpu_milli > 0 && *def->cpu)
+    if (asks && asks->cpu_milli > 0 && *host->cpu)
         HD_TRY(limit_cpu(job, asks->cpu_milli, err));
     return HD_OK;
 }
@@ -344,7 +344,7 @@ void cgroup_signal(const struct job *job, int signal) {
 
 int64_t cgroup_count(const struct job *job) {
     char text[TEXT_MAX];
-    if (job->shim->def.tree_limits && read_at(job->group->dir_fd, "", "pids.current", text, sizeof(text)))
+    if (job->shim->host.tree_limits && read_at(job->group->dir_fd, "", "pids.current", text, sizeof(text)))
         return strtoll(text, NULL, 10);
     int64_t n = 0;
     HD_AUTO_FD int fd = openat(job->group->dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
@@ -372,11 +372,11 @@ void cgroup_usage(struct job *job) {
     }
     if (job->memory && read_at(AT_FDCWD, job->memory, "memory.max_usage_in_bytes", text, sizeof(text)))
         peak = strtoll(text, NULL, 10);
-    else if (job->shim->def.tree_limits && read_at(job->group->dir_fd, "", "memory.peak", text, sizeof(text)))
+    else if (job->shim->host.tree_limits && read_at(job->group->dir_fd, "", "memory.peak", text, sizeof(text)))
         peak = strtoll(text, NULL, 10);
     if (peak > job->max_rss_bytes)
         job->max_rss_bytes = peak;
-    if (job->shim->def.tree_limits && read_at(job->group->dir_fd, "", "pids.peak", text, sizeof(text)))
+    if (job->shim->host.tree_limits && read_at(job->group->dir_fd, "", "pids.peak", text, sizeof(text)))
         job->processes_peak = strtoll(text, NULL, 10);
 }
 
@@ -385,7 +385,7 @@ bool cgroup_oom(struct job *job) {
     int64_t kills = 0;
     if (job->memory && read_at(AT_FDCWD, job->memory, "memory.oom_control", text, sizeof(text)))
         kills = number_of(text, "oom_kill");
-    else if (job->group && job->shim->def.tree_limits &&
+    else if (job->group && job->shim->host.tree_limits &&
              read_at(job->group->dir_fd, "", "memory.events", text, sizeof(text)))
         kills = number_of(text, "oom_kill");
     bool more = kills > job->oom_kills;

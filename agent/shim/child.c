@@ -20,11 +20,11 @@
 
 #define CHILD_CODE __attribute__((no_sanitize("address", "undefined"), no_stack_protector))
 
-CHILD_CODE static bool set_user(const struct shim_def *def) {
+CHILD_CODE static bool set_user(const struct shim_host *host) {
     // Not by the C library: its functions would change every thread of what it takes for this process.
-    return syscall(SYS_setgroups, def->n_groups, def->groups) == 0 &&
-           syscall(SYS_setresgid, def->gid, def->gid, def->gid) == 0 &&
-           syscall(SYS_setresuid, def->uid, def->uid, def->uid) == 0;
+    return syscall(SYS_setgroups, host->n_groups, host->groups) == 0 &&
+           syscall(SYS_setresgid, host->gid, host->gid, host->gid) == 0 &&
+           syscall(SYS_setresuid, host->uid, host->uid, host->uid) == 0;
 }
 
 CHILD_CODE static bool set_limits(const struct child *child) {
@@ -52,7 +52,7 @@ CHILD_CODE static const char *prepare(const struct child *child) {
         return "its descriptors";
     if (!set_limits(child))
         return "its limits";
-    if (child->shim->def.has_user && !set_user(&child->shim->def))
+    if (child->shim->host.has_user && !set_user(&child->shim->host))
         return "its user";
     if (chdir(child->folder) != 0)
         return "its folder";

@@ -437,7 +437,7 @@ void job_overran(struct job *job) {
     if (job->stop == STOP_PROCESSES || !job->pid)
         return;
     snprintf(text, sizeof(text), "it had %" PRId64 " processes at once, and may have fewer than %" PRId64,
-             job->processes, job->shim->def.processes_max);
+             job->processes, job->shim->host.processes_max);
     if (!job->stop || job->stop == STOP_STEP) {
         say(job, text);
         spool_say(job, "%s", text);
@@ -472,7 +472,7 @@ int64_t shim_next_deadline(struct shim *shim) {
         const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, job->kill_ms, job->drain_ms};
         for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
             due = times[i] < due ? times[i] : due;
-        if (shim->def.processes_max && shim->look_ms < due)
+        if (shim->host.processes_max && shim->look_ms < due)
             due = shim->look_ms;
         if (job->spec && job->spec->exclusive && shim->lease_until_ms && job->stop != STOP_FENCE &&
             shim->lease_until_ms < due)

@@ -14,6 +14,7 @@
 #include "agent/shim/shim.h"
 #include "base/log.h"
 
+#define KEEP(x) HODEI__V1__SHIM_HOST__KEEP__KEEP_##x
 #define ENTRIES_HERE 64     // in one turn of the loop
 #define FILE_HERE (8 << 20) // bytes: to free the blocks of a larger one takes long
 #define ENTRIES_THERE 4096
@@ -144,7 +145,7 @@ int remove_all(const char *path) {
 
 // As it was made: nothing in it, and nobody has changed what it is.
 static bool is_fresh(const struct shim *shim, const char *path) {
-    const struct shim_def *def = &shim->def;
+    const struct shim_host *host = &shim->host;
     struct stat st;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -153,8 +154,8 @@ static bool is_fresh(const struct shim *shim, const char *path) {
         return false;
     }
     bool fresh = fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0700 &&
-                 st.st_uid == (def->has_user ? def->uid : geteuid()) &&
-                 st.st_gid == (def->has_user ? def->gid : getegid()) && flistxattr(fd, NULL, 0) <= 0;
+                 st.st_uid == (host->has_user ? host->uid : geteuid()) &&
+                 st.st_gid == (host->has_user ? host->gid : getegid()) && flistxattr(fd, NULL, 0) <= 0;
     const struct dirent *entry;
     while (fresh && (entry = readdir(dir)))
         fresh = dots(entry->d_name);
@@ -194,9 +195,9 @@ void workspaces_drop_fresh(struct shim *shim) {
 
 enum hd_status workspace_make(const struct job *job, struct hd_err *err) {
     struct shim *shim = job->shim;
-    const struct shim_def *def = &shim->def;
+    const struct shim_host *host = &shim->host;
     if (take_fresh(shim, job->workspace) ||
-        (mkdir(job->workspace, 0700) == 0 && (!def->has_user || lchown(job->workspace, def->uid, def->gid) == 0)))
+        (mkdir(job->workspace, 0700) == 0 && (!host->has_user || lchown(job->workspace, host->uid, host->gid) == 0)))
         return HD_OK;
     return hd_err_set(err, HD_INTERNAL, "cannot make the workspace %s: %s", job->workspace, strerror(errno));
 }
@@ -216,7 +217,7 @@ static void drop_oldest_kept(struct shim *shim) {
     }
     if (dir)
         closedir(dir);
-    if (n <= shim->def.kept_max)
+    if (n <= shim->host.kept_max)
         return;
     // Under a name that is not counted, for the time until it is gone.
     const char *from = hd_arena_printf(&shim->scratch, "%s%s", shim->kept, oldest);
@@ -227,8 +228,8 @@ static void drop_oldest_kept(struct shim *shim) {
 
 void workspace_drop(struct job *job) {
     struct shim *shim = job->shim;
-    bool keep = shim->def.keep == KEEP_ALL ||
-                (shim->def.keep == KEEP_FAILED && job->state != HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED);
+    bool keep = shim->host.keep == KEEP(ALWAYS) ||
+                (shim->host.keep == KEEP(FAILED) && job->state != HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED);
     char path[4200];
     snprintf(path, sizeof(path), "%s" SHIM_OUTPUT_SUFFIX, job->workspace);
     (void)unlink(path);

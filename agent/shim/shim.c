@@ -90,24 +90,14 @@ static void raise_priority(struct shim *shim) {
         (void)setpriority(PRIO_PROCESS, 0, shim->nice - NICE_BEFORE);
 }
 
-// Another user enters its workspace by its name, and lists nothing on the way.
-static enum hd_status make_folders(struct shim *shim, struct hd_err *err) {
-    if (asprintf(&shim->work, "%s/work/", shim->def.state) < 0 ||
-        asprintf(&shim->kept, "%s/kept/", shim->def.state) < 0)
-        abort();
-    if ((shim->def.keep && mkdir(shim->kept, 0700) != 0 && errno != EEXIST) ||
-        (shim->def.has_user && (chmod(shim->def.state, 0711) != 0 || chmod(shim->work, 0711) != 0)))
-        return hd_err_set(err, HD_UNAVAILABLE, "the folders in %s cannot be set up: %s", shim->def.state,
-                          strerror(errno));
-    return HD_OK;
-}
-
-enum hd_status shim_init(struct shim *shim, const struct shim_def *def, struct hd_err *err) {
-    *shim = (struct shim){.def = *def, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
+enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, struct hd_err *err) {
+    *shim = (struct shim){.state = dir, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
     hd_arena_init(&shim->scratch);
+    host_init(&shim->host);
+    if (asprintf(&shim->work, "%s/work/", dir) < 0 || asprintf(&shim->kept, "%s/kept/", dir) < 0)
+        abort();
     raise_files(shim);
     raise_priority(shim);
-    HD_TRY(make_folders(shim, err));
     shim->now = hd_now_read();
     shim->idle_since_ms = shim->now.mono_ms;
     shim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -117,12 +107,10 @@ enum hd_status shim_init(struct shim *shim, const struct shim_def *def, struct h
         return hd_err_set(err, HD_UNAVAILABLE, "the shim cannot start: %s", strerror(errno));
     shim->listener.ready = wire_accept;
     shim->signals.ready = hear_signals;
-    if (fcntl(def->listen_fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(def->listen_fd, F_SETFL, O_NONBLOCK) != 0 ||
-        shim_watch(shim, &shim->listener, def->listen_fd, EPOLLIN) != HD_OK ||
+    if (fcntl(listen_fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(listen_fd, F_SETFL, O_NONBLOCK) != 0 ||
+        shim_watch(shim, &shim->listener, listen_fd, EPOLLIN) != HD_OK ||
         shim_watch(shim, &shim->signals, signals, EPOLLIN) != HD_OK)
-        return hd_err_set(err, HD_INVALID, "--listen-fd=%d is no listening socket: %s", def->listen_fd,
-                          strerror(errno));
-    cgroups_init(shim);
+        return hd_err_set(err, HD_INVALID, "--listen-fd=%d is no listening socket: %s", listen_fd, strerror(errno));
     clean_up(shim);
     return HD_OK;
 }
@@ -159,6 +147,7 @@ void shim_release(struct shim *shim) {
     hd_buf_release(&shim->out);
     hd_buf_release(&shim->trash);
     cgroups_release(shim);
+    host_release(&shim->host);
     hd_arena_release(&shim->scratch);
     hd_close_fd(&shim->listener.fd);
     hd_close_fd(&shim->signals.fd);

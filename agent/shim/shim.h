@@ -66,22 +66,19 @@ enum stop {
     STOP_PROCESSES // it has too many
 };
 
-enum keep { KEEP_NONE, KEEP_FAILED, KEEP_ALL }; // which workspaces outlive their attempt
-
-// What the agent has found out about the machine, and was told; borrowed.
-struct shim_def {
-    const char *state; // absolute path
-    int listen_fd;
+// What the agent has told of the machine (ShimHost); owned.
+struct shim_host {
+    bool told;
     bool has_user; // jobs run as uid, gid, groups
     uid_t uid;
     gid_t gid;
     gid_t *groups;
     size_t n_groups;
     // Folders for control groups, "" where there are none: of version 2, and of controllers of version 1.
-    const char *tree, *memory, *cpu;
+    char *tree, *memory, *cpu;
     bool tree_limits;      // the controllers memory, cpu and pids are in `tree`
     int64_t processes_max; // of one job; 0: any number
-    enum keep keep;
+    Hodei__V1__ShimHost__Keep keep;
     unsigned kept_max;
 };
 
@@ -182,7 +179,8 @@ struct shim {
     int64_t lease_until_ms; // monotonic, of the worker; 0: not told
     bool reap, shutdown;
     bool leave; // by a signal: ends with its last process, whoever still wants its results
-    struct shim_def def;
+    struct shim_host host;
+    const char *state;   // absolute path; borrowed
     struct rlimit files; // descriptors that jobs may have
     int nice;            // of jobs
     char *work, *kept;   // <state>/work/, <state>/kept/
@@ -191,10 +189,15 @@ struct shim {
 };
 
 // shim.c: the loop.
-enum hd_status shim_init(struct shim *shim, const struct shim_def *def, struct hd_err *err) HD_MUST_USE;
+enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, struct hd_err *err) HD_MUST_USE;
 void shim_release(struct shim *shim);
 void shim_run(struct shim *shim);
 enum hd_status shim_watch(struct shim *shim, struct source *source, int fd, uint32_t events) HD_MUST_USE;
+
+// host.c: what it is told of the machine.
+void host_take(struct shim *shim, const Hodei__V1__ShimHost *told);
+void host_init(struct shim_host *host);
+void host_release(struct shim_host *host);
 
 // wire.c: the agent's connection.
 void wire_accept(struct source *source, uint32_t events);

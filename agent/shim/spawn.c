@@ -128,13 +128,13 @@ static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, stru
 
 // Jobs of another user may not write beside the workspace: their file is made for them.
 static enum hd_status make_output_file(const struct job *job, struct hd_err *err) {
-    const struct shim_def *def = &job->shim->def;
+    const struct shim_host *host = &job->shim->host;
     char path[4200];
-    if (!def->has_user)
+    if (!host->has_user)
         return HD_OK;
     snprintf(path, sizeof(path), "%s" SHIM_OUTPUT_SUFFIX, job->workspace);
     HD_AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && fchown(fd, def->uid, def->gid) == 0)
+    if (fd >= 0 && fchown(fd, host->uid, host->gid) == 0)
         return HD_OK;
     return hd_err_set(err, HD_UNAVAILABLE, "cannot make %.200s: %s", path, strerror(errno));
 }
@@ -165,7 +165,7 @@ static enum hd_status why_not(const struct child *child, int failed, struct hd_e
     if (hd_streq(child->what, "its folder") && failed == ENOENT)
         return hd_err_set(err, HD_INVALID, "cannot start %.200s: the folder %.200s is not there", child->argv[0],
                           child->folder);
-    if (hd_streq(child->what, "its folder") && failed == EACCES && child->shim->def.has_user)
+    if (hd_streq(child->what, "its folder") && failed == EACCES && child->shim->host.has_user)
         return hd_err_set(err, HD_INVALID,
                           "cannot start %.200s: the user of jobs may not enter the folder %.200s, or one above it",
                           child->argv[0], child->folder);
@@ -185,16 +185,16 @@ static enum hd_status why_not(const struct child *child, int failed, struct hd_e
 // What the job asks for of memory and no group limits.
 static int64_t data_limit(const struct job *job) {
     const Hodei__V1__Resources *asks = job->spec->resources;
-    return asks && !job->memory && !(job->group && job->shim->def.tree_limits) ? asks->memory_bytes : 0;
+    return asks && !job->memory && !(job->group && job->shim->host.tree_limits) ? asks->memory_bytes : 0;
 }
 
 // The kernel counts all processes of a user, not those of a job: so many more than there are now. Root it does not count.
 static int64_t process_limit(const struct job *job) {
     struct rlimit now;
-    const struct shim_def *def = &job->shim->def;
-    if (job->group || !def->processes_max || getrlimit(RLIMIT_NPROC, &now) != 0)
+    const struct shim_host *host = &job->shim->host;
+    if (job->group || !host->processes_max || getrlimit(RLIMIT_NPROC, &now) != 0)
         return 0;
-    int64_t most = tree_tasks() + def->processes_max;
+    int64_t most = tree_tasks() + host->processes_max;
     return (rlim_t)most < now.rlim_max ? most : 0;
 }
 

@@ -156,7 +156,7 @@ static void reap_all(struct shim *shim) {
 }
 
 void tree_reap(struct shim *shim) {
-    if (*shim->def.tree) {
+    if (*shim->host.tree) {
         reap_all(shim);
         return;
     }
@@ -221,7 +221,7 @@ static bool sweep_again(const struct hd_map *waiting, const struct job *job) {
 void tree_sweep(struct shim *shim) {
     struct hd_map waiting = {0};
     struct job *list = HD_STEAL(shim->finishing);
-    if (!*shim->def.tree)
+    if (!*shim->host.tree)
         kill_strays(shim, &waiting);
     while (list) {
         struct job *job = list;
@@ -270,7 +270,7 @@ static void count_by_proc(struct shim *shim) {
 
 // Counting costs, so it waits until the machine has more tasks than the last time, unless somebody is near the bound.
 void tree_look(struct shim *shim) {
-    int64_t max = shim->def.processes_max, most = 0;
+    int64_t max = shim->host.processes_max, most = 0;
     if (!max || !shim->active.head || shim->now.mono_ms < shim->look_ms)
         return;
     shim->look_ms = shim->now.mono_ms + SHIM_LOOK_MS;
@@ -280,7 +280,7 @@ void tree_look(struct shim *shim) {
     if (!shim->look_closely && tasks - shim->tasks_seen < max / 4)
         return;
     shim->tasks_seen = tasks;
-    if (!*shim->def.tree)
+    if (!*shim->host.tree)
         count_by_proc(shim);
     for (struct job *job = shim->active.head, *next; job; job = next) {
         next = job->next;

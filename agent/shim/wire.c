@@ -129,6 +129,8 @@ static void say_hello(struct shim *shim) {
 static void take_message(struct shim *shim, struct batch *batch, const Hodei__V1__ShimMessage *msg) {
     if (msg->lease_until_ms > shim->lease_until_ms)
         shim->lease_until_ms = msg->lease_until_ms;
+    if (msg->host)
+        host_take(shim, msg->host);
     for (size_t i = 0; i < msg->n_jobs; i++)
         shim_take(shim, batch, msg->jobs[i]);
     for (size_t i = 0; i < msg->n_cancels; i++) {
