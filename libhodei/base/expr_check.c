@@ -118,7 +118,7 @@ static enum hd_status check_contains(struct check *c, const struct hd_node *node
 
 static enum hd_status check_call(struct check *c, const struct hd_node *node, const struct hd_type **ret) {
     const struct hd_function *f = node->function;
-    const struct hd_type *all[3] = {0};
+    const struct hd_type *all[3] = {&hd_type_any, &hd_type_any, &hd_type_any};
     if (f->uses & c->absent) {
         hd_expr_fail(c->err, node->at, "%s() cannot be used here", f->name);
         hd_err_hint(c->err, f->uses == HD_USES_FILES ? "it is not available yet: it comes with caches"
