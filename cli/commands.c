@@ -65,6 +65,7 @@ static const struct cli_option dev_options[] = {
     {"port", "N", "of the API; default 8080, or the next free one"},
     {"agents", "N", "workers to start, 0..32; default 1"},
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
+    {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
 };
 
 const struct cli_command cli_commands[] = {

@@ -66,6 +66,8 @@ void run_print(struct cli *cli, const cJSON *run, struct hd_buf *out) {
     int64_t took = span(j_int(run, "created_at_ms"), j_int(run, "ended_at_ms"));
     if (took >= 0)
         hd_buf_addf(out, "  in %s", cli_duration(cli, took));
+    if (j_text(run, "started_by")[0])
+        hd_buf_addf(out, "  after run %s", j_text(run, "started_by"));
     hd_buf_addf(out, "\n\n");
     table_init(&table, &cli->arena, "JOB|STATE|WAITED>|RAN>|CPU>|WORKER|WHY");
     cJSON_ArrayForEach(job, j_get(run, "jobs")) {

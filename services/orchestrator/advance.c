@@ -220,16 +220,54 @@ static void wait_to_retry(struct orc_job *job, const Hodei__V1__Retry *retry, in
     job->due_ms = now_ms + delay_ms;
 }
 
+// Whether its worker is waited for where it is gone. A job that is being cancelled is not: somebody has decided.
+static bool is_waited_for(const struct orc_attempt *attempt) {
+    const struct orc_job *job = attempt->job;
+    return orc_job_spec(job)->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD &&
+           job->state == JOB(ACTIVE) && hd_uuid_eq(job->attempt, attempt->id);
+}
+
+static void set_gone(struct orc_attempt *attempt, int64_t gone_ms) {
+    struct orc_job *job = attempt->job;
+    if (attempt->gone_ms == gone_ms)
+        return;
+    attempt->gone_ms = gone_ms;
+    job->flags = (job->flags & ~(uint32_t)ORC_WORKER_GONE) | (gone_ms ? ORC_WORKER_GONE : 0);
+    attempt->dirty = job->dirty = job->run->dirty = true;
+}
+
+bool orc_job_give_up(struct orc_ws *ws, struct orc_job *job, enum orc_job_event event, const char *message,
+                     struct orc_chance *chance) {
+    struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);
+    const struct orc_attempt_news news = {.cause = HODEI__V1__CAUSE__CAUSE_WORKER_LOST, .message = message};
+    if (!(job->flags & ORC_WORKER_GONE) || !attempt || !orc_job_change(job, event, ORC_IS_HELD, chance))
+        return false;
+    attempt->state = orc_machine_next(&orc_attempt_machine, attempt->state, ORC_ATTEMPT_LOSE, 0)->to;
+    attempt_note(attempt, &news, chance->now_ms);
+    set_gone(attempt, 0);
+    return true;
+}
+
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,
                         struct orc_chance *chance) {
     enum orc_attempt_event event = news->event;
     (void)ws;
     if (event == ORC_ATTEMPT_REFUSE && attempt->state == ATT(RUNNING))
         event = ORC_ATTEMPT_LOSE; // an agent that refuses what it has started no longer knows it
-    const struct orc_rule *rule = orc_machine_next(&orc_attempt_machine, attempt->state, event, 0);
+    if (event == ORC_ATTEMPT_GONE && !is_waited_for(attempt))
+        event = ORC_ATTEMPT_LOSE;
+    const struct orc_rule *rule =
+        orc_machine_next(&orc_attempt_machine, attempt->state, event, attempt->gone_ms ? ORC_IS_HELD : 0);
     if (!rule)
         return false;
     struct orc_job *job = attempt->job;
+    if (event == ORC_ATTEMPT_GONE) {
+        set_gone(attempt, attempt->gone_ms ? attempt->gone_ms : chance->now_ms);
+        return true;
+    }
+    set_gone(attempt, 0); // whatever it says, it is there
+    if (event == ORC_ATTEMPT_BACK)
+        return true;
     attempt->state = rule->to;
     attempt_note(attempt, news, chance->now_ms);
     job->run->dirty = true;
@@ -237,6 +275,8 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
         return true;
     unsigned facts = 0;
     const Hodei__V1__CompiledJob *spec = orc_job_spec(job);
+    if (spec->retry && spec->retry->avoid_worker && event != ORC_ATTEMPT_SUCCEED && event != ORC_ATTEMPT_REFUSE)
+        job->avoid_worker = attempt->worker;
     if (event == ORC_ATTEMPT_LOSE) {
         if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses < ORC_MAX_LOSSES)
             facts |= ORC_MAY_TRY_AGAIN;
@@ -277,13 +317,18 @@ bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
     return true;
 }
 
-void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance) {
+bool orc_job_spared(const struct orc_job *job) {
+    return job->state == JOB(ACTIVE) && orc_job_spec(job)->uninterruptible;
+}
+
+void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, unsigned how, struct orc_chance *chance) {
     size_t n_main = orc_plan_main(run->plan);
     orc_run_change(run, ORC_RUN_CANCEL, 0, chance->now_ms);
     run->held = run->paused = false; // so that what always runs last can
     for (size_t i = 0; i < ws->jobs.n; i++) {
         struct orc_job *job = ws->jobs.items[i];
-        if (job->run != run || job->state == JOB(CANCELLING) || job->children || (!all && job->spec >= n_main))
+        if (job->run != run || job->state == JOB(CANCELLING) || job->children ||
+            (!(how & ORC_CANCEL_FINALLY) && job->spec >= n_main) || (how & ORC_CANCEL_SPARES && orc_job_spared(job)))
             continue;
         job->hold = 0;
         orc_job_change(job, ORC_JOB_CANCEL, 0, chance);

@@ -8,6 +8,7 @@
 #include "services/orchestrator/ws.h"
 
 #define ORC_MAX_LOSSES 3     // workers a job may lose before it fails
+#define ORC_MAX_DEPTH 16     // runs in a row that were started by the end of another
 #define ORC_MAX_ATTEMPTS 100 // so that a worker that refuses everything cannot go on for ever
 
 // Where new offers get their key and time from.
@@ -46,8 +47,20 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
 // The event of an attempt that ended in this state; false for a state that no report may have.
 bool orc_attempt_event_of(int state, enum orc_attempt_event *ret);
 
-// Cancels a run's jobs, which must be loaded as far as they have not ended; those of finally only with `all`.
-void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, bool all, struct orc_chance *chance);
+// Cancels a run's jobs, which must be loaded as far as they have not ended.
+enum orc_cancel {
+    ORC_CANCEL_FINALLY = 1, // those of finally too
+    ORC_CANCEL_SPARES =
+        2, // what has started and is not interruptible goes on: nobody asked, a later run takes its place
+};
+void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, unsigned how, struct orc_chance *chance);
+// It has started and says `interruptible: false`.
+bool orc_job_spared(const struct orc_job *job);
+
+// Somebody gives up a job that is held for a worker that is gone: its attempt is LOST, and the job does what the command says
+// (ORC_JOB_RETRY, ORC_JOB_MARK). The attempt is in the working set. False: it is not held.
+bool orc_job_give_up(struct orc_ws *ws, struct orc_job *job, enum orc_job_event event, const char *message,
+                     struct orc_chance *chance);
 
 // A job whose due_ms has come: a retry waits no longer, or it has waited too long to be started.
 bool orc_job_due(struct orc_job *job, struct orc_chance *chance);

@@ -10,7 +10,8 @@ struct event {
     const char *tenant;
     Hodei__V1__RunsChanged runs;
     Hodei__V1__JobsEnded jobs;
-    size_t cap_runs, cap_jobs;
+    Hodei__V1__JobsHeld held;
+    size_t cap_runs, cap_jobs, cap_held;
 };
 
 static void send_runs(struct hd_ctx *cx, struct event *event) {
@@ -27,6 +28,13 @@ static void send_jobs(struct hd_ctx *cx, struct event *event) {
     event->cap_jobs = 0;
 }
 
+static void send_held(struct hd_ctx *cx, struct event *event) {
+    if (event->held.n_jobs)
+        hd_publish(cx, hd_subject_event(cx->arena, event->tenant, "job", "held"), &event->held.base);
+    event->held = (Hodei__V1__JobsHeld)HODEI__V1__JOBS_HELD__INIT;
+    event->cap_held = 0;
+}
+
 static struct event *event_for(struct hd_ctx *cx, struct event **list, const char *tenant) {
     struct event *event = *list;
     while (event && strcmp(event->tenant, tenant) != 0)
@@ -34,8 +42,11 @@ static struct event *event_for(struct hd_ctx *cx, struct event **list, const cha
     if (event)
         return event;
     event = HD_NEW(cx->arena, struct event);
-    *event = (struct event){
-        .next = *list, .tenant = tenant, .runs = HODEI__V1__RUNS_CHANGED__INIT, .jobs = HODEI__V1__JOBS_ENDED__INIT};
+    *event = (struct event){.next = *list,
+                            .tenant = tenant,
+                            .runs = HODEI__V1__RUNS_CHANGED__INIT,
+                            .jobs = HODEI__V1__JOBS_ENDED__INIT,
+                            .held = HODEI__V1__JOBS_HELD__INIT};
     return *list = event;
 }
 
@@ -74,6 +85,22 @@ static void add_job(struct hd_ctx *cx, struct event **list, const struct orc_ws 
         send_jobs(cx, event);
 }
 
+static void add_held(struct hd_ctx *cx, struct event **list, const struct orc_ws *ws, const struct orc_job *job) {
+    struct event *event = event_for(cx, list, job->run->tenant);
+    const struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);
+    Hodei__V1__JobHeld *held = HD_NEW(cx->arena, Hodei__V1__JobHeld);
+    *held = (Hodei__V1__JobHeld)HODEI__V1__JOB_HELD__INIT;
+    held->run = orc_id_text(cx->arena, job->run->id);
+    held->job = (char *)(uintptr_t)orc_job_name(cx->arena, job);
+    held->pipeline = (char *)job->run->pipeline;
+    held->worker = attempt ? (char *)attempt->worker : held->worker;
+    held->since_ms = attempt ? attempt->gone_ms : 0;
+    HD_GROW(cx->arena, event->held.jobs, event->held.n_jobs, event->cap_held);
+    event->held.jobs[event->held.n_jobs++] = held;
+    if (event->held.n_jobs == MAX_ITEMS)
+        send_held(cx, event);
+}
+
 void orc_events(struct hd_ctx *cx, const struct orc_ws *ws) {
     struct event *list = NULL;
     for (size_t i = 0; i < ws->runs.n; i++) {
@@ -88,7 +115,11 @@ void orc_events(struct hd_ctx *cx, const struct orc_ws *ws) {
         if (orc_job_ended(ws->jobs.items[i]->state) && !orc_job_ended(ws->jobs.items[i]->was) &&
             !(ws->jobs.items[i]->flags & ORC_KEPT))
             add_job(cx, &list, ws, ws->jobs.items[i]);
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if ((ws->jobs.items[i]->flags ^ ws->jobs.items[i]->was_flags) & ORC_WORKER_GONE && ws->jobs.items[i]->was)
+            add_held(cx, &list, ws, ws->jobs.items[i]);
     for (; list; list = list->next) {
+        send_held(cx, list);
         send_runs(cx, list);
         send_jobs(cx, list);
     }

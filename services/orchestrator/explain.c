@@ -16,6 +16,26 @@ static struct orc_reason ended(struct hd_arena *arena, const struct orc_job *job
                                           : hd_arena_printf(arena, "it %s", how));
 }
 
+// Of a time in Unix milliseconds, in UTC, to the second: days since 0000-03-01 make years that end with the leap day.
+static const char *time_text(struct hd_arena *arena, int64_t ms) {
+    int64_t seconds = ms / 1000, days = seconds / 86400 + 719468, of_day = seconds % 86400;
+    int64_t era = days / 146097, day = days % 146097, year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    int64_t month = (5 * day + 2) / 153; // from March
+    return hd_arena_printf(
+        arena, "%04lld-%02lld-%02lld %02lld:%02lld:%02lld UTC", (long long)(era * 400 + year + (month >= 10)),
+        (long long)(month < 10 ? month + 3 : month - 9), (long long)(day - (153 * month + 2) / 5 + 1),
+        (long long)(of_day / 3600), (long long)(of_day / 60 % 60), (long long)(of_day % 60));
+}
+
+const char *orc_gone_text(struct hd_arena *arena, const struct orc_attempt *attempt) {
+    return hd_arena_printf(
+        arena,
+        "its worker %s is gone since %s: wait for it, or decide: cancel the job, retry it, or mark it "
+        "as done",
+        attempt->worker, time_text(arena, attempt->gone_ms));
+}
+
 static struct orc_reason live(const struct orc_ws *ws, const struct orc_job *job) {
     const struct orc_attempt *attempt = orc_ws_attempt(ws, job->attempt);
     const char *worker = attempt ? attempt->worker : "?";
@@ -23,6 +43,8 @@ static struct orc_reason live(const struct orc_ws *ws, const struct orc_job *job
         return because(
             "stopping",
             hd_arena_printf(ws->arena, "it is being stopped on worker %s, which has not confirmed it yet", worker));
+    if (attempt && attempt->gone_ms)
+        return because("worker_gone", orc_gone_text(ws->arena, attempt));
     if (attempt && attempt->state == HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_ASSIGNED)
         return because("running", hd_arena_printf(ws->arena, "it is on its way to worker %s", worker));
     return because("running", hd_arena_printf(ws->arena, "it runs on worker %s, attempt %u", worker, job->attempts));

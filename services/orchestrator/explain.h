@@ -17,6 +17,8 @@ struct orc_circumstances {
     size_t approvals; // that the job has
     int64_t now_ms;
 };
+// Of an attempt that is held for its worker.
+const char *orc_gone_text(struct hd_arena *arena, const struct orc_attempt *attempt);
 // All jobs of the run, and the live attempts, are in the working set. READY jobs get the reason "ready".
 struct orc_reason orc_explain(const struct orc_ws *ws, const struct orc_job *job, const struct orc_circumstances *at);
 

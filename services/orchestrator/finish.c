@@ -110,9 +110,14 @@ enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct or
     for (size_t i = 0; i < ws->n_tenants; i++)
         HD_TRY(admit(cx, orc, ws, ws->tenants[i]));
     for (size_t i = 0; i < ws->jobs.n; i++) // what is in a run is part of its content
-        if (ws->jobs.items[i]->dirty)
-            ws->jobs.items[i]->run->dirty = true;
+        if (ws->jobs.items[i]->dirty) {
+            struct orc_job *job = ws->jobs.items[i];
+            job->run->dirty = true;
+            if (job->flags & ORC_WORKER_GONE && job->state == HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING)
+                orc_kick(orc); // nobody is there to confirm it
+        }
     HD_TRY(ORC_DO(cx, orc, save, ws));
+    HD_TRY(orc_follow_ends(cx, orc, ws));
     orc_out_diff(cx, ws, out);
     orc_out_flush(cx, out);
     orc_events(cx, ws);

@@ -31,6 +31,17 @@ enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct
 enum hd_status orc_audit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_run *run,
                          const struct orc_done *done) HD_MUST_USE;
 
+// handlers_start.c: starts runs as StartRun does; items that fail have written nothing.
+struct orc_origin {
+    const char *what;  // api, cron, pipeline
+    struct hd_uuid by; // the run whose end started it; zero: none
+    uint32_t depth;
+};
+enum hd_status orc_start_runs(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *items, size_t n,
+                              const struct orc_origin *origins) HD_MUST_USE;
+// handlers_follow.c: what is to be started for the runs of the working set that end.
+enum hd_status orc_follow_ends(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_ws *ws) HD_MUST_USE;
+
 // groups.c. A step: members enter, leave, and take their turn; ret_changed: jobs changed, look at the graph again.
 enum hd_status orc_groups_step(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, bool first,
                                bool *ret_changed) HD_MUST_USE;

@@ -176,7 +176,7 @@ static void begin(struct orc_wave *wave, struct orc_job *job) {
 static void cancel_siblings(struct orc_wave *wave, const struct orc_job *parent) {
     for (uint32_t i = 0; i < parent->children; i++) {
         struct orc_job *child = orc_ws_job(wave->ws, parent->run->id, parent->first_child + i);
-        if (!child || orc_job_ended(child->state) || child->state == JOB(CANCELLING))
+        if (!child || orc_job_ended(child->state) || child->state == JOB(CANCELLING) || orc_job_spared(child))
             continue;
         child->cause = HODEI__V1__CAUSE__CAUSE_FAIL_FAST;
         child->message = "another job of its matrix failed";

@@ -115,11 +115,11 @@ static bool stop(struct hd_ctx *cx, struct orc_ws *ws, const struct orc_member *
         if (run->state != HODEI__V1__RUN_STATE__RUN_STATE_RUNNING)
             return false;
         run->cause = cause;
-        orc_run_cancel(ws, run, full, &chance);
+        orc_run_cancel(ws, run, full ? ORC_CANCEL_FINALLY : ORC_CANCEL_SPARES, &chance);
         return true;
     }
-    if (job->state == JOB(CANCELLING) || orc_job_ended(job->state))
-        return false;
+    if (job->state == JOB(CANCELLING) || orc_job_ended(job->state) || orc_job_spared(job))
+        return false; // one that is spared keeps its slot until it ends
     job->hold = 0;
     orc_job_change(job, full ? ORC_JOB_BREAK : ORC_JOB_CANCEL, 0, &chance);
     job->cause = cause;

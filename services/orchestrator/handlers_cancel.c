@@ -12,7 +12,7 @@ const char *orc_item_tenant(struct hd_item *item) {
 bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret) {
     if (hd_uuid_parse(text, ret) == HD_OK)
         return true;
-    hd_item_fail(item, HD_INVALID, "%s is not the id of a run", field);
+    hd_item_fail(item, HD_INVALID, "\"%.60s\" is not the id of a run", text);
     hd_err_field(&item->err, "%s", field);
     return false;
 }
@@ -68,7 +68,8 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
     }
     for (size_t i = 0; i < n_open; i++) { // said again, it stops the jobs of finally too
         struct orc_run *run = orc_ws_run(ws, open[i]);
-        orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING, &chance);
+        orc_run_cancel(ws, run, run->state == HODEI__V1__RUN_STATE__RUN_STATE_CANCELLING ? ORC_CANCEL_FINALLY : 0,
+                       &chance);
     }
     struct orc_out out = {0};
     return orc_finish(cx, orc, ws, &out);

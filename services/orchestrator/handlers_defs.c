@@ -6,19 +6,35 @@
 
 #define MAX_CONCURRENT_JOBS 1000000
 
+struct listening {
+    struct orc_listener *items;
+    size_t n, cap;
+};
+
+static void listen(struct hd_ctx *cx, const Hodei__V1__CompiledPipeline *plan, struct listening *all) {
+    for (size_t i = 0; i < plan->n_on_pipeline && !plan->deleted; i++) {
+        HD_GROW(cx->arena, all->items, all->n, all->cap);
+        all->items[all->n++] = (struct orc_listener){plan->tenant, plan->on_pipeline[i]->name, plan->name,
+                                                     plan->version, plan->on_pipeline[i]->accepts};
+    }
+}
+
 enum hd_status orc_put_versions(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct orchestrator *orc = self;
     struct orc_version *versions = NULL;
+    struct listening listening = {0};
     size_t n_versions = 0, cap = 0;
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__PutVersionsRequest *request = (const Hodei__V1__PutVersionsRequest *)items[i].msg;
-        size_t before = n_versions;
+        size_t before = n_versions, listened = listening.n;
         for (size_t k = 0; k < request->n_versions; k++) {
             const Hodei__V1__CompiledPipeline *plan = request->versions[k];
             if (orc_plan_check(cx->arena, plan, &items[i].err) != HD_OK) {
                 n_versions = before;
+                listening.n = listened;
                 break;
             }
+            listen(cx, plan, &listening);
             struct orc_version version = {
                 .tenant = plan->tenant, .name = plan->name, .version = plan->version, .deleted = plan->deleted};
             uint8_t *data;
@@ -28,7 +44,10 @@ enum hd_status orc_put_versions(struct hd_ctx *cx, void *self, struct hd_item *i
             versions[n_versions++] = version;
         }
     }
-    return n_versions ? ORC_DO(cx, orc, versions_put, versions, n_versions) : HD_OK;
+    if (n_versions == 0)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, versions_put, versions, n_versions));
+    return ORC_DO(cx, orc, listeners_put, listening.items, listening.n, versions, n_versions);
 }
 
 static const char *grant_wrong(const Hodei__V1__Grant *grant) {

@@ -15,6 +15,7 @@ struct start {
     size_t packed_len;
     uint64_t fingerprint;
     uint32_t version; // what is started
+    struct orc_origin origin;
     struct orc_run *run;
     bool done;
 };
@@ -164,6 +165,9 @@ static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const stru
     run->key = start->key;
     run->fingerprint = start->fingerprint;
     run->actor = start->item->principal ? start->item->principal->subject : "";
+    run->origin = start->origin.what;
+    run->started_by = start->origin.by;
+    run->depth = start->origin.depth;
     if (start->request->n_env || start->request->n_inputs) {
         run->request = start->packed;
         run->request_len = start->packed_len;
@@ -215,12 +219,13 @@ static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, str
     return raced ? answer_known(cx, orc, starts, n) : HD_OK;
 }
 
-enum hd_status orc_start_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    struct orchestrator *orc = self;
+enum hd_status orc_start_runs(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *items, size_t n,
+                              const struct orc_origin *origins) {
     struct start *starts = HD_NEW_ARRAY(cx->arena, n, struct start);
-    orc_versions_trim(&orc->versions);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         check(cx, &items[i], &starts[i]);
+        starts[i].origin = origins[i];
+    }
     HD_TRY(answer_known(cx, orc, starts, n));
     HD_TRY(resolve(cx, orc, starts, n));
     HD_TRY(start_all(cx, orc, starts, n));
@@ -229,4 +234,12 @@ enum hd_status orc_start_run(struct hd_ctx *cx, void *self, struct hd_item *item
         if (!starts[i].done && starts[i].item->err.status == HD_OK)
             hd_item_fail(starts[i].item, HD_UNAVAILABLE, "another request with this idempotency key is being handled");
     return HD_OK;
+}
+
+enum hd_status orc_start_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orc_origin *origins = HD_NEW_ARRAY(cx->arena, n, struct orc_origin);
+    orc_versions_trim(&((struct orchestrator *)self)->versions);
+    for (size_t i = 0; i < n; i++) // schedules ask as "cron"; who comes from outside has a name with a colon
+        origins[i].what = items[i].principal && strcmp(items[i].principal->subject, "cron") == 0 ? "cron" : "api";
+    return orc_start_runs(cx, self, items, n, origins);
 }

@@ -12,17 +12,32 @@
 #define CANCELLING HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING
 
 // --- lost attempts ------------------------------------------------------------------------------------------------------------
+struct loss { // what is known of attempts, without a word from their workers
+    enum orc_attempt_event event;
+    int cause;
+    const char *message;
+};
+static const struct loss worker_lost = {ORC_ATTEMPT_GONE, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost"};
+static const struct loss state_lost = {ORC_ATTEMPT_LOSE, HODEI__V1__CAUSE__CAUSE_STATE_LOST,
+                                       "the worker no longer knows the attempt"};
+static const struct loss worker_back = {.event = ORC_ATTEMPT_BACK};
+
 static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n,
-                           int cause, const char *message, struct orc_out *out) {
+                           const struct loss *loss, struct orc_out *out) {
     struct orc_ws ws;
+    if (n == 0) {
+        orc_out_flush(cx, out);
+        return HD_OK;
+    }
     orc_ws_init(&ws, cx->arena);
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
     struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
     bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct orc_news_item){.attempt = refs[i].id,
-                                          .worker = "",
-                                          .news = {.event = ORC_ATTEMPT_LOSE, .cause = cause, .message = message}};
+        items[i] =
+            (struct orc_news_item){.attempt = refs[i].id,
+                                   .worker = "",
+                                   .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
     HD_TRY(orc_apply_news(cx, &ws, items, n, final));
     return orc_finish(cx, orc, &ws, out);
 }
@@ -50,8 +65,7 @@ enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *
     size_t n_refs;
     HD_TRY(ORC_DO(cx, orc, sessions_lose, sessions, count));
     HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, count, &refs, &n_refs));
-    return n_refs ? lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &out)
-                  : HD_OK;
+    return lose(cx, orc, refs, n_refs, &worker_lost, &out);
 }
 
 // --- what has a time that has come ------------------------------------------------------------------------------------------------
@@ -93,7 +107,7 @@ static enum hd_status runs_due(struct hd_ctx *cx, struct orchestrator *orc) {
         if (!run->due_ms || run->due_ms > chance.now_ms)
             continue;
         run->cause = HODEI__V1__CAUSE__CAUSE_RUN_TIMEOUT;
-        orc_run_cancel(&ws, run, false, &chance);
+        orc_run_cancel(&ws, run, 0, &chance);
     }
     return orc_finish(cx, orc, &ws, &out);
 }
@@ -108,8 +122,7 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
     (void)items, (void)n;
     orc_versions_trim(&orc->versions);
     HD_TRY(ORC_DO(cx, orc, attempts_orphaned, SWEEP_AT_ONCE, &refs, &n_refs));
-    if (n_refs)
-        HD_TRY(lose(cx, orc, refs, n_refs, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost", &lost_out));
+    HD_TRY(lose(cx, orc, refs, n_refs, &worker_lost, &lost_out));
     HD_TRY(ORC_DO(cx, orc, commands_prune, cx->now.wall_ms - LOST_KEPT_MS));
     HD_TRY(orc_groups_sweep(cx, orc));
     HD_TRY(runs_due(cx, orc));
@@ -192,6 +205,12 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, c
     return false;
 }
 
+// It was held for its worker, which has been heard of since.
+static bool is_back(const struct holdings *all, const struct orc_attempt *attempt) {
+    const struct worker *worker = attempt->gone_ms ? worker_of(all, attempt) : NULL;
+    return worker && !orc_attempt_ended(attempt->state) && worker->by->received_at_ms > attempt->gone_ms;
+}
+
 // Held, but not live for this session: it stops, and nobody wants to hear of it. What ended a moment ago is being acknowledged.
 static void surplus(struct hd_ctx *cx, struct orc_out *out, const struct orc_ws *ws, const struct held *held) {
     const struct orc_attempt *attempt = orc_ws_attempt(ws, held->attempt);
@@ -249,7 +268,7 @@ static enum hd_status revive(struct hd_ctx *cx, struct orchestrator *orc, const 
 enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct orchestrator *orc = self;
     struct holdings all = {0};
-    struct orc_out out = {0};
+    struct orc_out out = {0}, back_out = {0};
     struct orc_ws ws;
     orc_versions_trim(&orc->versions);
     orc_ws_init(&ws, cx->arena);
@@ -261,19 +280,19 @@ enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *item
         qsort(all.held, all.n_held, sizeof *all.held, held_order);
     HD_TRY(revive(cx, orc, &all));
     HD_TRY(look(cx, orc, &ws, &all));
-    struct orc_attempt_ref *lost = HD_NEW_ARRAY(cx->arena, ws.attempts.n, struct orc_attempt_ref);
-    size_t n_lost = 0;
+    struct orc_attempt_ref *lost = HD_NEW_ARRAY(cx->arena, ws.attempts.n, struct orc_attempt_ref),
+                           *back = HD_NEW_ARRAY(cx->arena, ws.attempts.n, struct orc_attempt_ref);
+    size_t n_lost = 0, n_back = 0;
     for (size_t i = 0; i < ws.attempts.n; i++) {
         const struct orc_attempt *attempt = ws.attempts.items[i];
+        const struct orc_attempt_ref ref = {attempt->id, {attempt->job->run->id, attempt->job->idx}};
         if (missing(cx, &out, &ws, &all, attempt))
-            lost[n_lost++] = (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};
+            lost[n_lost++] = ref;
+        else if (is_back(&all, attempt))
+            back[n_back++] = ref;
     }
     for (size_t i = 0; i < all.n_held; i++)
         surplus(cx, &out, &ws, &all.held[i]);
-    if (n_lost == 0) {
-        orc_out_flush(cx, &out);
-        return HD_OK;
-    }
-    return lose(cx, orc, lost, n_lost, HODEI__V1__CAUSE__CAUSE_STATE_LOST, "the worker no longer knows the attempt",
-                &out);
+    HD_TRY(lose(cx, orc, back, n_back, &worker_back, &back_out));
+    return lose(cx, orc, lost, n_lost, &state_lost, &out);
 }

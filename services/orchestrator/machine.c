@@ -40,6 +40,8 @@ static const struct orc_rule job_rules[] = {
     {JOB(ACTIVE), ORC_JOB_TIME_OUT, JOB(TIMED_OUT), ORC_ALWAYS, ""},
     {JOB(ACTIVE), ORC_JOB_LOSE, JOB(READY), ORC_MAY_TRY_AGAIN, "on_worker_lost is requeue, and not too often"},
     {JOB(ACTIVE), ORC_JOB_LOSE, JOB(FAILED), ORC_ALWAYS, "no other attempt is allowed"},
+    {JOB(ACTIVE), ORC_JOB_RETRY, JOB(QUEUED), ORC_IS_HELD, "its worker is gone, and a user gives it up"},
+    {JOB(ACTIVE), ORC_JOB_MARK, JOB(SUCCEEDED), ORC_IS_HELD, "its worker is gone, and a user says so"},
     {JOB(ACTIVE), ORC_JOB_REFUSE, JOB(READY), ORC_MAY_TRY_AGAIN, "the worker had no room"},
     {JOB(ACTIVE), ORC_JOB_REFUSE, JOB(FAILED), ORC_ALWAYS, "refused too often"},
     {JOB(CANCELLING), ORC_JOB_CANCEL, JOB(CANCELLING), ORC_ALWAYS, "said again"},
@@ -83,14 +85,18 @@ static const struct orc_rule attempt_rules[] = {
     {ATT(ASSIGNED), ORC_ATTEMPT_TIME_OUT, ATT(TIMED_OUT), ORC_ALWAYS, ""},
     {ATT(ASSIGNED), ORC_ATTEMPT_LOSE, ATT(LOST), ORC_ALWAYS, ""},
     {ATT(ASSIGNED), ORC_ATTEMPT_REFUSE, ATT(REFUSED), ORC_ALWAYS, "the agent had no room"},
+    {ATT(ASSIGNED), ORC_ATTEMPT_GONE, ATT(ASSIGNED), ORC_ALWAYS, "on_worker_lost is hold"},
+    {ATT(ASSIGNED), ORC_ATTEMPT_BACK, ATT(ASSIGNED), ORC_IS_HELD, ""},
     {ATT(RUNNING), ORC_ATTEMPT_SUCCEED, ATT(SUCCEEDED), ORC_ALWAYS, ""},
     {ATT(RUNNING), ORC_ATTEMPT_FAIL, ATT(FAILED), ORC_ALWAYS, ""},
     {ATT(RUNNING), ORC_ATTEMPT_STOP, ATT(CANCELLED), ORC_ALWAYS, ""},
     {ATT(RUNNING), ORC_ATTEMPT_TIME_OUT, ATT(TIMED_OUT), ORC_ALWAYS, ""},
     {ATT(RUNNING), ORC_ATTEMPT_LOSE, ATT(LOST), ORC_ALWAYS, "the worker, or its memory, is gone"},
+    {ATT(RUNNING), ORC_ATTEMPT_GONE, ATT(RUNNING), ORC_ALWAYS, "on_worker_lost is hold"},
+    {ATT(RUNNING), ORC_ATTEMPT_BACK, ATT(RUNNING), ORC_IS_HELD, ""},
 };
-static const char *const attempt_events[] = {"started",   "succeeded", "failed", "cancelled",
-                                             "timed out", "lost",      "refused"};
+static const char *const attempt_events[] = {"started", "succeeded", "failed",      "cancelled",  "timed out",
+                                             "lost",    "refused",   "worker gone", "worker back"};
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 const struct orc_machine orc_run_machine = {

@@ -38,6 +38,8 @@ enum orc_attempt_event {
     ORC_ATTEMPT_TIME_OUT,
     ORC_ATTEMPT_LOSE,
     ORC_ATTEMPT_REFUSE,
+    ORC_ATTEMPT_GONE, // its worker is gone, and its job is held for it
+    ORC_ATTEMPT_BACK, // the worker is there again
     ORC_ATTEMPT_EVENTS
 };
 
@@ -49,6 +51,7 @@ enum orc_guard {
     ORC_MAY_TRY_AGAIN = 4,
     ORC_SOME_CANCELLED = 8,
     ORC_OUT_OF_TIME = 16,
+    ORC_IS_HELD = 32, // its worker is gone, and nobody has decided
 };
 
 struct orc_rule {

@@ -41,6 +41,10 @@ struct mem_command {
     struct orc_command_key key;
     int64_t at_ms;
 };
+struct mem_follow_up {
+    struct orc_follow_up f;
+    bool gone;
+};
 struct mem_dead {
     const char *subject, *why;
 };
@@ -56,7 +60,8 @@ struct mem_undo {
 struct orc_mem {
     struct hd_arena arena; // of everything but the undo log
     struct orc_ws all;
-    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members;
+    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members, listeners,
+        follow_ups;
     int64_t turns;
     struct hd_map texts;
     struct mem_undo *undo;
@@ -99,6 +104,13 @@ enum hd_status mem_approvals_list(ORC_CALL, const struct orc_job *job, const cha
 enum hd_status mem_command_find(ORC_CALL, struct orc_command_key *inout);
 enum hd_status mem_command_put(ORC_CALL, const struct orc_command_key *key);
 enum hd_status mem_commands_prune(ORC_CALL, int64_t before_ms);
+
+// store_mem_follow.c
+enum hd_status mem_listeners_put(ORC_CALL, const struct orc_listener *listeners, size_t n,
+                                 const struct orc_version *versions, size_t n_versions);
+enum hd_status mem_follow_ups_add(ORC_CALL, const struct orc_ended *ended, size_t n, size_t *ret_added);
+enum hd_status mem_follow_ups_take(ORC_CALL, unsigned limit, struct orc_follow_up **ret, size_t *ret_n);
+enum hd_status mem_follow_ups_drop(ORC_CALL, const struct orc_follow_up *follow_ups, size_t n);
 
 // store_mem_groups.c
 enum hd_status mem_groups_enter(ORC_CALL, struct orc_group_entry *entries, size_t n);

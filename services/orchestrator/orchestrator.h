@@ -41,6 +41,7 @@ void orc_free(struct orchestrator *orc);
 // Handlers, by file. Each takes struct orchestrator as self.
 hd_handler orc_put_versions, orc_put_grants, orc_grants_answer; // handlers_defs.c
 hd_handler orc_start_run;                                       // handlers_start.c
+hd_handler orc_follow;                                          // handlers_follow.c
 hd_handler orc_cancel_run;                                      // handlers_cancel.c
 hd_handler orc_cancel_job, orc_retry_job, orc_mark_job_done, orc_skip_job, orc_approve_job, orc_reject_job,
     orc_pause_run, orc_resume_run, orc_set_run_priority, orc_rerun_run; // handlers_steer.c

@@ -13,9 +13,8 @@ static enum hd_status job_check(const Hodei__V1__CompiledPipeline *plan, size_t 
         wrong = "pool";
     else if (job->priority < -100 || job->priority > 100)
         wrong = "priority";
-    else if (job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE &&
-             job->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL)
-        wrong = "on_worker_lost"; // hold is for later
+    else if (job->on_worker_lost > HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD)
+        wrong = "on_worker_lost";
     if (job->n_need_accepts && job->n_need_accepts != job->n_needs)
         wrong = "need_accepts";
     for (size_t k = 0; k < job->n_needs && !wrong; k++)
@@ -64,6 +63,10 @@ enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledP
     if (plan->n_main > plan->n_jobs)
         return hd_err_set(err, HD_INVALID, "compiled pipeline %s version %u: n_main is not valid", plan->name,
                           plan->version);
+    for (size_t i = 0; i < plan->n_on_pipeline; i++)
+        if (!hd_name_valid(plan->on_pipeline[i]->name) || strcmp(plan->on_pipeline[i]->name, plan->name) == 0)
+            return hd_err_set(err, HD_INVALID, "compiled pipeline %s version %u: on_pipeline is not valid", plan->name,
+                              plan->version);
     for (size_t i = 0; i < plan->n_jobs; i++)
         HD_TRY(job_check(plan, i, err));
     if (!edges_right(arena, plan))

@@ -86,6 +86,7 @@ void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, co
     ready->resources = spec->resources;
     ready->tolerations = spec->tolerations;
     ready->n_tolerations = spec->n_tolerations;
+    ready->avoid_worker = (char *)(uintptr_t)job->avoid_worker;
     struct orc_feed *feed = feed_for(out, cx, job->pool, protobuf_c_message_get_packed_size(&ready->base));
     ADD(cx, feed, ready, ready);
 }

@@ -66,6 +66,7 @@ static const struct hd_answer answers[] = {
 };
 static const struct hd_timer timers[] = {
     {"sweep", 1000, orc_sweep},
+    {"follow", 1000, orc_follow},
 };
 
 struct orchestrator *orc_new(const struct orc_store_ops *ops, void *store) {

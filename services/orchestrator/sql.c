@@ -4,15 +4,16 @@
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
     "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor, "        \
-    "r.paused, r.rerun_of, r.held"
+    "r.paused, r.rerun_of, r.held, r.started_by, r.depth"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
-    "j.retries, j.children, j.first_child, j.next_child, j.open_children, j.cause, j.message"
+    "j.retries, j.children, j.first_child, j.next_child, j.open_children, j.cause, j.message, j.avoid_worker"
 #define ATTEMPT                                                                                                        \
     "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
     "a.started_ms, "                                                                                                   \
-    "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames"
+    "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames, "   \
+    "a.gone_ms"
 
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
@@ -67,8 +68,12 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                " where a.run_id = $1::uuid and a.idx >= $2::int and a.idx < $3::int"
                                " and a.number > j.attempts - 20 order by a.idx, a.number"},
     [ORC_SQL_ATTEMPTS_ORPHANED] = {"orc_attempts_orphaned",
-                                   "select a.id, a.run_id, a.idx from lost_sessions l"
-                                   " join attempts a on a.session = l.session and a.state in (1, 2) limit $1::bigint"},
+                                   "(select a.id, a.run_id, a.idx from lost_sessions l join attempts a"
+                                   " on a.session = l.session and a.state in (1, 2) and a.gone_ms = 0"
+                                   " limit $1::bigint)"
+                                   " union all (select a.id, a.run_id, a.idx from attempts a"
+                                   " join jobs j on j.run_id = a.run_id and j.idx = a.idx and j.state = 5"
+                                   " where a.gone_ms > 0 and a.state in (1, 2) limit $1::bigint)"},
     [ORC_SQL_TENANTS_LOCK] = {"orc_tenants_lock",
                               "select t.name, t.granted, t.version, t.job_limit, t.used, t.queued from tenants t"
                               " where t.name = any ($1::text[]) order by t.name for update"},
@@ -80,12 +85,15 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                  " and (not t.granted or t.used < t.job_limit) limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
-                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
+                             " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of,"
+                             " started_by, depth)"
                              " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[],"
                              " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[],"
-                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[])"
+                             " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[],"
+                             " $18::uuid[], $19::int[])"
                              " as u (id, tenant, pipeline, version, state, created_ms, total, revision, idem_key,"
-                             " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of)"
+                             " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of, started_by,"
+                             " depth)"
                              " order by tenant, idem_key"
                              " on conflict (tenant, idem_key) where idem_key is not null do nothing returning id"},
     [ORC_SQL_RUNS_UPDATE] = {"orc_runs_update",
@@ -156,6 +164,27 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_COMMAND_PUT] = {"orc_command_put", "insert into commands (tenant, idem_key, fingerprint, reply, at_ms)"
                                                 " values ($1::text, $2::text, $3::bigint, $4::bytea, $5::bigint)"},
     [ORC_SQL_COMMANDS_PRUNE] = {"orc_commands_prune", "delete from commands where at_ms < $1::bigint"},
+    [ORC_SQL_LISTENERS_PUT] = {"orc_listeners_put",
+                               "insert into listeners (tenant, source, name, version, accepts)"
+                               " select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[])"
+                               " on conflict do nothing"},
+    [ORC_SQL_LISTENERS_PRUNE] = {"orc_listeners_prune",
+                                 "delete from listeners l using unnest($1::text[], $2::text[], $3::int[])"
+                                 " as u (t, n, v) where l.tenant = u.t and l.name = u.n and l.version < u.v"},
+    [ORC_SQL_FOLLOW_UPS_ADD] =
+        {"orc_follow_ups_add",
+         "insert into follow_ups (run_id, name) select u.id, l.name"
+         " from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (id, tenant, pipeline, mask)"
+         " join listeners l on l.tenant = u.tenant and l.source = u.pipeline and l.accepts & u.mask <> 0"
+         " cross join lateral (select p.version, p.deleted from pipeline_versions p"
+         " where p.tenant = l.tenant and p.name = l.name order by p.version desc limit 1) v"
+         " where v.version = l.version and not v.deleted order by u.id, l.name on conflict do nothing returning 1"},
+    [ORC_SQL_FOLLOW_UPS_TAKE] = {"orc_follow_ups_take", "select f.run_id, f.name from follow_ups f"
+                                                        " order by f.run_id, f.name limit $1::bigint"
+                                                        " for update skip locked"},
+    [ORC_SQL_FOLLOW_UPS_DROP] = {"orc_follow_ups_drop",
+                                 "delete from follow_ups f using unnest($1::uuid[], $2::text[]) as u (r, n)"
+                                 " where f.run_id = u.r and f.name = u.n"},
     [ORC_SQL_RUNS_DUE] = {"orc_runs_due", "select r.id from runs r where r.due_ms > 0 and r.due_ms <= $1::bigint"
                                           " order by r.due_ms limit $2::bigint"},
     [ORC_SQL_JOBS_DUE] = {"orc_jobs_due", "select j.run_id, j.idx from jobs j where j.due_ms > 0"
@@ -183,9 +212,10 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_JOBS_UPDATE_MORE] =
         {"orc_jobs_update_more",
          "update jobs j set children = u.children, first_child = u.first_child, next_child = u.next_child,"
-         " open_children = u.open_children, cause = u.cause, message = u.message"
-         " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[])"
-         " as u (run_id, idx, children, first_child, next_child, open_children, cause, message)"
+         " open_children = u.open_children, cause = u.cause, message = u.message, avoid_worker = u.avoid_worker"
+         " from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[],"
+         " $9::text[])"
+         " as u (run_id, idx, children, first_child, next_child, open_children, cause, message, avoid_worker)"
          " where j.run_id = u.run_id and j.idx = u.idx"},
     [ORC_SQL_OUTPUTS_PUT] = {"orc_outputs_put", "insert into job_outputs (run_id, idx, data)"
                                                 " select * from unnest($1::uuid[], $2::int[], $3::text[])"
@@ -202,12 +232,13 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
         {"orc_attempts_update", "update attempts a set state = u.state, changed_ms = u.changed_ms,"
                                 " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
                                 " signal = u.signal, cause = u.cause, message = u.message, user_ms = u.user_ms,"
-                                " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames"
+                                " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames,"
+                                " gone_ms = u.gone_ms"
                                 " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
                                 " $6::int[], $7::int[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],"
-                                " $12::bigint[], $13::bigint[])"
+                                " $12::bigint[], $13::bigint[], $14::bigint[])"
                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
-                                " user_ms, system_ms, max_rss_bytes, log_frames) where a.id = u.id"},
+                                " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms) where a.id = u.id"},
     [ORC_SQL_TENANTS_UPDATE] = {"orc_tenants_update",
                                 "update tenants t set granted = u.granted <> 0, version = u.version,"
                                 " job_limit = u.job_limit, used = u.used, queued = u.queued"
@@ -234,7 +265,8 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               " coalesce(a.worker, '') from jobs j"
                               " left join attempts a on a.id = j.attempt and j.state in (4, 5)"
                               " where j.pool = $1::text and j.state in (3, 4, 5)"
-                              " order by j.state = 3 desc, j.priority desc, j.ready_ms limit $2::bigint"},
+                              " order by j.state = 3 desc, j.priority desc, row_number() over (partition by j.state"
+                              " = 3, j.priority, j.tenant order by j.ready_ms), j.ready_ms limit $2::bigint"},
     [ORC_SQL_SESSIONS_LOSE] =
         {"orc_sessions_lose",
          "insert into lost_sessions (session, lost_ms)"

@@ -146,8 +146,14 @@ static enum hd_status redo(struct orc_ws *ws, struct orc_job *job, const struct 
                            struct orc_chance *chance, struct hd_err *err) {
     struct orc_job *parent = job->parent == ORC_NONE ? NULL : orc_ws_job(ws, job->run->id, job->parent);
     bool mark = command->action == ORC_MARK_DONE;
+    if (orc_job_give_up(ws, job, mark ? ORC_JOB_MARK : ORC_JOB_RETRY, said(ws, command, "given up"), chance)) {
+        job->flags |= mark ? ORC_MARKED : 0;
+        job->message = mark ? said(ws, command, "marked as done") : "";
+        return HD_OK;
+    }
     if (!failed_state(job))
-        return not_now(err, command, job, "it is for jobs that failed, timed out or were cancelled");
+        return not_now(err, command, job,
+                       "it is for jobs that failed, timed out, were cancelled, or are held for a worker that is gone");
     if (job->run->state != HODEI__V1__RUN_STATE__RUN_STATE_RUNNING)
         return hd_err_set(err, HD_PRECONDITION, "the run is being cancelled");
     if (job->spec < orc_plan_main(job->run->plan) && finally_began(ws, job->run)) {

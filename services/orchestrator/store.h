@@ -66,6 +66,20 @@ struct orc_command_key {
     size_t reply_len;
 };
 
+// A pipeline that is started when runs of another one end.
+struct orc_listener {
+    const char *tenant, *source, *name; // name: is started
+    uint32_t version, accepts;          // accepts: bits of NeedAccept
+};
+struct orc_ended { // a run that ends
+    struct hd_uuid run;
+    const char *tenant, *pipeline;
+    uint32_t mask; // how: one bit of NeedAccept
+};
+struct orc_follow_up { // a run that has ended, and what is to be started for it
+    struct hd_uuid run;
+    const char *pipeline;
+};
 // Of a concurrency group.
 struct orc_group {
     const char *tenant, *name;
@@ -118,6 +132,13 @@ struct orc_store_ops {
     enum hd_status (*runs_insert)(ORC_CALL, struct orc_ws *ws);
     enum hd_status (*save)(ORC_CALL, struct orc_ws *ws); // all that is dirty; raises the revision of runs
 
+    // Runs that start when others end. put: what versions listen to, which are all there by now; what older versions did is taken away.
+    // add: for those that listen with their newest version, unless that is a tombstone. take: locked, those of others left out.
+    enum hd_status (*listeners_put)(ORC_CALL, const struct orc_listener *listeners, size_t n,
+                                    const struct orc_version *versions, size_t n_versions);
+    enum hd_status (*follow_ups_add)(ORC_CALL, const struct orc_ended *ended, size_t n, size_t *ret_added);
+    enum hd_status (*follow_ups_take)(ORC_CALL, unsigned limit, struct orc_follow_up **ret, size_t *ret_n);
+    enum hd_status (*follow_ups_drop)(ORC_CALL, const struct orc_follow_up *follow_ups, size_t n);
     // What people do. The run is locked.
     enum hd_status (*actions_add)(ORC_CALL, const struct orc_done *done);
     enum hd_status (*actions_list)(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret,
@@ -144,7 +165,7 @@ struct orc_store_ops {
     // Leases of pools, by the store's clock.
     enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
     enum hd_status (*leases_hold)(ORC_CALL, struct orc_lease *inout, size_t n); // by pool; they stand until the commit
-    // READY ones first, best first.
+    // READY ones first; of one priority the oldest of each tenant, then the second of each, so that a cut hides no tenant.
     enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
                                    size_t *ret_n);
 
@@ -154,7 +175,8 @@ struct orc_store_ops {
     enum hd_status (*sessions_revive)(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
     enum hd_status (*sessions_lost)(ORC_CALL, struct hd_uuid *inout, size_t *inout_n); // leaves those that are lost
     enum hd_status (*sessions_prune)(ORC_CALL, int64_t before_ms);
-    // Live attempts in lost sessions: placed while the loss was being written.
+    // Live attempts in lost sessions, placed while the loss was being written; and those held for a worker that is gone whose job is
+    // to be cancelled.
     enum hd_status (*attempts_orphaned)(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
 };
 extern const struct orc_store_ops orc_pg_store; // its store is unused: it works on cx->db

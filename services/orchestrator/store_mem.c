@@ -36,6 +36,7 @@ static struct orc_job *job_out(struct orc_ws *ws, const struct orc_job *from) {
     job->run = run;
     job->was_key = job->key;
     job->was_hold = job->hold;
+    job->was_flags = job->flags;
     job->was_cause = job->cause;
     job->was = job->state;
     job->dirty = job->told = job->outputs_dirty = false;
@@ -183,7 +184,7 @@ static enum hd_status jobs_load_open(ORC_CALL, struct orc_ws *ws, const struct h
 static enum hd_status jobs_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit) {
     const struct orc_run *row = orc_ws_run(&mem_of(store)->all, run);
     (void)cx;
-    for (uint32_t i = from; row && i < row->total && i - from < limit; i++)
+    for (uint32_t i = from; row && i < row->rows && i - from < limit; i++)
         job_out(ws, orc_ws_job(&mem_of(store)->all, run, i));
     return HD_OK;
 }
@@ -371,6 +372,7 @@ static void save_job(struct orc_mem *mem, const struct orc_job *job) {
     row->pool = mem_text(mem, job->pool);
     row->matrix = mem_text(mem, job->matrix);
     row->message = mem_text(mem, job->message);
+    row->avoid_worker = mem_text(mem, job->avoid_worker);
     row->outputs = job->outputs_dirty ? mem_text(mem, job->outputs) : outputs;
     mem->rows_written++;
 }
@@ -432,6 +434,10 @@ const struct orc_store_ops orc_mem_store = {
     .jobs_queued = jobs_queued,
     .outputs_load = outputs_load,
     .runs_due = runs_due,
+    .listeners_put = mem_listeners_put,
+    .follow_ups_add = mem_follow_ups_add,
+    .follow_ups_take = mem_follow_ups_take,
+    .follow_ups_drop = mem_follow_ups_drop,
     .actions_add = mem_actions_add,
     .actions_list = mem_actions_list,
     .approvals_add = mem_approvals_add,

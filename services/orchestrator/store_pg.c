@@ -30,11 +30,13 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         run->paused = hd_row_bool(rows, i, c + 20);
         run->rerun_of = hd_row_uuid(rows, i, c + 21);
         run->held = hd_row_bool(rows, i, c + 22);
+        run->started_by = hd_row_uuid(rows, i, c + 23);
+        run->depth = (uint32_t)hd_row_int(rows, i, c + 24);
     }
     run->locked |= lock;
     return run;
 }
-#define RUN_AFTER_JOB 28 // where a run's columns begin when they stand behind a job's
+#define RUN_AFTER_JOB 29 // where a run's columns begin when they stand behind a job's
 
 static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     struct orc_run *run = orc_ws_run(ws, hd_row_uuid(rows, i, 0));
@@ -58,7 +60,7 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->parent = (uint32_t)hd_row_int(rows, i, 15);
     job->ordinal = (uint32_t)hd_row_int(rows, i, 16);
     job->matrix = hd_row_text(rows, i, 17);
-    job->flags = (uint32_t)hd_row_int(rows, i, 18);
+    job->flags = job->was_flags = (uint32_t)hd_row_int(rows, i, 18);
     job->hold = job->was_hold = (uint32_t)hd_row_int(rows, i, 19);
     job->due_ms = hd_row_int(rows, i, 20);
     job->retries = (uint32_t)hd_row_int(rows, i, 21);
@@ -68,6 +70,7 @@ static void job_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
     job->open_children = (uint32_t)hd_row_int(rows, i, 25);
     job->cause = job->was_cause = (int)hd_row_int(rows, i, 26);
     job->message = hd_row_text(rows, i, 27);
+    job->avoid_worker = hd_row_text(rows, i, 28);
 }
 
 static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i) {
@@ -93,6 +96,7 @@ static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i)
     attempt->system_ms = hd_row_int(rows, i, 17);
     attempt->max_rss_bytes = hd_row_int(rows, i, 18);
     attempt->log_frames = (uint64_t)hd_row_int(rows, i, 19);
+    attempt->gone_ms = hd_row_int(rows, i, 20);
 }
 
 static void jobs_out(struct orc_ws *ws, const struct hd_rows *rows) {
@@ -472,6 +476,10 @@ const struct orc_store_ops orc_pg_store = {
     .jobs_queued = jobs_queued,
     .outputs_load = outputs_load,
     .runs_due = runs_due,
+    .listeners_put = orc_pg_listeners_put,
+    .follow_ups_add = orc_pg_follow_ups_add,
+    .follow_ups_take = orc_pg_follow_ups_take,
+    .follow_ups_drop = orc_pg_follow_ups_drop,
     .actions_add = orc_pg_actions_add,
     .actions_list = orc_pg_actions_list,
     .approvals_add = orc_pg_approvals_add,

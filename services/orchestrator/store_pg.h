@@ -20,6 +20,13 @@ enum hd_status orc_pg_command_find(ORC_CALL, struct orc_command_key *inout);
 enum hd_status orc_pg_command_put(ORC_CALL, const struct orc_command_key *key);
 enum hd_status orc_pg_commands_prune(ORC_CALL, int64_t before_ms);
 
+// store_pg_follow.c
+enum hd_status orc_pg_listeners_put(ORC_CALL, const struct orc_listener *listeners, size_t n,
+                                    const struct orc_version *versions, size_t n_versions);
+enum hd_status orc_pg_follow_ups_add(ORC_CALL, const struct orc_ended *ended, size_t n, size_t *ret_added);
+enum hd_status orc_pg_follow_ups_take(ORC_CALL, unsigned limit, struct orc_follow_up **ret, size_t *ret_n);
+enum hd_status orc_pg_follow_ups_drop(ORC_CALL, const struct orc_follow_up *follow_ups, size_t n);
+
 // store_pg_groups.c
 enum hd_status orc_pg_groups_enter(ORC_CALL, struct orc_group_entry *entries, size_t n);
 enum hd_status orc_pg_groups_leave(ORC_CALL, const struct orc_job_ref *refs, size_t n, size_t *ret_left);

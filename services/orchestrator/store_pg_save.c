@@ -34,13 +34,16 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     COLUMN(const char *, origins, row->origin)
     COLUMN(const char *, actors, row->actor)
     COLUMN(struct hd_uuid, origin_runs, row->rerun_of)
+    COLUMN(struct hd_uuid, started_by, row->started_by)
+    COLUMN(int32_t, depths, (int32_t)row->depth)
     COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
     struct hd_rows inserted;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n),
                        HD_TEXTS(pipelines, n), HD_I32S(versions, n), HD_I32S(states, n), HD_I64S(created, n),
                        HD_I32S(totals, n), HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n),
                        HD_BYTESS(requests, n), HD_I32S(counts, n), HD_I32S(mains, n), HD_I64S(due, n),
-                       HD_TEXTS(origins, n), HD_TEXTS(actors, n), HD_UUIDS(origin_runs, n)));
+                       HD_TEXTS(origins, n), HD_TEXTS(actors, n), HD_UUIDS(origin_runs, n), HD_UUIDS(started_by, n),
+                       HD_I32S(depths, n)));
     for (size_t i = 0; i < n; i++)
         rows[i]->duplicate = true;
     for (size_t i = 0; i < inserted.n; i++) {
@@ -159,12 +162,12 @@ static enum hd_status jobs_update(struct hd_ctx *cx, const struct orc_ws *ws) {
                        HD_I64S(ended, n), HD_I32S(flags, n), HD_I32S(holds, n), HD_I64S(due, n), HD_I32S(retries, n));
 }
 
-// What few jobs have: a matrix, or a cause of their own.
+// What few jobs have: a matrix, a cause of their own, a worker to avoid.
 static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *ws) {
     struct orc_job **rows = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct orc_job *), *row;
     size_t n = 0, all = jobs_pick(ws, false, rows);
     for (size_t i = 0; i < all; i++)
-        if (rows[i]->children || rows[i]->cause || *rows[i]->message || rows[i]->was_cause)
+        if (rows[i]->children || rows[i]->cause || *rows[i]->message || rows[i]->was_cause || *rows[i]->avoid_worker)
             rows[n++] = rows[i];
     if (n == 0)
         return HD_OK;
@@ -176,9 +179,10 @@ static enum hd_status jobs_update_more(struct hd_ctx *cx, const struct orc_ws *w
     COLUMN(int32_t, open, (int32_t)row->open_children)
     COLUMN(int32_t, causes, row->cause)
     COLUMN(const char *, messages, row->message)
+    COLUMN(const char *, avoided, row->avoid_worker)
     return ORC_RUN_SQL(cx, ORC_SQL_JOBS_UPDATE_MORE, NULL, HD_UUIDS(runs, n), HD_I32S(idxs, n), HD_I32S(children, n),
-                       HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n),
-                       HD_TEXTS(messages, n));
+                       HD_I32S(first, n), HD_I32S(next, n), HD_I32S(open, n), HD_I32S(causes, n), HD_TEXTS(messages, n),
+                       HD_TEXTS(avoided, n));
 }
 
 static enum hd_status jobs_priority(struct hd_ctx *cx, const struct orc_ws *ws) {
@@ -255,10 +259,11 @@ static enum hd_status attempts_update(struct hd_ctx *cx, const struct orc_ws *ws
     COLUMN(int64_t, system, row->system_ms)
     COLUMN(int64_t, rss, row->max_rss_bytes)
     COLUMN(int64_t, frames, (int64_t)row->log_frames)
+    COLUMN(int64_t, gone, row->gone_ms)
     return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(changed, n),
                        HD_I64S(started, n), HD_I64S(ended, n), HD_I32S(codes, n), HD_I32S(signals, n),
                        HD_I32S(causes, n), HD_TEXTS(messages, n), HD_I64S(user, n), HD_I64S(system, n), HD_I64S(rss, n),
-                       HD_I64S(frames, n));
+                       HD_I64S(frames, n), HD_I64S(gone, n));
 }
 
 static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws) {

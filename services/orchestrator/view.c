@@ -1,6 +1,6 @@
 #include "services/orchestrator/view.h"
 
-#include "services/orchestrator/advance.h"
+#include "services/orchestrator/explain.h"
 
 #define MAX_REPLY_BYTES (600u << 10) // a message may have 1 MiB; the next page goes on
 
@@ -31,6 +31,8 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->cause = (Hodei__V1__Cause)run->cause;
     ret->paused = run->paused;
     ret->held = run->held;
+    if (!hd_uuid_zero(run->started_by))
+        ret->started_by = id_text(arena, run->started_by);
     if (!hd_uuid_zero(run->rerun_of))
         ret->rerun_of = id_text(arena, run->rerun_of);
 }
@@ -50,6 +52,7 @@ static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc
     to->cause = (Hodei__V1__Cause)attempt->cause;
     to->message = (char *)attempt->message;
     to->log_frames = attempt->log_frames;
+    to->gone_since_ms = attempt->gone_ms;
     if (orc_attempt_ended(attempt->state)) {
         to->usage = HD_NEW(arena, Hodei__V1__Usage);
         *to->usage = (Hodei__V1__Usage)HODEI__V1__USAGE__INIT;
@@ -68,10 +71,12 @@ static void holds(struct hd_arena *arena, const struct orc_job *job, Hodei__V1__
                 {ORC_HOLD_APPROVAL, "approval"},
                 {ORC_HOLD_GROUP, "group"},
                 {ORC_HOLD_BACKOFF, "backoff"}};
-    to->waits_for = HD_NEW_ARRAY(arena, 4, char *);
+    to->waits_for = HD_NEW_ARRAY(arena, 5, char *);
     for (size_t i = 0; i < 4; i++)
         if (job->hold & rows[i].hold && !orc_job_ended(job->state))
             to->waits_for[to->n_waits_for++] = (char *)(uintptr_t)rows[i].name;
+    if (job->flags & ORC_WORKER_GONE && orc_job_live(job->state))
+        to->waits_for[to->n_waits_for++] = (char *)(uintptr_t) "worker";
 }
 
 static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *job) {
@@ -96,8 +101,8 @@ static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *jo
     to->cause = (Hodei__V1__Cause)job->cause;
     to->message = (char *)(uintptr_t)job->message;
     to->retries = job->retries;
-    to->kept = job->flags & ORC_KEPT;
     to->approvals = job->approvals;
+    to->kept = job->flags & ORC_KEPT;
     holds(arena, job, to);
     to->not_before_ms = job->hold & ORC_HOLD_BACKOFF ? job->due_ms : 0;
     if (job->outputs)
@@ -119,6 +124,8 @@ static void add_attempts(const struct orc_ws *ws, const struct orc_view_page *pa
             continue;
         HD_GROW(ws->arena, views[at]->attempts, views[at]->n_attempts, caps[at]);
         views[at]->attempts[views[at]->n_attempts++] = attempt_view(ws->arena, attempt);
+        if (attempt->gone_ms)
+            views[at]->message = (char *)(uintptr_t)orc_gone_text(ws->arena, attempt);
     }
     for (size_t i = 0; i < page->limit; i++)
         if (views[i] && views[i]->n_attempts > 1)

@@ -86,7 +86,7 @@ struct orc_job *orc_ws_add_job(struct orc_ws *ws, struct orc_run *run, uint32_t 
     job->run = run;
     job->idx = job->spec = idx;
     job->parent = ORC_NONE;
-    job->matrix = job->message = "";
+    job->matrix = job->message = job->avoid_worker = "";
     TABLE_ADD(ws, &ws->jobs, job, job_hash);
     return job;
 }

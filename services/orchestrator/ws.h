@@ -33,6 +33,8 @@ struct orc_run {
     const char *origin, *actor;
     bool paused, held;             // held: it waits for its concurrency group, and none of its jobs is decided
     struct hd_uuid rerun_of;       // zero: none
+    struct hd_uuid started_by;     // the run of another pipeline whose end started it; zero: none
+    uint32_t depth;                // how many stand before it in such a chain
     const struct hd_value *inputs; // filled by orc_inputs
     bool amended;                  // changed after its insert, in the same transaction
     bool locked, dirty, duplicate; // duplicate: not inserted, its key is taken
@@ -51,9 +53,10 @@ enum orc_job_flag {
     ORC_CHILD_CANCELLED = 64,
     ORC_CHILD_ALLOWED = 128,
     ORC_APPROVED = 256,
-    ORC_KEPT = 512,      // its result is another run's
-    ORC_MARKED = 1024,   // somebody marked it as done
-    ORC_IN_GROUP = 2048, // it holds a slot of its concurrency group
+    ORC_KEPT = 512,         // its result is another run's
+    ORC_MARKED = 1024,      // somebody marked it as done
+    ORC_IN_GROUP = 2048,    // it holds a slot of its concurrency group
+    ORC_WORKER_GONE = 4096, // the worker of its live attempt is gone; it is held for it (on_worker_lost: hold)
 };
 // What a QUEUED job waits for before it waits for quota.
 enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4, ORC_HOLD_GROUP = 8 };
@@ -65,22 +68,22 @@ struct orc_job {
     uint32_t parent;    // idx of the job whose matrix it is of, or ORC_NONE
     uint32_t ordinal;   // in its matrix, from 1
     const char *matrix; // its values, JSON; "": none
-    uint32_t flags, hold, was_hold, retries;
+    uint32_t flags, was_flags, hold, was_hold, retries;
     int64_t due_ms;                                            // when a timer looks at it; 0: never
     uint32_t children, first_child, next_child, open_children; // of a job with a matrix, once it is expanded
     bool priority_dirty;
     int cause, was_cause;
     const char *message;
-    uint32_t approvals;       // for views only, 0 where they were not counted
+    const char *avoid_worker; // "": none; the next attempt goes elsewhere if it can
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;
     int32_t priority;
     int state, was, ended_state; // ended_state: the state before, within a change
     uint32_t deps_left;
-    uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
-    uint32_t attempts, losses;
-    struct hd_uuid attempt; // the last one
+    uint64_t key, was_key;                // of the offer, from READY to the end of its attempt; 0 before the first
+    uint32_t attempts, losses, approvals; // approvals: for views only, 0 where they were not counted
+    struct hd_uuid attempt;               // the last one
     int64_t queued_ms, ready_ms, started_ms, ended_ms;
     bool dirty;
     struct orc_job *chain;
@@ -95,6 +98,7 @@ struct orc_attempt {
     struct hd_uuid session;
     uint64_t key;
     int64_t assigned_ms, changed_ms; // by our clock: when it got its state
+    int64_t gone_ms;                 // when its worker was lost and it was held for it; 0: it is not
     int64_t started_ms, ended_ms;    // by the worker's
     int32_t exit_code, signal;
     int cause;

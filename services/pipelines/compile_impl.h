@@ -62,7 +62,7 @@ struct job {
     Hodei__V1__Retry *retry;
     Hodei__V1__Approval *approval;
     Hodei__V1__Concurrency *concurrency;
-    int32_t interruptible;
+    int32_t interruptible; // true where nothing is said
     struct pip_allow {
         bool any;
         int32_t *codes;

@@ -18,7 +18,7 @@ static const struct pip_choice executor_rows[] = {{"shell", HODEI__V1__EXECUTOR_
 static const struct pip_choices executors = {executor_rows, 4};
 static const struct pip_choice lost_rows[] = {{"requeue", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE, false},
                                               {"fail", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL, false},
-                                              {"hold", .later = true}};
+                                              {"hold", HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD, false}};
 static const struct pip_choices on_worker_lost = {lost_rows, 3};
 
 static const struct pip_key job_rows[] = {
@@ -59,7 +59,8 @@ static const struct pip_key job_rows[] = {
      .help = "what jobs that need it can read: needs.<job>.outputs"},
     {"approval", pip_take_approval, offsetof(struct job, approval), .schema = "{\"$ref\":\"#/$defs/approval\"}",
      .help = "somebody must agree before it starts"},
-    {"interruptible"},
+    {"interruptible", pip_take_bool, offsetof(struct job, interruptible),
+     .help = "false: once it has started, neither a later run of its group nor fail_fast cancels it; default true"},
     {"concurrency", pip_take_concurrency, offsetof(struct job, concurrency),
      .schema = "{\"$ref\":\"#/$defs/concurrency\"}", .help = "so many at a time of all that name the same group"},
     {"resources", pip_take_resources, offsetof(struct job, resources), .schema = "{\"$ref\":\"#/$defs/resources\"}",
@@ -88,6 +89,7 @@ static enum hd_status take_pool(struct pip_walk *w, const struct pip_key *key, c
 void pip_job_init(struct compile *c, struct job *job) {
     *job = (struct job){.executor = HODEI__V1__EXECUTOR__EXECUTOR_SHELL,
                         .pool = "default",
+                        .interruptible = true,
                         .priority = c->in.priority,
                         .queue_timeout_ms = c->in.queue_timeout_ms,
                         .timeout_ms = TIMEOUT_DEFAULT_MS,
@@ -176,7 +178,7 @@ static void fill(const struct job *in, Hodei__V1__CompiledJob *job) {
     job->retry = in->retry;
     job->approval = in->approval;
     job->concurrency = in->concurrency;
-    job->interruptible = in->interruptible;
+    job->uninterruptible = !in->interruptible;
     job->allow_failure = in->allow.any;
     job->allow_exit_codes = in->allow.codes;
     job->n_allow_exit_codes = in->allow.n_codes;

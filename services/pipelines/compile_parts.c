@@ -140,7 +140,7 @@ struct backoff {
     const struct pip_node *factor;
 };
 struct retry {
-    int32_t limit;
+    int32_t limit, avoid_worker;
     const struct pip_node *on, *backoff;
 };
 static const struct pip_key backoff_rows[] = {
@@ -163,7 +163,8 @@ static const struct pip_key retry_rows[] = {
      .help = "after which failures: exit codes, or kinds of failure; default every failure"},
     {"backoff", pip_take_node, offsetof(struct retry, backoff), .schema = "{\"$ref\":\"#/$defs/backoff\"}",
      .help = "how long it waits"},
-    {"avoid_worker"},
+    {"avoid_worker", pip_take_bool, offsetof(struct retry, avoid_worker),
+     .help = "the next attempt goes to another worker, where there is one"},
 };
 const struct pip_keys pip_retry_keys = {retry_rows, sizeof(retry_rows) / sizeof(*retry_rows)};
 
@@ -221,6 +222,7 @@ enum hd_status pip_take_retry(struct pip_walk *w, const struct pip_key *key, con
     HD_TRY(pip_walk_map(w, value, pip_retry_keys, &in));
     retry->limit = (uint32_t)in.limit;
     retry->factor_milli = 2000;
+    retry->avoid_worker = in.avoid_worker;
     if (in.on)
         HD_TRY(take_on(w, in.on, retry));
     if (in.backoff) {

@@ -100,7 +100,8 @@ void pip_schema(struct hd_buf *out) {
                 {"resources", &pip_resource_keys, false},
                 {"toleration", &pip_toleration_keys, false},
                 {"on", &pip_on_keys, false},
-                {"cron", &pip_cron_keys, false}};
+                {"cron", &pip_cron_keys, false},
+                {"after", &pip_after_keys, false}};
     size_t start = out->len;
     add_map(out, &pip_pipeline_keys, false);
     out->data[--out->len] = '\0';

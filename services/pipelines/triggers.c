@@ -6,7 +6,11 @@
 #include "base/cron.h"
 
 struct triggers {
-    const struct pip_node *cron, *manual;
+    const struct pip_node *cron, *manual, *pipeline;
+};
+struct after {
+    char *name;
+    int32_t when;
 };
 struct cron {
     char *expr, *timezone;
@@ -24,9 +28,23 @@ static const struct pip_key trigger_rows[] = {
     {"pull_request"},
     {"tag"},
     {"webhook"},
-    {"pipeline"},
+    {"pipeline", pip_take_node, offsetof(struct triggers, pipeline),
+     .schema = "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/after\"}}", .help = "ends of runs of other pipelines"},
 };
 const struct pip_keys pip_on_keys = PIP_KEYS(trigger_rows);
+
+#define ACCEPT(x) HODEI__V1__NEED_ACCEPT__NEED_ACCEPT_##x
+static const struct pip_choice when_rows[] = {
+    {"success", ACCEPT(SUCCESS), false},
+    {"failure", ACCEPT(FAILURE), false},
+    {"always", ACCEPT(SUCCESS) | ACCEPT(FAILURE) | ACCEPT(CANCELLED), false},
+};
+static const struct pip_choices whens = {when_rows, 3};
+static const struct pip_key after_rows[] = {
+    {"name", pip_take_name, offsetof(struct after, name), .required = true, .help = "of the other pipeline"},
+    {"when", pip_take_choice, offsetof(struct after, when), &whens, .help = "which ends count; default success"},
+};
+const struct pip_keys pip_after_keys = PIP_KEYS(after_rows);
 
 static const struct pip_choice overlap_rows[] = {{"skip", HODEI__V1__OVERLAP__OVERLAP_SKIP},
                                                  {"queue", HODEI__V1__OVERLAP__OVERLAP_QUEUE},
@@ -113,6 +131,31 @@ static enum hd_status take_cron(struct pip_walk *w, const struct pip_node *list,
     return HD_OK;
 }
 
+static enum hd_status take_after(struct pip_walk *w, const struct pip_node *list, Hodei__V1__CompiledPipeline *out) {
+    HD_TRY(pip_expect(w, list, PIP_LIST));
+    if (list->n > PIP_AFTER_MAX)
+        return pip_fail(w, list->at, "%zu entries, more than %d", list->n, PIP_AFTER_MAX);
+    out->on_pipeline = HD_NEW_ARRAY(w->arena, list->n, Hodei__V1__PipelineTrigger *);
+    for (size_t i = 0; i < list->n; i++) {
+        struct after in = {.when = ACCEPT(SUCCESS)};
+        Hodei__V1__PipelineTrigger *trigger = HD_NEW(w->arena, Hodei__V1__PipelineTrigger);
+        hodei__v1__pipeline_trigger__init(trigger);
+        pip_enter_index(w, i);
+        HD_TRY(pip_walk_map(w, list->items[i], pip_after_keys, &in));
+        if (strcmp(in.name, out->name) == 0)
+            return pip_fail(w, list->items[i]->at, "a pipeline cannot start itself: it would never end");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(out->on_pipeline[k]->name, in.name) == 0)
+                return pip_fail(w, list->items[i]->at, "the same pipeline as in on.pipeline[%zu]", k);
+        trigger->name = in.name;
+        trigger->accepts = (uint32_t)in.when;
+        out->on_pipeline[i] = trigger;
+        out->n_on_pipeline = i + 1;
+        pip_leave(w);
+    }
+    return HD_OK;
+}
+
 enum hd_status pip_take_triggers(struct pip_walk *w, const struct pip_node *on, Hodei__V1__CompiledPipeline *ret) {
     struct triggers in = {0};
 
@@ -123,6 +166,11 @@ enum hd_status pip_take_triggers(struct pip_walk *w, const struct pip_node *on, 
     if (in.cron) {
         pip_enter_key(w, "cron");
         HD_TRY(take_cron(w, in.cron, ret));
+        pip_leave(w);
+    }
+    if (in.pipeline) {
+        pip_enter_key(w, "pipeline");
+        HD_TRY(take_after(w, in.pipeline, ret));
         pip_leave(w);
     }
     pip_leave(w);

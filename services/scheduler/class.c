@@ -23,11 +23,12 @@ static void add_pairs(struct hd_buf *out, struct sch_pair *pairs, size_t n) {
     }
 }
 
-// Executor, then the sorted labels and tolerations, each list behind its length and each text with its NUL: equal bytes are equal
-// requirements.
+// Executor, the worker to avoid, then the sorted labels and tolerations, each list behind its length and each text with its NUL:
+// equal bytes are equal requirements.
 static void selector_text(const Hodei__V1__ReadyJob *job, struct hd_buf *out) {
     struct sch_pair *pairs = hd_calloc(job->n_labels + job->n_tolerations + 1, sizeof(*pairs));
     hd_buf_addc(out, (char)job->executor);
+    hd_buf_add(out, job->avoid_worker, strlen(job->avoid_worker) + 1);
     for (size_t i = 0; i < job->n_labels; i++)
         pairs[i] = (struct sch_pair){job->labels[i]->key, job->labels[i]->value};
     add_pairs(out, pairs, job->n_labels);
@@ -63,7 +64,8 @@ static struct sch_selector *selector_get(struct sch_classes *classes, const Hode
         s->text_len = text.len;
         s->hash = hash;
         s->needs.executor = (int)job->executor;
-        read_pairs(read_pairs(s->text + 1, &s->needs.labels), &s->needs.tolerations);
+        s->needs.avoid = s->text[1] ? s->text + 1 : NULL;
+        read_pairs(read_pairs(s->text + 2 + strlen(s->text + 1), &s->needs.labels), &s->needs.tolerations);
         s->next = first;
         hd_map_put(&classes->selectors_by_text, hash, s);
         s->before = classes->selectors_last;

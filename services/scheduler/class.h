@@ -1,6 +1,6 @@
 // Classes of jobs: those of one class require the same, so that one answer holds for all of them. Pure.
 //
-// A *selector* is what a worker must be (executor, labels, tolerations), with the index of the workers that fit it. A *class* is a
+// A *selector* is what a worker must be (executor, labels, tolerations, not the one to avoid), with the index of the workers that fit it. A *class* is a
 // selector and the amounts that are asked for. Both are found by what they say, counted by those that name them, and go with the
 // last one.
 #ifndef SCH_CLASS_H

@@ -148,6 +148,7 @@ static struct sch_verdict tainted(struct hd_arena *arena, const struct sch_fleet
 }
 
 struct room_count {
+    const struct sch_worker *avoided; // it has room, and is not taken since others will do
     size_t fit, online;
     int64_t free_slots;
     struct hd_resources most; // free on one worker that has a slot
@@ -156,10 +157,18 @@ struct room_count {
 static struct room_count count_room(const struct sch_fleet *fleet, const struct sch_needs *needs,
                                     const struct hd_resources *asks) {
     struct room_count count = {0};
+    bool others = false; // that could ever hold it, beside the one to avoid
+    for (size_t i = 0; i < fleet->n && needs->avoid; i++)
+        others |= sch_large_enough(fleet->workers[i], asks) && sch_fits(fleet->workers[i], needs) &&
+                  !sch_avoided(fleet->workers[i], needs);
     for (size_t i = 0; i < fleet->n; i++) {
         const struct sch_worker *worker = fleet->workers[i];
         if (!sch_large_enough(worker, asks) || !sch_fits(worker, needs))
             continue;
+        if (others && sch_avoided(worker, needs)) {
+            count.avoided = sch_has_room(worker, asks) ? worker : NULL;
+            continue;
+        }
         struct sch_room room = sch_room_of(worker);
         count.fit++;
         count.online += worker->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
@@ -211,6 +220,12 @@ struct sch_verdict sch_explain_class(struct hd_arena *arena, const struct sch_fl
     struct room_count count = count_room(fleet, needs, asks);
     if (!count.fit)
         return tainted(arena, fleet, needs, asks);
+    if (count.avoided)
+        return verdict(REASON(AVOID),
+                       hd_arena_printf(arena,
+                                       "worker \"%s\" has room, and the attempt before ran there (retry.avoid_worker): "
+                                       "wait for %s of pool \"%s\" that can run it, or start another one",
+                                       count.avoided->name, count_of(arena, count.fit, "other worker"), fleet->pool));
     if (!count.online)
         return verdict(REASON(OFFLINE),
                        hd_arena_printf(arena, "%s of pool \"%s\" could run it, and none is online: look at %s",

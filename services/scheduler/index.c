@@ -48,6 +48,10 @@ void sch_index_build(struct sch_index *index, struct sch_worker *const *workers,
     for (size_t i = 0; i < n; i++) {
         if (!sch_fits(workers[i], needs))
             continue;
+        if (sch_avoided(workers[i], needs)) {
+            index->avoided = workers[i];
+            continue;
+        }
         index->leaf_of[i] = (uint32_t)index->n;
         index->fits[i / 64] |= UINT64_C(1) << i % 64;
         index->workers[index->n++] = workers[i];
@@ -122,7 +126,16 @@ static size_t greatest_share(const struct sch_index *index, const struct hd_reso
     return best;
 }
 
+static bool only_the_avoided(const struct sch_index *index, const struct hd_resources *asks) {
+    size_t i = 0;
+    while (i < index->n && !sch_large_enough(index->workers[i], asks))
+        i++;
+    return index->avoided && i == index->n;
+}
+
 struct sch_worker *sch_index_best(const struct sch_index *index, const struct hd_resources *asks) {
+    if (only_the_avoided(index, asks))
+        return sch_has_room(index->avoided, asks) ? index->avoided : NULL;
     if (!index->n)
         return NULL;
     size_t at = index->policy == SCH_SPREAD ? greatest_share(index, asks) : first_fit(index, asks);

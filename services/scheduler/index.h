@@ -20,7 +20,8 @@ enum sch_policy { SCH_PACK, SCH_SPREAD };
 struct sch_node;
 struct sch_index {
     enum sch_policy policy;
-    struct sch_worker **workers; // that fit
+    struct sch_worker **workers; // that fit, without the one to avoid
+    struct sch_worker *avoided;  // it fits too; NULL: it does not, or there is none
     size_t n;
     struct sch_node *nodes; // 1 is the root, n_leaves + i the i-th worker
     size_t n_leaves;        // a power of two
@@ -32,7 +33,7 @@ void sch_index_build(struct sch_index *index, struct sch_worker *const *workers,
                      const struct sch_needs *needs, enum sch_policy policy); // what was there is freed
 void sch_index_release(struct sch_index *index);
 void sch_index_update(struct sch_index *index, const struct sch_worker *worker);
-// NULL: none has room.
+// NULL: none has room. The one to avoid is taken only where no other is large enough; those that are and are busy are waited for.
 struct sch_worker *sch_index_best(const struct sch_index *index, const struct hd_resources *asks);
 
 #endif

@@ -40,6 +40,10 @@ bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs) {
     return !sch_intolerable(worker, &needs->tolerations);
 }
 
+bool sch_avoided(const struct sch_worker *worker, const struct sch_needs *needs) {
+    return needs->avoid && strcmp(worker->name, needs->avoid) == 0;
+}
+
 // --- room ------------------------------------------------------------------------------------------------------------
 
 struct sch_room sch_room_of(const struct sch_worker *worker) {

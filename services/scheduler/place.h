@@ -25,6 +25,7 @@ struct sch_needs { // of what a worker is; what it must have free is not in it
     int executor;
     struct sch_pairs labels;
     struct sch_pairs tolerations; // an empty value tolerates any
+    const char *avoid;            // the name of a worker that is taken only where no other will ever do; NULL: none
 };
 
 struct sch_pool;
@@ -53,7 +54,8 @@ struct sch_room { // what is free
 bool sch_has_executor(const struct sch_worker *worker, int executor);
 bool sch_has_label(const struct sch_worker *worker, const struct sch_pair *label);
 const struct sch_pair *sch_intolerable(const struct sch_worker *worker, const struct sch_pairs *tolerations); // or NULL
-bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs);
+bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs); // `avoid` left aside
+bool sch_avoided(const struct sch_worker *worker, const struct sch_needs *needs);
 
 struct sch_room sch_room_of(const struct sch_worker *worker);
 bool sch_has_room(const struct sch_worker *worker, const struct hd_resources *asks);

@@ -1,6 +1,8 @@
 """The whole platform from outside: HTTP, the CLI, the bus. Every process is real."""
 
+import base64
 import concurrent.futures
+import hashlib
 import json
 import os
 import signal
@@ -163,9 +165,7 @@ def test_quota():
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o777)
     try:
-        reply = p.api("PUT", "/v1/quota", {"concurrent_jobs": 2})
-        expect(reply.status == 200, "%r" % reply)
-        wait_for(lambda: p.get("/v1/quota").get("enforced"), "the limit is in force")
+        p.limit(2)
         p.apply("hodei: v1\nname: limited\njobs:\n" + "".join(
             "  j%d: { run: 'mkdir %s/$$; ls %s | wc -l; sleep 0.2; rmdir %s/$$' }\n" % (i, folder, folder, folder) for i in range(8)))
         run = p.start_run("limited")
@@ -176,8 +176,7 @@ def test_quota():
             counts.append(int(p.log(run, name)))
         expect(max(counts) <= 2, "at most two at once: %r" % counts)
     finally:
-        p.api("PUT", "/v1/quota", {"concurrent_jobs": 1000})
-        wait_for(lambda: p.get("/v1/quota").get("enforced"), "the limit is lifted")
+        p.limit(1000)
 
 
 def test_many_runs_at_once():
@@ -312,6 +311,76 @@ def test_schedules():
     check_problem(p.api("POST", "/v1/schedules/019a0000-0000-7000-8000-000000000000:resume"), 404, "unknown id")
     p.cli("pipeline", "delete", "by-clock")
     expect(not p.get("/v1/schedules?pipeline=by-clock")["schedules"], "gone with its pipeline")
+
+
+def followers(pipeline):
+    """Ids of the runs that runs of the pipeline have, by the run that started them."""
+    found = {}
+    for run in p.get("/v1/runs?page_size=1000&pipeline=" + pipeline)["runs"]:
+        expect(run["trigger"] == "pipeline" and run["actor"].startswith("pipeline:"), "what started it: %r" % run)
+        found.setdefault(run["started_by"], []).append(run["id"])
+    return found
+
+
+def last_event(what):
+    bus = p.nats()
+    try:
+        got = json.loads(bus.request("$JS.API.STREAM.MSG.GET.EVENTS", json.dumps({"last_by_subj": "hodei.evt.default." + what}).encode()))
+        return base64.b64decode(got["message"]["data"]) if "message" in got else b""
+    finally:
+        bus.close()
+
+
+def test_a_run_follows_another():
+    end = "hodei: v1\nname: upstream\njobs: { a: { run: 'exit %d' } }\n"
+    p.apply(end % 0)
+    for name, when in (("after-success", ""), ("after-failure", ", when: failure"), ("after-all", ", when: always")):
+        p.apply(one_job(name, "echo ${{ run.trigger }}") + "\non: { pipeline: [{ name: upstream%s }] }\n" % when)
+    p.apply("hodei: v1\nname: after-asks\ninputs: { who: { required: true } }\njobs: { a: { run: x } }\non: { pipeline: [{ name: upstream }] }\n")
+    good = p.start_run("upstream")
+    wait_for(lambda: good in followers("after-success") and good in followers("after-all"), "two follow")
+    follower, = followers("after-success")[good]
+    p.wait_run(follower, "succeeded")
+    wait_for(lambda: p.log(follower) == b"pipeline\n", "it knows what started it")
+    expect("after run " + good in p.cli("run", "get", follower).stdout, "the command line shows it")
+    wait_for(lambda: b"after-asks" in last_event("run.not_started") and b"is required" in last_event("run.not_started"), "what cannot start is told")
+    p.apply(end % 1)
+    bad = p.start_run("upstream")
+    wait_for(lambda: bad in followers("after-failure") and bad in followers("after-all"), "two others follow")
+    expect(good not in followers("after-failure") and bad not in followers("after-success"), "each as it says")
+    p.apply(one_job("after-failure", "echo changed"))  # the newest version counts
+    p.cli("pipeline", "delete", "after-success")
+    last = p.start_run("upstream")
+    wait_for(lambda: last in followers("after-all"), "one is left")
+    expect(last not in followers("after-failure"), "it listens no longer")
+    expect(all(len(x) == 1 for x in followers("after-all").values()), "each once: %r" % followers("after-all"))
+    problem = check_problem(p.api("POST", "/v1/pipelines", one_job("self", "x") + "\non: { pipeline: [{ name: self }] }\n"), 400, "itself")
+    expect(problem["field"] == "on.pipeline[0]" and "cannot start itself" in problem["detail"], "%r" % problem)
+
+
+def test_a_loop_of_pipelines_ends():
+    for name, other in (("ping", "pong"), ("pong", "ping")):
+        p.apply("hodei: v1\nname: %s\njobs: { a: { executor: noop } }\non: { pipeline: [{ name: %s }] }\n" % (name, other))
+    first = p.start_run("ping")
+    wait_for(lambda: b"look for a loop in on.pipeline" in last_event("run.not_started"), "it ends")
+    runs = p.get("/v1/runs?pipeline=ping")["runs"] + p.get("/v1/runs?pipeline=pong")["runs"]
+    expect(len(runs) == 17, "the first and 16 that follow: %d" % len(runs))
+    expect([r["id"] for r in runs if r["trigger"] == "api"] == [first], "one was asked for")
+    expect(p.sql("select count(*) from orchestrator.follow_ups").strip() == "0", "nothing is left to do")
+
+
+def test_followers_survive_a_killed_orchestrator():
+    p.apply("hodei: v1\nname: many-up\njobs: { a: { executor: noop } }\n")
+    p.apply("hodei: v1\nname: many-down\njobs: { a: { executor: noop } }\non: { pipeline: [{ name: many-up }] }\n")
+    runs = []
+    for i in range(60):
+        runs.append(wait_for(lambda i=i: p.start_run("many-up", key="many-up-%d" % i), "it is accepted"))
+        if i in (10, 30, 50):
+            p.kill("orchestrator")
+    wait_for(lambda: set(followers("many-down")) == set(runs), "every one is followed", 60)
+    for run in [x for xs in followers("many-down").values() for x in xs]:
+        p.wait_run(run, "succeeded")
+    expect(all(len(x) == 1 for x in followers("many-down").values()), "each once")
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -547,6 +616,66 @@ jobs:
     p.wait_run(run)
 
 
+def person(name, permissions="*", tenant="default"):
+    """Headers of somebody with a token of their own."""
+    token = "hodei_" + base64.urlsafe_b64encode(hashlib.sha256(("token of " + name).encode()).digest()).decode()[:43]
+    p.sql("insert into auth.tokens (sha256, subject, tenant, permissions, created_at_ms) values"
+          " ('\\x%s', 'user:%s', '%s', '{%s}', 0) on conflict do nothing" % (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
+    return {"Authorization": "Bearer " + token}
+
+
+def test_approvals_by_people():
+    ann, bob, carl = person("ann"), person("bob"), person("carl")
+    dora, eve = person("dora", "run.read"), person("eve", tenant="other")
+    p.apply("""
+hodei: v1
+name: by-people
+jobs:
+  deploy: { approval: { users: ["user:ann", "user:bob"], count: 2 }, run: echo deployed }
+  any: { approval: { count: 2 }, run: echo any }
+  no: { approval: { users: ["user:bob"] }, run: echo never }
+""")
+    run = p.api("POST", "/v1/runs", {"pipeline": "by-people"}, ann).json["id"]
+    path = "/v1/runs/%s/jobs/" % run
+
+    def decide(job, who, code, command="approve"):
+        reply = p.api("POST", path + job + ":" + command, {"reason": "as I see it"}, who)
+        expect(reply.status == code, "%s %s: %r" % (command, job, reply))
+        return reply.json
+
+    def waits(job, approvals):
+        got = p.jobs(run)[job]
+        expect(got["state"] == "queued" and got["waits_for"] == ["approval"] and got.get("approvals", 0) == approvals, "%r" % got)
+
+    wait_for(lambda: p.jobs(run)["deploy"].get("waits_for") == ["approval"], "it waits")
+    for who, detail in ((carl, "user:carl may not decide on job deploy"), (dora, "run.approve")):
+        for command in ("approve", "reject"):
+            refused = decide("deploy", who, 403, command)
+            expect(detail in refused["detail"] + refused.get("hint", ""), "%r" % refused)
+    expect("approval.users" in decide("deploy", carl, 403)["hint"], "what to change")
+    decide("deploy", eve, 404)  # nobody learns of runs of another tenant
+    waits("deploy", 0)
+    expect(not p.run(run).get("actions"), "nothing was written down")
+    decide("deploy", ann, 200)  # she has started the run, and is one of two all the same
+    waits("deploy", 1)
+    expect("1 of 2" in explain(run, "deploy")[1], "%r" % (explain(run, "deploy"),))
+    expect("has approved job deploy already" in decide("deploy", ann, 412)["detail"], "the same one twice is one")
+    waits("deploy", 1)
+    decide("deploy", bob, 200)
+    wait_for(lambda: p.job_state(run, "deploy") == "succeeded", "two have agreed")
+    decide("deploy", bob, 412)
+    decide("any", carl, 200)
+    decide("any", bob, 200, "reject")
+    expect(p.jobs(run)["any"]["state"] == "failed" and p.jobs(run)["any"]["cause"] == "rejected", "one who rejects is enough")
+    decide("any", ann, 412)
+    decide("no", ann, 403, "reject")
+    decide("no", bob, 200, "reject")
+    p.wait_run(run, "failed")
+    done = [(a["action"], a["job"], a["actor"]) for a in p.run(run)["actions"]]
+    expect(done == [("approve", "deploy", "user:ann"), ("approve", "deploy", "user:bob"), ("approve", "any", "user:carl"),
+                    ("reject", "any", "user:bob"), ("reject", "no", "user:bob")], "the audit: %r" % done)
+
+
 def test_concurrency_groups():
     go = os.path.join(p.folder, "group-go")
     p.apply("""
@@ -633,6 +762,68 @@ jobs: { a: { run: '%s' } }
         p.wait_run(run)
 
 
+def test_what_is_not_interruptible_runs_to_its_end():
+    hold = "while ! test -e %s/$HODEI_RUN; do sleep 0.05; done" % p.folder
+
+    def go(*runs):
+        for run in runs:
+            open(os.path.join(p.folder, run), "w").close()
+
+    p.apply("""
+hodei: v1
+name: spared
+jobs: { one: { concurrency: { group: spared, on_full: cancel_running }, interruptible: false, run: '%s' } }
+""" % hold)
+    first = p.start_run("spared")
+    wait_for(lambda: p.job_state(first, "one") == "active", "the first runs")
+    second = p.start_run("spared")
+    wait_for(lambda: p.jobs(second)["one"].get("waits_for") == ["group"], "the second waits")
+    third = p.start_run("spared")
+    p.wait_run(second, "cancelled", 10)  # it had not started: the third takes its place
+    expect(p.jobs(second)["one"]["cause"] == "replaced", "%r" % p.jobs(second))
+    expect(p.job_state(first, "one") == "active" and p.job_state(third, "one") == "queued", "the first goes on, the third waits")
+    go(first, third)
+    p.wait_run(first, "succeeded", 10)
+    p.wait_run(third, "succeeded", 10)
+    p.apply("""
+hodei: v1
+name: spared-run
+concurrency: { group: spared-run, on_full: cancel_running }
+jobs:
+  kept: { interruptible: false, run: '%s' }
+  not: { run: 'sleep 600', cancel_grace: 1s }
+  after: { needs: [kept], run: echo never }
+""" % hold)
+    first = p.start_run("spared-run")
+    wait_for(lambda: p.job_state(first, "kept") == p.job_state(first, "not") == "active", "both run")
+    second = p.start_run("spared-run")
+    wait_for(lambda: p.job_state(first, "not") == "cancelled", "what may be interrupted is")
+    expect(p.job_state(first, "kept") == "active" and p.run(second).get("held"), "the other goes on, the later run waits")
+    go(first)
+    p.wait_run(first, "cancelled", 10)
+    expect(states(first) == {"kept": "succeeded", "not": "cancelled", "after": "cancelled"}, "%r" % states(first))
+    wait_for(lambda: p.job_state(second, "kept") == "active", "now the later one")
+    p.api("POST", "/v1/runs/%s:cancel" % second)  # somebody who asks is obeyed
+    p.wait_run(second, "cancelled", 20)
+    p.apply("""
+hodei: v1
+name: spared-matrix
+jobs:
+  m:
+    matrix: { axes: { n: [1, 2, 3] }, max_parallel: 2, fail_fast: true }
+    interruptible: false
+    run: 'test ${{ matrix.n }} = 1 && while ! test -e %s/fail-$HODEI_RUN; do sleep 0.05; done && exit 1; %s'
+""" % (p.folder, hold))
+    run = p.start_run("spared-matrix")
+    wait_for(lambda: p.job_state(run, "m.1") == p.job_state(run, "m.2") == "active", "two run")
+    go("fail-" + run)
+    wait_for(lambda: p.job_state(run, "m.3") == "cancelled", "what has not started is cancelled")
+    expect(p.job_state(run, "m.2") == "active", "what has goes on")
+    go(run)
+    p.wait_run(run, "failed", 10)
+    expect(states(run) == {"m": "failed", "m.1": "failed", "m.2": "succeeded", "m.3": "cancelled"}, "%r" % states(run))
+
+
 def test_cli_steers_and_lints():
     good, bad = os.path.join(p.folder, "good.yml"), os.path.join(p.folder, "bad.yml")
     with open(good, "w") as file:
@@ -685,8 +876,8 @@ finally:
   last: { run: echo last }
 """ % (gate, gate, gate))
     run = p.start_run("why")
-    wait_for(lambda: p.job_state(run, "first") == "active" and p.jobs(run)["again"].get("waits_for") == ["backoff"], "all is in place")
-    wait_for(lambda: p.job_state(run, "many.1") == "active" and p.job_state(run, "slot") == "active", "these run")
+    wait_for(lambda: p.running(run, "first") and p.jobs(run)["again"].get("waits_for") == ["backoff"], "all is in place")
+    wait_for(lambda: p.running(run, "many.1") and p.running(run, "slot"), "these run")
     wanted = {"first": ("running", "it runs on worker agent-1"), "second": ("needs", "first"), "approve": ("approval", "0 of 1"),
               "slotless": ("group", "group why: 1 of 1"), "again": ("backoff", "tried again in"), "nowhere": ("label", "moon"),
               "many": ("matrix", "2 jobs"), "many.2": ("matrix", "raise max_parallel"), "last": ("needs", "finally")}
@@ -702,7 +893,7 @@ finally:
     expect(explain(run, "first") == ("ended", "it succeeded"), "%r" % (explain(run, "first"),))
     p.api("POST", "/v1/runs/%s:cancel" % run)
     p.wait_run(run, "cancelled")
-    p.api("PUT", "/v1/quota", {"concurrent_jobs": 1})
+    p.limit(1)
     try:
         runs = [start_long("why-quota-%d" % i) if i == 0 else None for i in range(1)]
         p.apply(one_job("why-quota-2", "echo x"))
@@ -712,7 +903,7 @@ finally:
         p.api("POST", "/v1/runs/%s:cancel" % runs[0])
         p.wait_run(second, "succeeded")
     finally:
-        p.api("PUT", "/v1/quota", {"concurrent_jobs": 1000})
+        p.limit(1000)
 
 
 def test_agent_killed():
@@ -748,11 +939,11 @@ def test_shim_killed():
     p.apply(one_job("shimless", "echo $$ >>%s\nif [ $(wc -l <%s) = 1 ]; then exec sleep 600; fi" % (mark, mark)))
     run = p.start_run("shimless")
     wait_for(lambda: os.path.exists(mark) and open(mark).read().strip(), "it runs")
-    shims = [pid for pid, command in p.everything() if "hodei-shim" in command.split()[0]]
+    shims = [pid for pid, command in p.everything() if "hodei-shim" in "".join(command.split()[:1])]
     expect(len(shims) == 1, "one shim: %r" % shims)
     with open("/proc/net/tcp") as file:
         inodes = {"socket:[%s]" % line.split()[9] for line in file if not line.startswith("  sl")}
-    held = {os.readlink("/proc/%d/fd/%s" % (shims[0], fd)) for fd in os.listdir("/proc/%d/fd" % shims[0])}
+    held = open_files(shims[0])
     expect(not held & inodes, "the shim keeps no connection of its agent open")
     os.kill(shims[0], signal.SIGKILL)
     got = p.wait_run(run)
@@ -813,6 +1004,17 @@ def test_stops_everything():
     print("        stopped in %.1f s" % (time.monotonic() - began))
     wait_for(lambda: not p.everything(), "nothing is left: %r" % p.everything(), 5)
     expect(not alive(int(open(mark).read())), "the job ended with it")
+
+
+def open_files(pid):
+    """What the descriptors of a process stand for; it may close some while we look."""
+    found = set()
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+        except FileNotFoundError:
+            pass
+    return found
 
 
 def start_long(name):

@@ -1,5 +1,7 @@
 """What may fail, during a run of 200 jobs: each process is killed in turn, all streams are wiped. Every job must run once."""
 
+import base64
+import json
 import os
 import signal
 import sys
@@ -128,6 +130,72 @@ def test_worker_lost():
             p.print_logs()
         p.destroy()
 
+
+def test_a_job_is_held_for_its_worker():
+    """on_worker_lost: hold. No other attempt starts; what comes back is taken, unless somebody has decided meanwhile."""
+    p = Platform(agents=2, slots=4).start()
+
+    def steer(job, command):
+        reply = p.api("POST", "/v1/runs/%s/jobs/%s:%s" % (run, job, command), {"reason": "it burned"})
+        expect(reply.status == 200, "%s: %r" % (command, reply))
+        return reply.json
+
+    def attempts(job):
+        return [a["state"] for a in p.jobs(run)[job]["attempts"]]
+
+    def held_event():
+        got = json.loads(bus.request("$JS.API.STREAM.MSG.GET.EVENTS", b'{"last_by_subj":"hodei.evt.default.job.held"}'))
+        return run.encode() in base64.b64decode(got["message"]["data"])
+
+    try:
+        folder = os.path.join(p.folder, "held")
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)
+        wait = "echo >>%s/$HODEI_JOB; test $HODEI_ATTEMPT = 1 || exit 0; while ! test -e %s/go-$HODEI_JOB; do sleep 0.1; done" % (folder, folder)
+        p.apply("hodei: v1\nname: held\ndefaults: { on_worker_lost: hold }\njobs:\n" +
+                "".join("  %s: { run: '%s' }\n" % (job, wait) for job in ("back", "again", "done", "stop")) +
+                "  after: { needs: [back], run: echo after }\n")
+        run = p.start_run("held")
+        wait_for(lambda: len(os.listdir(folder)) == 4, "all four run")
+        workers = {p.jobs(run)[job]["attempts"][0]["worker"] for job in ("back", "again", "done", "stop")}
+        expect(len(workers) == 1, "on one worker: %r" % workers)
+        worker, = workers
+        pid = p.process(worker)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: all(p.jobs(run)[job].get("waits_for") == ["worker"] for job in ("back", "again", "done", "stop")), "all are held", 60)
+        job = p.jobs(run)["back"]
+        expect(job["state"] == "active" and len(job["attempts"]) == 1 and job["attempts"][0]["state"] == "running", "its attempt goes on: %r" % job)
+        expect(int(job["attempts"][0]["gone_since_ms"]) > 0 and "is gone since" in job["message"], "said so: %r" % job)
+        why = p.get("/v1/runs/%s/jobs/back:explain" % run)
+        expect(why["reason"] == "worker_gone" and "its worker %s is gone since" % worker in why["text"] and "decide" in why["text"], "%r" % why)
+        expect("active (worker)" in p.cli("run", "get", run).stdout, "the command line shows it")
+        bus = p.nats()
+        expect(held_event(), "an event says so")
+        bus.close()
+        for service in ("orchestrator", "scheduler"):
+            p.kill(service)  # it is not forgotten
+        open(os.path.join(folder, "go-back"), "w").close()  # it ends while nobody hears of it
+        expect(steer("again", "retry")["job_state"] in ("queued", "ready"), "it is tried again")
+        expect(steer("done", "mark-done")["job_state"] == "succeeded", "somebody knows that it is done")
+        steer("stop", "cancel")
+        wait_for(lambda: p.job_state(run, "again") == "succeeded" and p.job_state(run, "stop") == "cancelled", "both are decided", 20)
+        expect(attempts("again") == ["lost", "succeeded"] and attempts("done") == ["lost"] and attempts("stop") == ["lost"],
+               "%r %r %r" % (attempts("again"), attempts("done"), attempts("stop")))
+        expect(p.jobs(run)["again"]["attempts"][1]["worker"] != worker, "elsewhere")
+        expect("given up by" in p.jobs(run)["again"]["attempts"][0]["message"], "who: %r" % p.jobs(run)["again"]["attempts"][0])
+        expect(p.job_state(run, "back") == "active", "this one still waits")
+        os.kill(pid, signal.SIGCONT)
+        p.wait_run(run, "cancelled", 40)
+        expect(p.job_state(run, "back") == "succeeded" and attempts("back") == ["succeeded"], "what came back is taken: %r" % p.jobs(run)["back"])
+        expect(p.job_state(run, "after") == "succeeded", "and what needs it goes on")
+        wait_for(lambda: not [x for x in p.everything() if "/go-" in x[1]], "the others are stopped", 20)
+        expect(attempts("done") == ["lost"] and attempts("stop") == ["lost"], "an end stays")
+        lines = {job: open(os.path.join(folder, job)).read().count("\n") for job in ("back", "again", "done", "stop")}
+        expect(lines == {"back": 1, "again": 2, "done": 1, "stop": 1}, "each started as often as was decided: %r" % lines)
+    finally:
+        if sys.exc_info()[0]:
+            p.print_logs()
+        p.destroy()
 
 
 def test_a_successor_in_a_group_never_overlaps():

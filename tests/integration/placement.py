@@ -130,6 +130,32 @@ def test_labels_choose():
     expect(b"on large" in p.log(run, "a") and b"on small" in p.log(run, "b"), "each where its labels say")
 
 
+def test_a_retry_avoids_the_worker_before():
+    def workers(run):
+        return [a["worker"] for a in p.jobs(run)["only"]["attempts"]]
+
+    rule = "retry: { limit: 1, avoid_worker: true, backoff: { initial: 0s } }"
+    once = "test $HODEI_ATTEMPT = 2"
+    run = pipeline("elsewhere", ("only", once, "labels: { os: linux }", rule))
+    p.wait_run(run, "succeeded")
+    expect(sorted(workers(run)) == ["large", "small"], "the other one: %r" % workers(run))
+    run = pipeline("same", ("only", once, "labels: { size: small }", rule))
+    p.wait_run(run, "succeeded")
+    expect(workers(run) == ["small", "small"], "there is no other: %r" % workers(run))
+    mark = os.path.join(p.folder, "go-avoid")
+    holder = pipeline("fill", ("only", "while [ ! -e %s ]; do sleep 0.05; done" % mark, "resources: { cpu: 4 }"))
+    wait_for(lambda: p.job_state(holder, "only") == "active", "it runs")
+    run = pipeline("patient", ("only", once, "resources: { cpu: 1 }", rule))
+    reason, _, _ = waits_because(run, 'worker "small" has room, and the attempt before ran there (retry.avoid_worker): wait for 1 other')
+    expect(reason == 12, "its own reason: %r" % reason)
+    told = p.cli("explain", run, "only").stdout
+    expect("retry.avoid_worker" in told, "the command line says so: %r" % told)
+    open(mark, "w").close()
+    p.wait_run(holder, "succeeded")
+    p.wait_run(run, "succeeded")
+    expect(workers(run) == ["small", "large"], "it waited for the other: %r" % workers(run))
+
+
 def test_a_job_waits_for_room_and_then_runs():
     mark = os.path.join(p.folder, "go")
     holder = pipeline("holder", ("only", "while [ ! -e %s ]; do sleep 0.05; done" % mark, "resources: { cpu: 3 }"))

@@ -93,7 +93,7 @@ static struct orc_run *add_run(struct fixture *f, struct orc_ws *ws, const char 
     run->revision = 1;
     run->key = key;
     run->fingerprint = 0xfedcba9876543210u;
-    run->total = jobs;
+    run->total = run->rows = jobs;
     return run;
 }
 
@@ -215,6 +215,7 @@ static void round_trip(struct fixture *f) {
     job->ready_ms = 12;
     job->started_ms = 13;
     job->ended_ms = 14;
+    job->avoid_worker = "w0";
     struct orc_attempt *attempt = orc_ws_add_attempt(&ws, attempt_id, job);
     *attempt = (struct orc_attempt){.id = attempt_id,
                                     .job = job,
@@ -274,6 +275,8 @@ static void round_trip(struct fixture *f) {
     CHECK_INT(job->attempts * 10 + job->losses, 21);
     CHECK_INT(job->queued_ms * 1000000 + job->ready_ms * 10000 + job->started_ms * 100 + job->ended_ms, 11121314);
     CHECK_STR(job->pool, pool);
+    CHECK_STR(job->avoid_worker, "w0");
+    CHECK_STR(waits->avoid_worker, "");
     CHECK_INT(waits->deps_left, 7);
     CHECK_INT(waits->priority, -100);
     CHECK_INT(attempt->changed_ms * 10000 + attempt->started_ms * 100 + attempt->ended_ms, 313233);
@@ -288,6 +291,65 @@ static void round_trip(struct fixture *f) {
 }
 TEST(rows_come_back_as_they_were_saved) {
     both(round_trip);
+}
+
+static void follow_ups(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *other = fresh(f, "t");
+    const uint8_t data[] = {1};
+    struct orc_version put[] = {{.tenant = tenant, .name = "down", .version = 1, .data = data, .len = 1},
+                                {.tenant = tenant, .name = "gone", .version = 1, .data = data, .len = 1},
+                                {.tenant = other, .name = "down", .version = 1, .data = data, .len = 1}};
+    const struct orc_listener listeners[] = {
+        {tenant, "up", "down", 1, 1}, {tenant, "up", "gone", 1, 3}, {other, "up", "down", 1, 1}};
+    struct hd_uuid ok = hd_new_id(&f->cx), bad = hd_new_id(&f->cx);
+    const struct orc_ended ended[] = {{ok, tenant, "up", 1}, {bad, tenant, "up", 2}, {bad, tenant, "elsewhere", 1}};
+    struct orc_follow_up *taken, mine[4];
+    struct orc_version newer = {.tenant = tenant, .name = "down", .version = 2, .data = data, .len = 1};
+    struct orc_version tombstone = {
+        .tenant = tenant, .name = "gone", .version = 2, .deleted = true, .data = data, .len = 1};
+    size_t added, n, n_mine = 0;
+    begin(f);
+    OK(f, versions_put, put, 3);
+    OK(f, listeners_put, listeners, 3, put, 3);
+    OK(f, follow_ups_add, ended, 3, &added);
+    CHECK_INT(added, 3); // down and gone for the good end, gone for the bad one; nothing of another tenant
+    OK(f, follow_ups_add, ended, 1, &added);
+    CHECK_INT(added, 0);
+    commit(f);
+
+    begin(f);
+    OK(f, follow_ups_take, 1000, &taken, &n);
+    for (size_t i = 0; i < n; i++)
+        if (hd_uuid_eq(taken[i].run, ok) || hd_uuid_eq(taken[i].run, bad))
+            mine[n_mine++] = taken[i];
+    CHECK_INT(n_mine, 3);
+    OK(f, follow_ups_drop, mine, n_mine);
+    OK(f, versions_put, &newer, 1); // it listens no longer
+    OK(f, listeners_put, NULL, 0, &newer, 1);
+    OK(f, versions_put, &tombstone, 1);
+    OK(f, listeners_put, NULL, 0, &tombstone, 1);
+    OK(f, listeners_put, listeners, 1, put, 1); // an old version that comes late says nothing
+    OK(f, follow_ups_add, ended, 3, &added);
+    CHECK_INT(added, 0);
+    commit(f);
+
+    struct orc_ws ws;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 1);
+    struct hd_uuid id = run->id;
+    run->started_by = ok;
+    run->depth = 5;
+    run->origin = "pipeline";
+    OK(f, runs_insert, &ws);
+    orc_ws_init(&ws, &f->arena);
+    OK(f, runs_load, &ws, &id, 1, false);
+    CHECK(hd_uuid_eq(ws.runs.items[0]->started_by, ok));
+    CHECK_INT(ws.runs.items[0]->depth, 5);
+    commit(f);
+}
+TEST(what_follows_a_run) {
+    both(follow_ups);
 }
 
 static void undone(struct fixture *f) {
@@ -504,6 +566,33 @@ TEST(leases_of_pools) {
     both(leases);
 }
 
+// A tenant with many jobs and one with a single younger one: the first few of the pool are of both.
+static void pool_turns(struct fixture *f) {
+    const char *pool = fresh(f, "p"), *crowd = fresh(f, "t"), *other = fresh(f, "t");
+    static const int64_t ready_ms[] = {30, 10, 20, 40, 50}, keys[] = {11, 12, 13, 14, 15};
+    struct orc_pool_entry *entries;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *runs[] = {add_run(f, &ws, crowd, "", 5), add_run(f, &ws, other, "", 1)};
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 6; i++) {
+        struct orc_job *job = add_job(&ws, runs[i / 5], i % 5, pool, JOB(READY));
+        job->key = i < 5 ? (uint64_t)keys[i] : 99;
+        job->ready_ms = i < 5 ? ready_ms[i] : 60;
+        job->priority = i == 4 ? 1 : 0;
+    }
+    OK(f, save, &ws);
+    OK(f, pool_entries, pool, 4, &entries, &n);
+    CHECK_INT(n, 4);
+    CHECK(entries[0].key == 15 && entries[1].key == 12 && entries[2].key == 99 && entries[3].key == 13);
+    commit(f);
+}
+TEST(a_pool_is_read_in_turns) {
+    both(pool_turns);
+}
+
 static void sessions(struct fixture *f) {
     const char *tenant = fresh(f, "t"), *pool = fresh(f, "p");
     struct hd_uuid lost = hd_new_id(&f->cx), fine = hd_new_id(&f->cx), ask[] = {lost, fine};
@@ -549,6 +638,30 @@ static void sessions(struct fixture *f) {
     for (size_t i = 0; i < n; i++)
         seen |= hd_uuid_eq(refs[i].id, found);
     CHECK(seen);
+    struct orc_job_ref first = {run->id, 0};
+    struct hd_uuid run_id = run->id;
+    for (int cancelled = 0; cancelled < 2; cancelled++) { // one that is held is left alone, unless it is to be cancelled
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_load, &ws, &run_id, 1, true);
+        OK(f, jobs_load, &ws, &first, 1);
+        OK(f, attempts_load, &ws, &found, 1);
+        ws.attempts.items[0]->gone_ms = 99;
+        ws.attempts.items[0]->dirty = ws.jobs.items[0]->dirty = true;
+        ws.jobs.items[0]->flags |= ORC_WORKER_GONE;
+        ws.jobs.items[0]->state = cancelled ? JOB(CANCELLING) : JOB(ACTIVE);
+        OK(f, save, &ws);
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_load, &ws, &run_id, 1, false);
+        OK(f, jobs_load, &ws, &first, 1);
+        OK(f, attempts_load, &ws, &found, 1);
+        CHECK_INT(ws.attempts.items[0]->gone_ms, 99);
+        CHECK(ws.jobs.items[0]->was_flags & ORC_WORKER_GONE);
+        OK(f, attempts_orphaned, 100000, &refs, &n);
+        seen = false;
+        for (size_t i = 0; i < n; i++)
+            seen |= hd_uuid_eq(refs[i].id, found);
+        CHECK_INT(seen, cancelled);
+    }
     int64_t before = f->cx.now.wall_ms, after = before + 1;
     OK(f, sessions_revive, &lost, &before, 1); // seen before it was lost: no effect
     ask[0] = lost, n = 1;

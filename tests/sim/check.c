@@ -37,6 +37,26 @@ static void check_room(struct sim *sim, struct worker *worker, const char *attem
                  worker->capacity.of[lacks], (int)lacks, taken.of[lacks]);
 }
 
+static size_t retries_of(const struct sim *sim, const struct orc_job *job) {
+    char name[16];
+    size_t n = 0;
+    snprintf(name, sizeof(name), "j%u", job->idx);
+    for (size_t i = 0; i < sim->mem->actions.n; i++) {
+        const struct orc_done *done = sim->mem->actions.items[i];
+        n += hd_uuid_eq(done->run, job->run->id) && hd_streq(done->action, "retry_job") && hd_streq(done->job, name);
+    }
+    return n;
+}
+
+// With on_worker_lost: hold another attempt than the first one is somebody's decision.
+static void check_held(struct sim *sim, const struct orc_job *job) {
+    size_t made = 0;
+    for (size_t i = 0; i < sim->mem->all.attempts.n; i++)
+        made += sim->mem->all.attempts.items[i]->job == job && sim->mem->all.attempts.items[i]->state != ATTEMPT(REFUSED);
+    if (made > 1 + retries_of(sim, job))
+        sim_fail(sim, "job %u is to be held, and has %zu attempts that nobody decided", job->idx, made);
+}
+
 void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
     uint64_t key = check_key(attempt);
     uintptr_t starts = (uintptr_t)hd_map_get(&sim->starts, key) + 1;
@@ -53,9 +73,13 @@ void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
     if (row->state == ATTEMPT(CANCELLED))
         sim_fail(sim, "attempt %s is started after its cancel was confirmed", attempt);
     const Hodei__V1__CompiledJob *spec = NULL;
-    for (size_t i = 0; i < sim->n_pipelines; i++)
-        if (hd_streq(sim->pipelines[i].name, row->job->run->pipeline))
-            spec = sim->pipelines[i].plan->jobs[row->job->idx];
+    for (size_t i = 0; i < sim->n_pipelines; i++) {
+        if (!hd_streq(sim->pipelines[i].name, row->job->run->pipeline))
+            continue;
+        spec = sim->pipelines[i].plan->jobs[row->job->idx];
+        if (sim->pipelines[i].holds[row->job->idx])
+            check_held(sim, row->job);
+    }
     for (size_t i = 0; spec && i < spec->n_needs; i++) {
         const struct orc_job *need = orc_ws_job(&sim->mem->all, row->job->run->id, spec->needs[i]);
         if (!need || need->state != JOB(SUCCEEDED))
@@ -92,6 +116,16 @@ static void check_attempts(struct sim *sim) {
     }
 }
 
+// Whether somebody has taken an end of a job of it back, which is a decision and no change of an end.
+static bool steered(const struct sim *sim, const struct orc_run *run) {
+    for (size_t i = 0; i < sim->mem->actions.n; i++) {
+        const struct orc_done *done = sim->mem->actions.items[i];
+        if (hd_uuid_eq(done->run, run->id) && !hd_streq(done->action, "cancel") && !hd_streq(done->action, "cancel_job"))
+            return true;
+    }
+    return false;
+}
+
 static void check_jobs(struct sim *sim) {
     int64_t used = 0;
     for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
@@ -100,7 +134,8 @@ static void check_jobs(struct sim *sim) {
             struct hd_uuid run;
             uint32_t idx, zero;
         } key = {job->run->id, job->idx, 0};
-        check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
+        if (!steered(sim, job->run))
+            check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
         used += job->state == JOB(READY) || orc_job_live(job->state);
         if (run_ended(job->run->state) && !orc_job_ended(job->state))
             sim_fail(sim, "run %s has ended and its job %u has not", job->run->key, job->idx);
@@ -115,8 +150,12 @@ static void check_jobs(struct sim *sim) {
 }
 
 static void check_runs(struct sim *sim) {
-    if (sim->mem->all.runs.n > sim->n_runs)
-        sim_fail(sim, "%zu runs for %zu idempotency keys", sim->mem->all.runs.n, sim->n_runs);
+    size_t started = 0; // a retry that comes after the end of its run makes another one
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
+        started += hd_uuid_zero(sim->mem->all.runs.items[i]->rerun_of) &&
+                   hd_uuid_zero(sim->mem->all.runs.items[i]->started_by);
+    if (started > sim->n_runs)
+        sim_fail(sim, "%zu runs for %zu idempotency keys", started, sim->n_runs);
     for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
         const struct orc_run *run = sim->mem->all.runs.items[i];
         check_final(sim, "run", run->id.b, sizeof(run->id.b), run->state, run_ended(run->state));
@@ -132,13 +171,35 @@ void check_step(struct sim *sim) {
 // --- at the end ------------------------------------------------------------------------------------------------------
 
 bool check_all_ended(const struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->follow_ups.n; i++)
+        if (!((struct mem_follow_up *)sim->mem->follow_ups.items[i])->gone)
+            return false;
     for (size_t i = 0; i < sim->mem->all.runs.n; i++)
         if (!run_ended(sim->mem->all.runs.items[i]->state))
             return false;
     return true;
 }
 
+// Each run that ended is followed once by every pipeline that listens to such an end.
+static void check_followers(struct sim *sim, const struct orc_run *run) {
+    uint32_t mask = run->state == RUN(SUCCEEDED) ? 1 : run->state == RUN(FAILED) ? 2 : 8;
+    for (size_t i = 0; i < sim->n_pipelines; i++) {
+        const Hodei__V1__CompiledPipeline *plan = sim->pipelines[i].plan;
+        size_t found = 0;
+        bool wanted = plan->n_on_pipeline && hd_streq(plan->on_pipeline[0]->name, run->pipeline) &&
+                      plan->on_pipeline[0]->accepts & mask;
+        for (size_t k = 0; k < sim->mem->all.runs.n; k++)
+            found += hd_uuid_eq(sim->mem->all.runs.items[k]->started_by, run->id) &&
+                     hd_streq(sim->mem->all.runs.items[k]->pipeline, plan->name);
+        if (found != wanted)
+            sim_fail(sim, "run %s of %s ended as %d, and %zu runs of %s follow it", run->key, run->pipeline, run->state,
+                     found, plan->name);
+    }
+}
+
 void check_end(struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
+        check_followers(sim, sim->mem->all.runs.items[i]);
     for (size_t i = 0; i < sim->n_runs; i++) {
         const struct sim_run *run = &sim->runs[i];
         const struct orc_run *row = run->accepted ? orc_ws_run(&sim->mem->all, run->id) : NULL;

@@ -49,6 +49,8 @@ static int run_mutants(struct sim *sim) {
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
         [MUTANT_KEYS] = "a store that knows no idempotency keys",
         [MUTANT_LOST_UPDATE] = "a store that drops changed rows",
+        [MUTANT_FOLLOW] = "a store that forgets what follows a run",
+        [MUTANT_HOLD] = "an orchestrator that does not hold jobs whose worker is gone",
         [MUTANT_ROOM] = "agents that take twice what they have room for",
         [MUTANT_SESSIONS] = "a registry that never tells of lost workers",
     };
@@ -69,15 +71,16 @@ static int run_mutants(struct sim *sim) {
 }
 
 static int run_seeds(struct sim *sim, uint64_t seeds) {
-    unsigned passed = 0, failed = 0, crashes = 0, wipes = 0;
+    unsigned passed = 0, failed = 0, crashes = 0, wipes = 0, decided = 0;
     for (uint64_t seed = 1; seed <= seeds && failed < 5; seed++) {
         bool good = run_seed(sim, seed, MUTANT_NONE);
         passed += good;
         failed += !good;
         crashes += sim->crashes;
         wipes += sim->wipes;
+        decided += sim->decided;
     }
-    printf("%u crashes of services, %u times all streams wiped\n", crashes, wipes);
+    printf("%u crashes of services, %u times all streams wiped, %u held jobs decided\n", crashes, wipes, decided);
     printf("%u passed, %u failed\n", passed, failed);
     return failed != 0;
 }

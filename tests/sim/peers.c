@@ -2,7 +2,7 @@
 // until they are answered, as the real ones do.
 #include "tests/sim/sim.h"
 
-enum { ASK_VERSION = 0, ASK_START = 100, ASK_CANCEL = 200, ASK_LOST = 300, ASK_RECONCILE = 400 };
+enum { ASK_VERSION = 0, ASK_START = 100, ASK_CANCEL = 200, ASK_LOST = 300, ASK_RECONCILE = 400, ASK_DECIDE = 500 };
 enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS };
 #define ASK_MS 2000
 #define JOB_MS 3600000
@@ -55,6 +55,15 @@ static Hodei__V1__Resources *make_resources(struct sim *sim) {
     return resources;
 }
 
+static int make_on_worker_lost(struct sim *sim, bool *ret_holds) {
+    uint64_t which = hd_rng_below(&sim->rng, 5);
+    *ret_holds = which == 0;
+    if (*ret_holds && sim->mutant != MUTANT_HOLD)
+        return HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    return which == 1 ? HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL
+                      : HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE;
+}
+
 static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t number) {
     struct hd_arena *arena = &sim->arena;
     Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
@@ -80,11 +89,19 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
         if (hd_rng_below(&sim->rng, 2))
             job->resources = make_resources(sim);
         job->cancel_grace_ms = 1000;
-        job->on_worker_lost = hd_rng_below(&sim->rng, 4) ? HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE
-                                                         : HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;
+        job->on_worker_lost = (Hodei__V1__OnWorkerLost)make_on_worker_lost(sim, &pipeline->holds[i]);
         for (uint32_t k = 0; k < i; k++)
             if (hd_rng_below(&sim->rng, 3) == 0)
                 add_edge(arena, plan, k, i);
+    }
+    if (number > 0 && hd_rng_below(&sim->rng, 2)) { // on.pipeline: the one before, so that no loop begins
+        static const uint32_t masks[] = {1, 2, 1 | 2 | 8};
+        plan->on_pipeline = HD_NEW_ARRAY(arena, 1, Hodei__V1__PipelineTrigger *);
+        plan->on_pipeline[0] = HD_NEW(arena, Hodei__V1__PipelineTrigger);
+        *plan->on_pipeline[0] = (Hodei__V1__PipelineTrigger)HODEI__V1__PIPELINE_TRIGGER__INIT;
+        plan->on_pipeline[0]->name = sim->pipelines[number - 1].name;
+        plan->on_pipeline[0]->accepts = masks[hd_rng_below(&sim->rng, 3)];
+        plan->n_on_pipeline = 1;
     }
     pipeline->plan = plan;
 }
@@ -229,6 +246,36 @@ static void answer_grants(struct sim *sim, const struct hd_arrived *arrived) {
 
 // --- users -----------------------------------------------------------------------------------------------------------
 
+// Somebody looks after a job that is held for a worker that is gone, sooner or later.
+static void decide(struct sim *sim) {
+    static const char *const methods[] = {"RetryJob", "MarkJobDone", "CancelJob"};
+    for (size_t i = 0; i < sim->mem->all.jobs.n && !sim->decision_asked; i++) {
+        const struct orc_job *job = sim->mem->all.jobs.items[i];
+        const struct orc_attempt *attempt = orc_ws_attempt(&sim->mem->all, job->attempt);
+        if (!attempt || !attempt->gone_ms || job->state != HODEI__V1__JOB_STATE__JOB_STATE_ACTIVE ||
+            sim->now.wall_ms < attempt->gone_ms + 1000 + attempt->id.b[15] * 150)
+            continue;
+        Hodei__V1__SteerRequest request = HODEI__V1__STEER_REQUEST__INIT;
+        const char *method = methods[hd_rng_below(&sim->rng, 3)];
+        char run[HD_UUID_TEXT], key[24];
+        hd_uuid_format(job->run->id, run);
+        snprintf(key, sizeof(key), "decision-%u", sim->decided++);
+        request.run = run;
+        request.job = hd_arena_printf(&sim->arena, "j%u", job->idx);
+        sim->decision_asked = true;
+        sim_event(sim, "%s of %s in %s", method, request.job, run);
+        ask(sim, method, SIM_TENANT, key, &request.base, ASK_DECIDE);
+    }
+}
+
+// Before that a run may end that nobody listens to yet.
+static bool all_put(const struct sim *sim) {
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        if (!sim->pipelines[i].put)
+            return false;
+    return true;
+}
+
 static void ask_what_is_due(struct sim *sim) {
     for (size_t i = 0; i < sim->n_pipelines; i++) {
         struct sim_pipeline *pipeline = &sim->pipelines[i];
@@ -242,7 +289,7 @@ static void ask_what_is_due(struct sim *sim) {
     }
     for (size_t i = 0; i < sim->n_runs; i++) {
         struct sim_run *run = &sim->runs[i];
-        if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && sim->pipelines[run->pipeline].put) {
+        if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && all_put(sim)) {
             Hodei__V1__StartRunRequest request = HODEI__V1__START_RUN_REQUEST__INIT;
             request.pipeline = sim->pipelines[run->pipeline].name;
             run->asked = true;
@@ -285,7 +332,7 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
         answer = (const Hodei__V1__RpcReply *)msg;
     bool ok = answer && answer->status == HODEI__V1__STATUS__STATUS_OK;
     if (answer && !ok && answer->problem && answer->status != HODEI__V1__STATUS__STATUS_UNAVAILABLE &&
-        answer->status != HODEI__V1__STATUS__STATUS_TIMEOUT && kind != ASK_CANCEL)
+        answer->status != HODEI__V1__STATUS__STATUS_TIMEOUT && kind != ASK_CANCEL && kind != ASK_DECIDE)
         sim_fail(sim, "a request of kind %d is refused: %s", kind, answer->problem->text);
     if (kind == ASK_VERSION) {
         sim->pipelines[i].asked = false;
@@ -297,6 +344,8 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
     } else if (kind == ASK_CANCEL) {
         sim->runs[i].cancel_asked = false;
         sim->runs[i].cancel_accepted |= ok;
+    } else if (kind == ASK_DECIDE) {
+        sim->decision_asked = false; // refused where the worker came back in time, or is asked again
     } else if (kind == ASK_LOST && !ok) {
         sim->workers[i].lost_told = false;
     }
@@ -347,6 +396,7 @@ void peers_turn(struct sim *sim) {
         sim->peer->ops->done(sim->peer, &arrived[i]);
     }
     watch_workers(sim);
+    decide(sim);
     ask_what_is_due(sim);
 }
 

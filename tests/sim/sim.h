@@ -44,6 +44,8 @@ enum sim_mutant {
     MUTANT_LOST_UPDATE, // the store drops a changed row now and then
     MUTANT_SESSIONS,    // the registry never says that a worker is lost
     MUTANT_ROOM,        // agents say that they have twice what they have
+    MUTANT_FOLLOW,      // the store forgets what is to be started for a run that has ended, now and then
+    MUTANT_HOLD,        // the orchestrator takes on_worker_lost: hold for requeue
     MUTANT_COUNT
 };
 
@@ -88,12 +90,13 @@ struct worker {
 };
 
 struct sim_pipeline {
-    char name[16];
+    char name[24];
     Hodei__V1__CompiledPipeline *plan;
+    bool holds[SIM_JOBS]; // on_worker_lost: hold
     bool put, asked;
 };
 struct sim_run {
-    char key[24];
+    char key[32];
     int pipeline;
     int64_t at_ms, cancel_at_ms; // 0: not cancelled
     struct hd_uuid id;
@@ -125,7 +128,8 @@ struct sim {
     struct hd_map outcomes; // attempt (hash) → outcome
     struct hd_map ends;     // of runs, jobs, attempts (hash) → state at their end
     char events[SIM_TRACE][160];
-    unsigned n_events, crashes, wipes;
+    unsigned n_events, crashes, wipes, held, decided; // held: jobs whose worker was gone; decided: by somebody
+    bool decision_asked;
 };
 
 // main.c

@@ -67,6 +67,10 @@ static enum hd_status save_forgetful(struct hd_ctx *cx, void *store, struct orc_
             ws->jobs.items[i]->dirty = false;
     return orc_mem_store.save(cx, store, ws);
 }
+static enum hd_status follow_forgetful(struct hd_ctx *cx, void *store, const struct orc_ended *ended, size_t n,
+                                       size_t *ret_added) {
+    return orc_mem_store.follow_ups_add(cx, store, ended, hd_rng_below(&mutant_rng, 4) ? n : 0, ret_added);
+}
 static enum hd_status insert_keyless(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
     for (size_t i = 0; i < ws->runs.n; i++)
         if (ws->runs.items[i]->was == 0)
@@ -94,6 +98,8 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     sim->store_ops = orc_mem_store;
     if (mutant == MUTANT_LOST_UPDATE)
         sim->store_ops.save = save_forgetful;
+    if (mutant == MUTANT_FOLLOW)
+        sim->store_ops.follow_ups_add = follow_forgetful;
     if (mutant == MUTANT_KEYS)
         sim->store_ops.runs_insert = insert_keyless;
     sim->peer = hd_bus_mem_new(sim->net, "peer");

@@ -56,7 +56,7 @@ static struct sch_worker *worker(struct world *w, const char *name, int64_t slot
 }
 
 struct ask { // what is not said is nothing, tenant "a", executor shell
-    const char *tenant, *labels, *tolerations;
+    const char *tenant, *labels, *tolerations, *avoid;
     struct hd_resources resources;
     int priority, executor;
     int64_t ready_at_ms;
@@ -71,6 +71,7 @@ static struct sch_offer *offer(struct world *w, struct ask ask) {
     job.priority = ask.priority;
     job.executor = (Hodei__V1__Executor)(ask.executor ? ask.executor : SHELL);
     job.ready_at_ms = ask.ready_at_ms;
+    job.avoid_worker = (char *)(uintptr_t)(ask.avoid ? ask.avoid : "");
     hd_resources_write(&ask.resources, &resources);
     job.resources = &resources;
     job.labels = HD_NEW_ARRAY(&w->arena, labels.n, Hodei__V1__Label *);

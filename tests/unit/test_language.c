@@ -54,7 +54,7 @@ static const char FULL[] =
         "    run: echo ${{ join(needs.test.outputs.r) }}\n"
         "    allow_failure: { exit_codes: [3] }\n"
         "finally:\n"
-        "  clean: { needs: [test], run: 'echo \"${{ needs.test.result }}\"' }\n";
+        "  clean: { needs: [test], interruptible: false, run: 'echo \"${{ needs.test.result }}\"' }\n";
 
 TEST(all_of_it) {
     struct world w;
@@ -86,6 +86,7 @@ TEST(all_of_it) {
     CHECK_STR(test->steps[0]->script, "./t --os \"${HODEI_EXPR_1}\" --v \"${HODEI_EXPR_2}\" \"${HODEI_EXPR_3}\"");
     CHECK_STR(test->steps[0]->env[1]->value, "${{ matrix.v }}");
     CHECK_INT(test->retry->n_on, 2);
+    CHECK(test->retry->avoid_worker && !plan->retry->avoid_worker);
     CHECK_INT(test->retry->exit_codes[0], 75);
     CHECK_INT(test->retry->factor_milli, 1500);
     CHECK_INT(test->retry->max_ms, 60000);
@@ -96,6 +97,7 @@ TEST(all_of_it) {
     CHECK_STR(alarm->condition, "failure() && inputs.count > 2");
     CHECK(alarm->allow_failure && alarm->allow_exit_codes[0] == 3);
     CHECK_INT(clean->need_accepts[0], 15);
+    CHECK(clean->uninterruptible && !test->uninterruptible);
     CHECK_STR(clean->steps[0]->script, "echo \"${HODEI_EXPR_1}\"");
     hd_arena_release(&w.arena);
 }

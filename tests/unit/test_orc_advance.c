@@ -2,7 +2,8 @@
 #include "test.h"
 
 #include "orc_plans.h"
-#include "services/orchestrator/graph.h"
+#include "services/orchestrator/explain.h"
+#include "services/orchestrator/steer.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
 #define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
@@ -136,6 +137,145 @@ TEST(lost_with_fail_starts_no_other) {
     hd_arena_release(&f.arena);
 }
 
+TEST(the_next_attempt_avoids_the_worker_where_the_rule_says_so) {
+    struct fixture f;
+    Hodei__V1__Retry retry = HODEI__V1__RETRY__INIT;
+    setup(&f, 2);
+    retry.limit = 2;
+    retry.avoid_worker = true;
+    f.plan->jobs[0]->retry = &retry;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_REFUSE);
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 0)->avoid_worker, ""); // it did not run there
+    finish(&f, 0, ORC_ATTEMPT_FAIL);
+    CHECK_INT(state(&f, 0), JOB(QUEUED));
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 0)->avoid_worker, "w");
+    finish(&f, 1, ORC_ATTEMPT_LOSE);
+    CHECK_STR(orc_ws_job(&f.ws, f.run->id, 1)->avoid_worker, "");
+    hd_arena_release(&f.arena);
+}
+
+// One job that runs on a worker that is gone.
+static struct orc_attempt *held(struct fixture *f) {
+    setup(f, 2);
+    plan_edge(&f->arena, f->plan, 1, 0);
+    f->plan->jobs[0]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    start(f);
+    finish(f, 0, ORC_ATTEMPT_START);
+    struct orc_attempt *attempt = f->ws.attempts.items[0];
+    const struct orc_attempt_news gone = {.event = ORC_ATTEMPT_GONE, .message = "the worker was lost"};
+    f->chance.now_ms = 1700000000000;
+    CHECK(orc_attempt_change(&f->ws, attempt, &gone, &f->chance));
+    f->chance.now_ms = 1800000000000;
+    CHECK(orc_attempt_change(&f->ws, attempt, &gone, &f->chance)); // said again
+    CHECK_INT(attempt->gone_ms, 1700000000000);
+    CHECK_INT(attempt->state, ATT(RUNNING));
+    CHECK_INT(state(f, 0), JOB(ACTIVE));
+    CHECK(orc_ws_job(&f->ws, f->run->id, 0)->flags & ORC_WORKER_GONE);
+    return attempt;
+}
+
+static bool is_held(struct fixture *f) {
+    return orc_ws_job(&f->ws, f->run->id, 0)->flags & ORC_WORKER_GONE || f->ws.attempts.items[0]->gone_ms;
+}
+
+TEST(held_jobs_take_what_comes_back) {
+    struct fixture f;
+    struct orc_attempt *attempt = held(&f);
+    const struct orc_attempt_news done = {.event = ORC_ATTEMPT_SUCCEED};
+    CHECK(orc_attempt_change(&f.ws, attempt, &done, &f.chance));
+    advance(&f);
+    CHECK(!is_held(&f));
+    CHECK_INT(attempt->state, ATT(SUCCEEDED));
+    CHECK_INT(state(&f, 0), JOB(SUCCEEDED));
+    CHECK_INT(state(&f, 1), JOB(QUEUED));
+    hd_arena_release(&f.arena);
+
+    attempt = held(&f);
+    const struct orc_attempt_news back = {.event = ORC_ATTEMPT_BACK}, lost = {.event = ORC_ATTEMPT_LOSE};
+    CHECK(orc_attempt_change(&f.ws, attempt, &back, &f.chance));
+    CHECK(!is_held(&f));
+    CHECK(!orc_attempt_change(&f.ws, attempt, &back, &f.chance)); // it was not gone
+    CHECK_INT(state(&f, 0), JOB(ACTIVE));
+    CHECK(orc_attempt_change(&f.ws, attempt, &lost, &f.chance)); // its worker no longer knows it: nothing to wait for
+    CHECK_INT(state(&f, 0), JOB(FAILED));
+    hd_arena_release(&f.arena);
+}
+
+static enum hd_status steer(struct fixture *f, enum orc_action action, struct hd_err *err) {
+    struct orc_job *job;
+    const struct orc_command command = {.action = action, .job = "job0", .actor = "ann", .reason = "it burned"};
+    *err = (struct hd_err){0};
+    return orc_steer(&f->ws, f->run, &command, &f->chance, err, &job);
+}
+
+TEST(held_jobs_wait_for_a_decision) {
+    static const struct {
+        enum orc_action action;
+        int state;
+    } rows[] = {{ORC_RETRY_JOB, JOB(QUEUED)}, {ORC_MARK_DONE, JOB(SUCCEEDED)}, {ORC_CANCEL_JOB, JOB(CANCELLING)}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct fixture f;
+        struct hd_err err;
+        struct orc_attempt *attempt = held(&f);
+        const struct orc_attempt_news gone = {.event = ORC_ATTEMPT_GONE}, done = {.event = ORC_ATTEMPT_SUCCEED};
+        CHECK_INT(steer(&f, rows[i].action, &err), HD_OK);
+        CHECK_INT(state(&f, 0), rows[i].state);
+        if (rows[i].action == ORC_CANCEL_JOB) { // the sweep finds it
+            CHECK(is_held(&f));
+            CHECK(orc_attempt_change(&f.ws, attempt, &gone, &f.chance));
+            CHECK_INT(state(&f, 0), JOB(CANCELLED));
+        } else {
+            CHECK_STR(attempt->message, "given up by ann: it burned");
+        }
+        advance(&f);
+        CHECK(!is_held(&f));
+        CHECK_INT(attempt->state, ATT(LOST));
+        CHECK(!orc_attempt_change(&f.ws, attempt, &done, &f.chance)); // refused from then on
+        CHECK_INT(state(&f, 1), rows[i].action == ORC_MARK_DONE    ? JOB(QUEUED)
+                                : rows[i].action == ORC_CANCEL_JOB ? JOB(SKIPPED)
+                                                                   : JOB(WAITING));
+        hd_arena_release(&f.arena);
+    }
+}
+
+TEST(a_job_that_runs_is_not_given_up) {
+    struct fixture f;
+    struct hd_err err;
+    struct orc_attempt *attempt = held(&f);
+    const struct orc_attempt_news back = {.event = ORC_ATTEMPT_BACK};
+    CHECK(orc_attempt_change(&f.ws, attempt, &back, &f.chance));
+    CHECK_INT(steer(&f, ORC_RETRY_JOB, &err), HD_PRECONDITION);
+    CHECK_STR(err.text, "job job0 is active: retry_job is not possible");
+    CHECK_INT(steer(&f, ORC_MARK_DONE, &err), HD_PRECONDITION);
+    CHECK_INT(attempt->state, ATT(RUNNING));
+    hd_arena_release(&f.arena);
+}
+
+TEST(explain_says_that_the_worker_is_gone) {
+    struct fixture f;
+    held(&f);
+    const struct orc_circumstances at = {.now_ms = 0};
+    const struct orc_reason got = orc_explain(&f.ws, orc_ws_job(&f.ws, f.run->id, 0), &at);
+    CHECK_STR(got.reason, "worker_gone");
+    CHECK_STR(got.text, "its worker w is gone since 2023-11-14 22:13:20 UTC: wait for it, or decide: cancel the job, "
+                        "retry it, or mark it as done");
+    f.ws.attempts.items[0]->gone_ms = 951868799000; // the last second of a leap day
+    CHECK(strstr(orc_gone_text(&f.arena, f.ws.attempts.items[0]), "2000-02-29 23:59:59 UTC") != NULL);
+    f.ws.attempts.items[0]->gone_ms = 4107542400000;
+    CHECK(strstr(orc_gone_text(&f.arena, f.ws.attempts.items[0]), "2100-03-01 00:00:00 UTC") != NULL);
+    hd_arena_release(&f.arena);
+}
+
+TEST(only_jobs_that_say_so_are_held) {
+    struct fixture f;
+    setup(&f, 1);
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_GONE);
+    CHECK_INT(state(&f, 0), JOB(READY));
+    hd_arena_release(&f.arena);
+}
+
 TEST(refusals_are_bounded) {
     struct fixture f;
     setup(&f, 1);
@@ -199,7 +339,7 @@ TEST(cancel_at_every_point) {
     start(&f);
     finish(&f, 0, ORC_ATTEMPT_START);
     CHECK(orc_job_change(orc_ws_job(&f.ws, f.run->id, 3), ORC_JOB_ADMIT, 0, &f.chance));
-    orc_run_cancel(&f.ws, f.run, false, &f.chance);
+    orc_run_cancel(&f.ws, f.run, 0, &f.chance);
     CHECK_INT(state(&f, 0), JOB(CANCELLING));
     for (uint32_t i = 1; i < 4; i++)
         CHECK_INT(state(&f, i), JOB(CANCELLED));
@@ -211,6 +351,24 @@ TEST(cancel_at_every_point) {
     CHECK_INT(state(&f, 0), JOB(CANCELLED));
     CHECK_INT(f.run->state, RUN(CANCELLED));
     CHECK_INT(f.run->ended, 4);
+    hd_arena_release(&f.arena);
+}
+
+TEST(what_is_not_interruptible_is_spared_once_it_has_started) {
+    struct fixture f;
+    setup(&f, 4); // 0 runs and is spared, 1 runs, 2 has not started, 3 needs 0
+    plan_edge(&f.arena, f.plan, 3, 0);
+    f.plan->jobs[0]->uninterruptible = f.plan->jobs[2]->uninterruptible = true;
+    start(&f);
+    finish(&f, 0, ORC_ATTEMPT_START);
+    finish(&f, 1, ORC_ATTEMPT_START);
+    orc_run_cancel(&f.ws, f.run, ORC_CANCEL_SPARES, &f.chance);
+    CHECK_INT(state(&f, 0), JOB(ACTIVE));
+    CHECK_INT(state(&f, 1), JOB(CANCELLING));
+    CHECK_INT(state(&f, 2), JOB(CANCELLED));
+    CHECK_INT(state(&f, 3), JOB(CANCELLED));
+    orc_run_cancel(&f.ws, f.run, 0, &f.chance); // somebody who asks is obeyed
+    CHECK_INT(state(&f, 0), JOB(CANCELLING));
     hd_arena_release(&f.arena);
 }
 
@@ -260,7 +418,7 @@ TEST(bad_plans_are_refused) {
     plan_edge(&f.arena, f.plan, 1, 0);
     plan_edge(&f.arena, f.plan, 2, 1);
     CHECK_INT(check(&f, &err), HD_OK);
-    f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    f.plan->jobs[2]->on_worker_lost = (Hodei__V1__OnWorkerLost)3;
     CHECK_INT(check(&f, &err), HD_INVALID);
     CHECK_STR(err.field, "jobs[2].on_worker_lost");
     f.plan->jobs[2]->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_FAIL;

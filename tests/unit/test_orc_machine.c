@@ -32,17 +32,22 @@ static const char *const job_matrix_failed[] = {"QKFF------C------", QUEUED_READ
 static const char *const job_matrix_cancelled[] = {"QKFC------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING,
                                                    ENDED};
 
+static const char *const job_matrix_held[] = {"QKFS------C------", QUEUED_READY, "-----QS---GSFCTFF", CANCELLING, ENDED};
+
 TEST(job_pairs) {
     walk(&orc_job_machine, job_letters, job_matrix, 0);
     walk(&orc_job_machine, job_letters, job_matrix_again, ORC_MAY_TRY_AGAIN);
+    walk(&orc_job_machine, job_letters, job_matrix_held, ORC_IS_HELD);
     walk(&orc_job_machine, job_letters, job_matrix_failed, ORC_SOME_FAILED | ORC_SOME_CANCELLED);
     walk(&orc_job_machine, job_letters, job_matrix_cancelled, ORC_SOME_CANCELLED);
 }
 
 TEST(attempt_pairs) { // Assigned Running Succeeded Failed Cancelled Timed_out Lost rEfused
-    static const char *const matrix[] = {"RSFCTLE", "-SFCTL-", "-------", "-------",
-                                         "-------", "-------", "-------", "-------"};
+#define ATTEMPT_ENDED "---------", "---------", "---------", "---------", "---------", "---------"
+    static const char *const matrix[] = {"RSFCTLEA-", "-SFCTL-R-", ATTEMPT_ENDED};
+    static const char *const held[] = {"RSFCTLEAA", "-SFCTL-RR", ATTEMPT_ENDED};
     walk(&orc_attempt_machine, "ARSFCTLE", matrix, 0);
+    walk(&orc_attempt_machine, "ARSFCTLE", held, ORC_IS_HELD);
     walk(&orc_attempt_machine, "ARSFCTLE", matrix, ORC_MAY_TRY_AGAIN | ORC_ALL_SUCCEEDED | ORC_SOME_FAILED);
 }
 

@@ -121,6 +121,22 @@ TEST(busy_for_what_is_asked) {
     world_release(&w);
 }
 
+TEST(avoiding_the_worker_before) {
+    struct world w;
+    world_init(&w, SCH_PACK);
+    struct sch_worker *one = worker(&w, "w1", 1, (struct hd_resources){0}, NULL, NULL);
+    worker(&w, "w2", 1, (struct hd_resources){0}, "os=linux", NULL);
+    offer(&w, (struct ask){.labels = "os=linux"});
+    expect(&w, (struct ask){.avoid = "w1", .ready_at_ms = 1}, REASON(AVOID),
+           "worker \"w1\" has room, and the attempt before ran there (retry.avoid_worker): wait for 1 other worker of "
+           "pool \"default\" that can run it, or start another one");
+    sch_pool_give(one, &(struct hd_resources){0}); // with both busy it is busy
+    expect(&w, (struct ask){.avoid = "w1", .ready_at_ms = 2}, REASON(BUSY),
+           "every slot of 1 worker of pool \"default\" that can run it is busy: it is number 2 of 2 in the queue; more "
+           "workers would shorten it");
+    world_release(&w);
+}
+
 TEST(behind_higher_priority) {
     struct world w;
     world_init(&w, SCH_PACK);

@@ -176,4 +176,57 @@ TEST(the_index_finds_what_a_plain_search_finds) {
     }
 }
 
+TEST(the_worker_before_is_avoided_as_long_as_another_could_hold_it) {
+    for (int policy = SCH_PACK; policy <= SCH_SPREAD; policy++) {
+        struct world w;
+        world_init(&w, (enum sch_policy)policy);
+        struct sch_worker *one = worker(&w, "w1", 2, cpus(2), "os=linux", NULL);
+        struct sch_worker *two = worker(&w, "w2", 1, cpus(4), NULL, NULL);
+        offer(&w, (struct ask){.avoid = "w1"});
+        CHECK_STR(place(&w), "w2");
+        struct sch_offer *waits = offer(&w, (struct ask){.avoid = "w1", .ready_at_ms = 1});
+        CHECK_STR(place(&w), ""); // the other is only busy
+        offer(&w, (struct ask){.ready_at_ms = 2});
+        CHECK_STR(place(&w), "w1"); // it stands in nobody's way
+        offer(&w, (struct ask){.avoid = "w1", .labels = "os=linux"});
+        CHECK_STR(place(&w), "w1"); // no other fits
+        two->state = HODEI__V1__WORKER_STATE__WORKER_STATE_SUSPECT;
+        sch_pool_changed(&w.pool);
+        CHECK_STR(place(&w), ""); // silent is not gone
+        sch_pool_take_back(one, &(struct hd_resources){0});
+        sch_pool_leave(two);
+        CHECK_STR(place(&w), "w1"); // now there is no other
+        CHECK(waits->worker == one);
+        world_release(&w);
+    }
+}
+
+TEST(the_worker_before_is_taken_where_no_other_is_large_enough) {
+    struct world w;
+    world_init(&w, SCH_PACK);
+    worker(&w, "w1", 2, cpus(8), NULL, NULL);
+    worker(&w, "w2", 2, cpus(4), NULL, NULL);
+    offer(&w, (struct ask){.avoid = "w1", .resources = cpus(6)});
+    CHECK_STR(place(&w), "w1");
+    offer(&w, (struct ask){.avoid = "w1", .resources = cpus(2)});
+    CHECK_STR(place(&w), "w2");
+    offer(&w, (struct ask){.avoid = "gone", .resources = cpus(2)});
+    CHECK_STR(place(&w), "w2");
+    worker(&w, "w3", 1, cpus(6), NULL, NULL); // one that comes later counts
+    offer(&w, (struct ask){.avoid = "w1", .resources = cpus(6)});
+    CHECK_STR(place(&w), "w3");
+    world_release(&w);
+}
+
+TEST(what_avoids_different_workers_is_not_one_class) {
+    struct world w;
+    world_init(&w, SCH_PACK);
+    const struct sch_offer *a = offer(&w, (struct ask){.avoid = "w1"}), *b = offer(&w, (struct ask){.avoid = "w2"}),
+                           *c = offer(&w, (struct ask){0}), *d = offer(&w, (struct ask){.avoid = "w1"});
+    CHECK(a->class == d->class && a->class != b->class && a->class != c->class && b->class != c->class);
+    CHECK(c->class->selector->needs.avoid == NULL);
+    CHECK_STR(b->class->selector->needs.avoid, "w2");
+    world_release(&w);
+}
+
 TEST_MAIN

@@ -31,6 +31,26 @@ TEST(crons_are_taken) {
     hd_arena_release(&arena);
 }
 
+TEST(other_pipelines_are_taken) {
+    static const char source[] =
+        TOP "on: { pipeline: [{ name: build }, { name: a, when: failure }, { name: b, when: always }] }\n";
+    struct hd_arena arena;
+    struct hd_err err = {0};
+    Hodei__V1__CompiledPipeline *p = NULL;
+
+    hd_arena_init(&arena);
+    CHECK_INT(pip_compile(&arena, source, strlen(source), &err, &p), HD_OK);
+    CHECK_STR(err.text, "");
+    if (p) {
+        CHECK_INT(p->n_on_pipeline, 3);
+        CHECK_STR(p->on_pipeline[0]->name, "build");
+        CHECK_INT(p->on_pipeline[0]->accepts, HODEI__V1__NEED_ACCEPT__NEED_ACCEPT_SUCCESS);
+        CHECK_INT(p->on_pipeline[1]->accepts, HODEI__V1__NEED_ACCEPT__NEED_ACCEPT_FAILURE);
+        CHECK_INT(p->on_pipeline[2]->accepts, 1 + 2 + 8);
+    }
+    hd_arena_release(&arena);
+}
+
 static const struct {
     const char *on, *field;
     unsigned line, column;
@@ -41,7 +61,16 @@ static const struct {
     {"on: { pull_request: {} }\n", "on.pull_request", 4, 7, "\"pull_request\" is not available yet", ""},
     {"on: { tag: v1 }\n", "on.tag", 4, 7, "\"tag\" is not available yet", ""},
     {"on: { webhook: {} }\n", "on.webhook", 4, 7, "\"webhook\" is not available yet", ""},
-    {"on: { pipeline: x }\n", "on.pipeline", 4, 7, "\"pipeline\" is not available yet", ""},
+    {"on: { pipeline: x }\n", "on.pipeline", 4, 17, "must be a list, not a text", "write it as a list: [x]"},
+    {"on: { pipeline: [{ when: always }] }\n", "on.pipeline[0].name", 4, 18, "\"name\" is missing", ""},
+    {"on: { pipeline: [{ name: a b }] }\n", "on.pipeline[0].name", 4, 26,
+     "\"a b\" is not a name: 1 to 128 letters, digits, '.', '_' or '-'", ""},
+    {"on: { pipeline: [{ name: a, when: ended }] }\n", "on.pipeline[0].when", 4, 35, "when cannot be \"ended\"",
+     "one of: success, failure, always"},
+    {"on: { pipeline: [{ name: a }, { name: p }] }\n", "on.pipeline[1]", 4, 31,
+     "a pipeline cannot start itself: it would never end", ""},
+    {"on: { pipeline: [{ name: a }, { name: a, when: failure }] }\n", "on.pipeline[1]", 4, 31,
+     "the same pipeline as in on.pipeline[0]", ""},
     {"on: { corn: [] }\n", "on.corn", 4, 7, "unknown key \"corn\"", "did you mean \"cron\"?"},
     {"on: { cron: \"0 3 * * *\" }\n", "on.cron", 4, 13, "must be a list, not a text",
      "write it as a list: [0 3 * * *]"},
