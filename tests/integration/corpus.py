@@ -19,6 +19,8 @@
   # do: run N                  the N-th run is meant from here on
   # do: wait JOB STATE [WHAT]  until the job is in this state (and waits for this: approval, group, backoff, pause)
   # do: explain JOB TEXT       until the answer to why it waits has this in it
+  # do: other NAME             applies the pipeline of this name, starts a run of it and waits for its end
+  # do: follow                 waits for a run of this pipeline that started by itself, which is meant from here on
   # do: touch FILE             makes a file in the folder that the value @ stands for
   # do: VERB [JOB] [KEY=VALUE]...    steers the run or the job: approve, reject, skip, cancel, retry, mark-done, pause, resume, rerun,
                                prioritize. from=failed, from=job, reason=TEXT (the last, to the end of the line); status=N: it is refused.
@@ -41,7 +43,7 @@ import traceback
 from hodei import Platform, expect, wait_for
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines")
-LEAST = 99  # pipelines that there are at least
+LEAST = 103  # pipelines that there are at least
 ENDED = ("succeeded", "failed", "cancelled", "skipped", "timed_out")
 COUNTS = ("jobs_total", "jobs_ended", "jobs_failed")  # 0 is left out of an answer
 VERBS = "approve reject skip cancel retry mark-done pause resume rerun prioritize".split()
@@ -262,6 +264,14 @@ class Course:
             part = text.split(" ", 2)[2]
             path = "/v1/runs/%s/jobs/%s:explain" % (self.run, words[1])
             wait_for(lambda: part in self.p.get(path)["text"], text)
+        elif words[0] == "other":
+            self.apply()
+            other = Course(self.p, os.path.join(HERE, words[1] + ".yml"))
+            other.start()
+            self.p.wait_run(other.run)
+        elif words[0] == "follow":
+            path = "/v1/runs?pipeline=" + self.name
+            self.take(wait_for(lambda: [r["id"] for r in self.p.get(path)["runs"] if r["id"] not in self.runs], text)[0])
         elif words[0] == "touch":
             open(os.path.join(self.folder, words[1]), "w").close()
         else:
