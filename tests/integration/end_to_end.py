@@ -2,7 +2,6 @@
 
 import base64
 import concurrent.futures
-import hashlib
 import json
 import os
 import signal
@@ -619,17 +618,9 @@ jobs:
     p.wait_run(run)
 
 
-def person(name, permissions="*", tenant="default"):
-    """Headers of somebody with a token of their own."""
-    token = "hodei_" + base64.urlsafe_b64encode(hashlib.sha256(("token of " + name).encode()).digest()).decode()[:43]
-    p.sql("insert into auth.tokens (sha256, subject, tenant, permissions, created_at_ms) values"
-          " ('\\x%s', 'user:%s', '%s', '{%s}', 0) on conflict do nothing" % (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
-    return {"Authorization": "Bearer " + token}
-
-
 def test_approvals_by_people():
-    ann, bob, carl = person("ann"), person("bob"), person("carl")
-    dora, eve = person("dora", "run.read"), person("eve", tenant="other")
+    ann, bob, carl = p.person("ann"), p.person("bob"), p.person("carl")
+    dora, eve = p.person("dora", "run.read"), p.person("eve", tenant="other")
     p.apply("""
 hodei: v1
 name: by-people
@@ -896,9 +887,16 @@ finally:
     expect(explain(run, "first") == ("ended", "it succeeded"), "%r" % (explain(run, "first"),))
     p.api("POST", "/v1/runs/%s:cancel" % run)
     p.wait_run(run, "cancelled")
+    p.apply("hodei: v1\nname: why-held\nconcurrency: { group: why-held }\njobs: { only: { run: sleep 600 } }\n")
+    holder, held = p.start_run("why-held"), p.start_run("why-held")
+    got = explain(held, "only")
+    expect(got[0] == "group" and got[1].startswith("the run waits for its concurrency group why-held: 1 of 1") and holder in got[1], "%r" % (got,))
+    for run in (holder, held):
+        p.api("POST", "/v1/runs/%s:cancel" % run)
+        p.wait_run(run, "cancelled")
     p.api("PUT", "/v1/quota", {"concurrent_jobs": 1})
     try:
-        runs = [start_long("why-quota-%d" % i) if i == 0 else None for i in range(1)]
+        runs = [start_long("why-quota-0")]
         p.apply(one_job("why-quota-2", "echo x"))
         second = p.start_run("why-quota-2")
         got = explain(second, "only")
