@@ -146,7 +146,10 @@ help: ## this list
 .PHONY: deps deps-test
 deps: ## installs what building and running need (Debian packages)
 	@sh tests/tools/deps.sh run
-deps-test: ## installs what the tests and lint need besides
+deps-MODEL := python3 tests/model/model.py $(B)/model-driver
+# Tests of the whole platform, each a program of its own.
+PLATFORM := end_to_end definitions corpus placement replicas graphs large
+test: ## installs what the tests and lint need besides
 	@sh tests/tools/deps.sh run test
 
 .PHONY: demo
@@ -166,7 +169,9 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
-	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" "python3 tests/model/model.py $(B)/model-driver --graphs 5000" "python3 tests/model/model.py $(B)/model-driver --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py" "python3 tests/integration/corpus.py" "python3 tests/integration/placement.py"
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" \
+	    "$(MODEL) --graphs 5000" "$(MODEL) --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh \
+	    "python3 tests/lint/docs.py $(B)" $(PLATFORM:%="python3 tests/integration/%.py")
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
@@ -174,7 +179,10 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
-	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "python3 tests/model/model.py $(B)/model-driver --graphs 100000 --seed 100000" "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" "bash tests/fuzz/run.sh $(B)/fuzz 60"
+	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" \
+	    "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
+	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
+	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
 
 sim: $(B)/sim ## the simulator: SEEDS=n, or SEED=n with its trace
 	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
@@ -234,7 +242,7 @@ FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(B)/fuzz/%)
 FUZZ_SRC := $(BASE_C) $(GEN_C:$(G)/%=gen/%) $(filter-out %/process.c,$(AGENT_C)) services/pipelines/yaml.c \
             $(addprefix services/pipelines/,keys.c compile.c compile_job.c compile_parts.c compile_step.c compile_text.c graph.c \
-            resources.c scope.c splice.c triggers.c)
+            diff.c render.c resources.c scope.c splice.c triggers.c)
 FUZZ_CFLAGS = $(filter-out -W% -f% -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 $(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)

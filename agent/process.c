@@ -437,8 +437,7 @@ static void release(struct process *process) {
 }
 
 static int usage_error(const struct hd_err *err) {
-    fprintf(stderr, "%s%s%s%s%s\n", err->text, *err->hint ? "\n" : "", err->hint, *err->field ? " at " : "",
-            err->field);
+    fprintf(stderr, "%s%s%s\n", err->text, *err->hint ? "\n" : "", err->hint); // the text names the setting
     return 2;
 }
 

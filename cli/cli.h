@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "hodei/v1/pipeline.pb-c.h"
 
 #define CLI_OPTIONS_MAX 256 // occurrences on one command line
 
@@ -128,7 +129,14 @@ int follow_run(struct cli *cli, const struct follow *what);
 // pipeline.c: a file, or "-", as a C string.
 enum hd_status cli_read_source(struct cli *cli, const char *path, struct hd_buf *ret) HD_MUST_USE;
 
+// lint.c: as the server compiles it, with the time zones of this machine.
+enum hd_status cli_compile(struct cli *cli, const char *source, struct hd_err *err,
+                           Hodei__V1__CompiledPipeline **ret) HD_MUST_USE;
+
 // The commands.
+int cmd_render(struct cli *cli);
+int cmd_pipeline_versions(struct cli *cli);
+int cmd_pipeline_diff(struct cli *cli);
 int cmd_lint(struct cli *cli);
 int cmd_schema(struct cli *cli);
 int cmd_explain(struct cli *cli);

@@ -17,6 +17,13 @@ static const struct cli_option apply_options[] = {
 static const struct cli_option get_options[] = {
     {"version", "N", "an older version; default: the newest"},
 };
+static const struct cli_option diff_options[] = {
+    {"file", "FILE|-", "compare with this file: with the newest version, or with FROM", 'f'},
+};
+static const struct cli_option render_options[] = {
+    {"input", "NAME=VALUE", "input of the pipeline; may be given again", 'i'},
+    {"job", "NAME", "only that job"},
+};
 static const struct cli_option schedule_list_options[] = {
     {"pipeline", "NAME", "only its schedules"},
 };
@@ -58,6 +65,7 @@ static const struct cli_option dev_options[] = {
     {"port", "N", "of the API; default 8080, or the next free one"},
     {"agents", "N", "workers to start, 0..32; default 1"},
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
+    {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
 };
 
 const struct cli_command cli_commands[] = {
@@ -73,6 +81,11 @@ const struct cli_command cli_commands[] = {
      cmd_pipeline_get},
     {"pipeline delete", "NAME", "delete a pipeline; its runs stay", "hodei pipeline delete build", NULL, 0, 1, 1,
      cmd_pipeline_delete},
+    {"pipeline versions", "NAME", "list the versions of a pipeline, newest first", "hodei pipeline versions build",
+     NULL, 0, 1, 1, cmd_pipeline_versions},
+    {"pipeline diff", "NAME [FROM [TO]]", "show what has changed between two versions, or in a file",
+     "hodei pipeline diff build\nhodei pipeline diff build 2 5\nhodei pipeline diff build --file hodei.yml",
+     OPTIONS(diff_options), 1, 3, cmd_pipeline_diff},
     {"schedule list", "", "list what starts runs by itself, and when next", "hodei schedule list --pipeline build",
      OPTIONS(schedule_list_options), 0, 0, cmd_schedule_list},
     {"schedule pause", "ID", "start no runs until it is resumed",
@@ -114,6 +127,9 @@ const struct cli_command cli_commands[] = {
     {"explain", "RUN JOB", "say why a job waits, and what to change", "hodei explain 019a… deploy", NULL, 0, 2, 2,
      cmd_explain},
     {"lint", "FILE|-...", "check definitions, without a server", "hodei lint hodei.yml", NULL, 0, 1, 1000, cmd_lint},
+    {"render", "FILE|-", "print the plan of a run, without a server",
+     "hodei render hodei.yml\nhodei render hodei.yml --input target=debug --job test -o json", OPTIONS(render_options),
+     1, 1, cmd_render},
     {"schema", "", "print the JSON Schema of the pipeline language, for editors", "hodei schema >hodei.schema.json",
      NULL, 0, 0, 0, cmd_schema},
     {"logs", "RUN", "print the log of a run", "hodei logs 019a…\nhodei logs -f 019a… --job test", OPTIONS(logs_options),

@@ -31,7 +31,8 @@ static enum hd_status options(struct dev *dev) {
     struct cli *cli = dev->cli;
     const char *data = cli_option(cli, "data"), *home = getenv("HOME"), *share = getenv("XDG_DATA_HOME");
 
-    HD_TRY(cli_option_int(cli, "agents", 0, 32, 1, &dev->agents));
+    HD_TRY(cli_option_int(cli, "agents", 0, DEV_AGENTS_MAX, 1, &dev->agents));
+    HD_TRY(cli_option_int(cli, "replicas", 1, DEV_REPLICAS_MAX, 1, &dev->replicas));
     HD_TRY(cli_option_int(cli, "slots", 1, 1000, 0, &dev->slots));
     if (!data && geteuid() == 0)
         data = "/var/lib/hodei";
@@ -177,16 +178,21 @@ static bool nats_ready(struct dev *dev) {
                                                                dev->data, (long)dev->procs[1].pid));
 }
 
+// Whom the API asks: each has answered once.
 static bool answers(struct dev *dev) {
+    static const char *const paths[] = {"/v1/whoami", "/v1/pipelines?page_size=1", "/v1/runs?page_size=1", "/v1/quota"};
     cJSON *reply = NULL;
     int64_t online = 0;
     const cJSON *worker;
 
-    if (cli_call(dev->cli, CLI_GET("/v1/whoami"), &reply) != HD_OK) {
-        hd_err_clear(&dev->cli->err);
-        return false;
+    for (; dev->answered < sizeof(paths) / sizeof(*paths); dev->answered++) {
+        if (cli_call(dev->cli, CLI_GET(paths[dev->answered]), &reply) != HD_OK) {
+            hd_err_clear(&dev->cli->err);
+            return false;
+        }
+        cJSON_Delete(reply);
+        reply = NULL;
     }
-    cJSON_Delete(reply);
     if (dev->agents == 0)
         return true;
     if (cli_call(dev->cli, CLI_GET("/v1/workers"), &reply) != HD_OK) {
@@ -217,6 +223,7 @@ static void print_address(struct dev *dev) {
 static void became_ready(struct dev *dev) {
     dev->ready = true;
     int64_t took = now_ms() - dev->began_mono_ms;
+    print_address(dev);
     dev_say(dev, "Ready after %" PRId64 ".%" PRId64 " s. Ctrl-C stops everything.", took / 1000, took % 1000 / 100);
     if (dev_describe(dev) != HD_OK)
         dev_say(dev, "%s", dev->cli->err.text);
@@ -354,8 +361,8 @@ int cmd_dev(struct cli *cli) {
             stop_all(&dev);
         return cli_failed(cli);
     }
-    printf("Hodei Pipelines " HD_VERSION ", data in %s\n", dev.data);
-    print_address(&dev);
+    printf("Hodei Pipelines " HD_VERSION ", data in %s\nStarting …\n", dev.data);
+    fflush(stdout);
     supervise(&dev);
     stop_all(&dev);
     return dev.failed ? cli_failed(cli) : 0;

@@ -3,7 +3,8 @@
 // Everything lies in one data folder, which one dev at a time may use (flock on `lock`). Children are started by posix_spawn, each
 // in a session of its own, with its log in log/<name>.log and its process id in pids/<name>. A dev that was killed leaves them
 // running; the next one stops them by those files (with the start time of the process, so that no stranger is hit) and begins
-// anew; agents are killed so that their jobs live on in the shims, which the new agents adopt. Secrets travel in files of mode
+// anew; agents are killed so that their jobs live on in the shims, which the new agents adopt. With --replicas each service runs that
+// often, and one that somebody asks to end (SIGTERM) stays away as long as another of its service runs. Secrets travel in files of mode
 // 0600 only, named by the environment. All memory is the arena of struct cli, until the end of the process.
 #ifndef HD_CLI_DEV_H
 #define HD_CLI_DEV_H
@@ -15,17 +16,22 @@
 enum dev_phase { DEV_POSTGRES, DEV_NATS, DEV_SERVICE, DEV_AGENT, DEV_PHASES }; // stopped from the last to the first
 
 struct dev_proc {
-    const char *name;
+    const char *name;    // "scheduler", "scheduler-2", "agent-1"
+    const char *service; // of a service what it is, whichever replica; else NULL
     enum dev_phase phase;
     const char *const *argv;
     const char *const *env; // added to the cleaned environment
     int port;               // of its health page or its service; 0: none
+    int http_port;          // of a gateway: the API's; else 0
     pid_t pid;              // 0: not running
     bool wanted;            // started again when it ends
     int64_t backoff_ms, started_mono_ms, start_at_mono_ms;
     unsigned starts;
 };
-#define DEV_PROCS_MAX 48
+#define DEV_SERVICES 8
+#define DEV_AGENTS_MAX 32
+#define DEV_REPLICAS_MAX 8
+#define DEV_PROCS_MAX (2 + DEV_SERVICES * DEV_REPLICAS_MAX + DEV_AGENTS_MAX)
 
 struct dev {
     struct cli *cli;
@@ -37,12 +43,13 @@ struct dev {
     uid_t pg_uid;
     gid_t pg_gid;
     int http_port, nats_port;
-    int64_t agents, slots;
+    int64_t agents, slots, replicas;
     struct dev_proc procs[DEV_PROCS_MAX];
     size_t n_procs;
     pid_t initdb;
     unsigned interrupts; // SIGINT and SIGTERM so far
     bool services_started, ready, failed;
+    size_t answered; // of the services that the API asks, while starting
     int64_t began_mono_ms;
 };
 

@@ -142,6 +142,8 @@ static void describe_procs(struct dev *dev, struct hd_buf *out) {
         const struct dev_proc *proc = &dev->procs[i];
         member(out, i ? ",\n    {" : "\n    {", "name", proc->name);
         hd_buf_addf(out, ", \"pid\": %ld, \"port\": %d, \"starts\": %u", (long)proc->pid, proc->port, proc->starts);
+        if (proc->http_port)
+            hd_buf_addf(out, ", \"http_port\": %d", proc->http_port);
         member(out, ", ", "log", hd_arena_printf(&dev->cli->arena, "%s/log/%s.log", dev->data, proc->name));
         hd_buf_adds(out, "}");
     }

@@ -157,21 +157,28 @@ static enum hd_status http_port(struct dev *dev, int *ret_fd) {
     return HD_CONFLICT;
 }
 
+// The first gateway has the API's port, further ones a free one.
 enum hd_status dev_ports(struct dev *dev) {
-    int fds[DEV_PROCS_MAX + 2];
-    size_t n = 0;
-    enum hd_status status = http_port(dev, &fds[0]);
+    int fds[1 + DEV_PROCS_MAX + DEV_REPLICAS_MAX];
+    int given = 0;
 
-    if (status != HD_OK)
-        return status;
-    n = 1;
-    for (size_t i = 0; i < dev->n_procs; i++)
-        if ((dev->procs[i].port = port_try(0, &fds[n])) > 0)
+    HD_TRY(http_port(dev, &fds[0]));
+    size_t n = 1;
+    for (size_t i = 0; i < dev->n_procs; i++) {
+        struct dev_proc *proc = &dev->procs[i];
+        if ((proc->port = port_try(0, &fds[n])) > 0)
             n++;
+        if (!proc->service || !hd_streq(proc->service, "api-gateway"))
+            continue;
+        if (!given)
+            proc->http_port = given = dev->http_port;
+        else if ((proc->http_port = port_try(0, &fds[n])) > 0)
+            n++;
+    }
     while (n)
         close(fds[--n]);
     for (size_t i = 0; i < dev->n_procs; i++) {
-        if (dev->procs[i].port < 0)
+        if (dev->procs[i].port < 0 || dev->procs[i].http_port < 0)
             return hd_err_set(&dev->cli->err, HD_UNAVAILABLE, "there is no free port on 127.0.0.1");
         if (dev->procs[i].phase == DEV_NATS)
             dev->nats_port = dev->procs[i].port;

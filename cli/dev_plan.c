@@ -4,9 +4,8 @@
 
 #include "cli/dev.h"
 
-static const char *const services[] = {"auth",      "quota",           "pipelines",     "orchestrator",
-                                       "scheduler", "worker-registry", "observability", "api-gateway"};
-#define N_SERVICES (sizeof(services) / sizeof(services[0]))
+static const char *const services[DEV_SERVICES] = {"auth",      "quota",           "pipelines",     "orchestrator",
+                                                   "scheduler", "worker-registry", "observability", "api-gateway"};
 
 // The words up to NULL, in the arena.
 static const char *const *words(struct dev *dev, ...) {
@@ -84,7 +83,7 @@ static void plan_postgres(struct dev *dev) {
     proc->argv = as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
                                        dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
                                        "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c",
-                                       "max_connections=60", "-c", "jit=off", "-c", "max_wal_size=512MB", "-c",
+                                       "max_connections=100", "-c", "jit=off", "-c", "max_wal_size=512MB", "-c",
                                        "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL));
     proc->env = words(dev, NULL);
 }
@@ -168,15 +167,15 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
     struct hd_arena *arena = &dev->cli->arena;
     const char *const *own = words(dev, hd_arena_printf(arena, "HODEI_POSTGRES=%s", dev_conninfo(dev)), NULL);
 
-    if (hd_streq(proc->name, "api-gateway"))
-        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", dev->http_port), NULL);
-    else if (hd_streq(proc->name, "auth"))
+    if (hd_streq(proc->service, "api-gateway"))
+        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), NULL);
+    else if (hd_streq(proc->service, "auth"))
         own = joined(dev, own, words(dev, env_path(dev, "HODEI_ADMIN_TOKEN_FILE", "secrets/admin-token"), NULL));
-    else if (hd_streq(proc->name, "worker-registry")) // a handful of workers: all of them may be lost at once
+    else if (hd_streq(proc->service, "worker-registry")) // a handful of workers: all of them may be lost at once
         own = joined(dev, own,
                      words(dev, env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"),
                            "HODEI_LOST_PERCENT_MAX=100", NULL));
-    proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-%s", dev->bin, proc->name), NULL);
+    proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-%s", dev->bin, proc->service), NULL);
     proc->env = joined(dev, env_bus(dev, proc, "services"), own);
 }
 
@@ -201,13 +200,22 @@ static enum hd_status check_program(struct dev *dev, const char *path) {
     return HD_PRECONDITION;
 }
 
+// The first of each has the name of its service alone.
+static void plan_services(struct dev *dev, int64_t replica) {
+    for (size_t i = 0; i < DEV_SERVICES; i++) {
+        const char *name =
+            replica == 1 ? services[i] : hd_arena_printf(&dev->cli->arena, "%s-%lld", services[i], (long long)replica);
+        add(dev, DEV_SERVICE, name)->service = services[i];
+    }
+}
+
 enum hd_status dev_plan(struct dev *dev) {
     plan_postgres(dev);
     struct dev_proc *nats = add(dev, DEV_NATS, "nats");
     nats->argv = words(dev, dev->nats_bin, "-c", dev_path(dev, "nats/nats.conf"), NULL);
     nats->env = words(dev, NULL);
-    for (size_t i = 0; i < N_SERVICES; i++)
-        add(dev, DEV_SERVICE, services[i]);
+    for (int64_t n = 1; n <= dev->replicas; n++)
+        plan_services(dev, n);
     for (int64_t i = 1; i <= dev->agents; i++)
         add(dev, DEV_AGENT, hd_arena_printf(&dev->cli->arena, "agent-%lld", (long long)i));
     HD_TRY(dev_ports(dev));

@@ -146,6 +146,13 @@ void dev_start(struct dev *dev, struct dev_proc *proc) {
     remember(dev, proc->name, proc->pid);
 }
 
+static bool has_sibling(const struct dev *dev, const struct dev_proc *proc) {
+    for (size_t i = 0; proc->service && i < dev->n_procs; i++)
+        if (&dev->procs[i] != proc && dev->procs[i].service == proc->service && dev->procs[i].wanted)
+            return true;
+    return false;
+}
+
 void dev_ended(struct dev *dev, pid_t pid, int status) {
     int64_t now = hd_now_read().mono_ms;
 
@@ -157,6 +164,11 @@ void dev_ended(struct dev *dev, pid_t pid, int status) {
         dev_forget(dev, proc->name);
         if (!proc->wanted)
             return;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && has_sibling(dev, proc)) {
+            proc->wanted = false;
+            dev_say(dev, "%s was asked to end; other replicas of it go on", proc->name);
+            return;
+        }
         if (now - proc->started_mono_ms > STEADY_MS)
             proc->backoff_ms = 0;
         later(proc, now);

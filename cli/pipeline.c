@@ -2,7 +2,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/pb.h"
 #include "cli/cli.h"
+#include "services/pipelines/diff.h"
 
 #define SOURCE_MAX (2u << 20)
 
@@ -106,5 +108,110 @@ int cmd_pipeline_delete(struct cli *cli) {
     cJSON_Delete(reply);
     if (!cli->json)
         printf("%s deleted\n", cli->args[0]);
+    return 0;
+}
+
+int cmd_pipeline_versions(struct cli *cli) {
+    const char *path =
+        hd_arena_printf(&cli->arena, "/v1/pipelines/%s/versions?page_size=1000", cli_escape(cli, cli->args[0]));
+    cJSON *reply, *item;
+    struct table table;
+
+    if (cli_list(cli, path, "versions", &reply) != HD_OK)
+        return cli_failed(cli);
+    table_init(&table, &cli->arena, "VERSION>|JOBS>|BY|CREATED|DIGEST");
+    cJSON_ArrayForEach(item, j_get(reply, "versions")) {
+        bool deleted = cJSON_IsTrue(j_get(item, "deleted"));
+        table_cell(&table, hd_arena_printf(&cli->arena, "%" PRId64, j_int(item, "version")));
+        table_cell(&table, deleted ? "-" : hd_arena_printf(&cli->arena, "%" PRId64, j_int(item, "jobs")));
+        table_cell(&table, j_text(item, "made_by"));
+        table_cell(&table, cli_time(cli, j_int(item, "created_at_ms")));
+        table_cell(&table, deleted ? "(deleted)" : hd_arena_strndup(&cli->arena, j_text(item, "digest"), 12));
+    }
+    if (cli->json)
+        cli_print_json(reply);
+    else
+        table_print(&table, cli);
+    cJSON_Delete(reply);
+    return 0;
+}
+
+// "jobs added: a, b".
+static void print_names(const cJSON *reply, const char *field, const char *title) {
+    const cJSON *name, *list = j_get(reply, field);
+    const char *comma = "";
+
+    if (cJSON_GetArraySize(list) > 0)
+        printf("# %s: ", title);
+    cJSON_ArrayForEach(name, list) {
+        printf("%s%s", comma, cJSON_IsString(name) ? name->valuestring : "");
+        comma = ", ";
+    }
+    if (*comma)
+        printf("\n");
+}
+
+static void print_diff(const struct cli *cli, const cJSON *reply) {
+    if (cli->json) {
+        cli_print_json(reply);
+        return;
+    }
+    print_names(reply, "jobs_added", "jobs added");
+    print_names(reply, "jobs_removed", "jobs removed");
+    print_names(reply, "jobs_changed", "jobs changed");
+    print_names(reply, "keys_changed", "keys changed");
+    fputs(j_text(reply, "diff"), stdout);
+    if (cJSON_IsTrue(j_get(reply, "truncated")))
+        printf("# the rest is left out\n");
+}
+
+static enum hd_status version_arg(struct cli *cli, int at, int64_t *ret) {
+    *ret = 0;
+    if (at < cli->n_args && (hd_parse_i64(cli->args[at], ret) != HD_OK || *ret < 1 || *ret > UINT32_MAX))
+        return hd_err_set(&cli->err, HD_INVALID, "\"%.40s\" is not the number of a version", cli->args[at]);
+    return HD_OK;
+}
+
+// A version of the server's, against a file: compared here.
+static int diff_file(struct cli *cli, const char *file, int64_t from) {
+    HD_AUTO_BUF struct hd_buf source = {0}, json = {0};
+    Hodei__V1__DiffPipelineReply diff = HODEI__V1__DIFF_PIPELINE_REPLY__INIT;
+    const char *path =
+        hd_arena_printf(&cli->arena, "/v1/pipelines/%s?version=%" PRId64, cli_escape(cli, cli->args[0]), from);
+    cJSON *reply;
+
+    if (cli->n_args > 2) {
+        hd_err_set(&cli->err, HD_INVALID, "with --file there is no TO");
+        return cli_failed(cli);
+    }
+    if (cli_read_source(cli, file, &source) != HD_OK || cli_call(cli, CLI_GET(path), &reply) != HD_OK)
+        return cli_failed(cli);
+    const char *label = hd_arena_printf(&cli->arena, "%s version %" PRId64, cli->args[0], j_int(reply, "version"));
+    diff.from = (uint32_t)j_int(reply, "version");
+    pip_diff(&cli->arena, &(struct pip_side){label, j_text(reply, "source")}, &(struct pip_side){file, source.data},
+             &diff);
+    cJSON_Delete(reply);
+    hd_pb_to_json_all(&diff.base, &json);
+    reply = cJSON_Parse(json.data);
+    print_diff(cli, reply);
+    cJSON_Delete(reply);
+    return 0;
+}
+
+int cmd_pipeline_diff(struct cli *cli) {
+    const char *file = cli_option(cli, "file");
+    int64_t from, to;
+    cJSON *reply;
+
+    if (version_arg(cli, 1, &from) != HD_OK || version_arg(cli, 2, &to) != HD_OK)
+        return cli_failed(cli);
+    if (file)
+        return diff_file(cli, file, from);
+    const char *path = hd_arena_printf(&cli->arena, "/v1/pipelines/%s/diff?from=%" PRId64 "&to=%" PRId64,
+                                       cli_escape(cli, cli->args[0]), from, to);
+    if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
+        return cli_failed(cli);
+    print_diff(cli, reply);
+    cJSON_Delete(reply);
     return 0;
 }

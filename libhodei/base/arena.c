@@ -109,8 +109,10 @@ void *hd_arena_alloc_array(struct hd_arena *arena, size_t n, size_t size) {
 
 void *hd_arena_try_alloc(struct hd_arena *arena, size_t size) {
     if (arena->budget_bytes) {
-        if (size > arena->budget_bytes || arena->used_bytes > arena->budget_bytes - size)
+        if (size > arena->budget_bytes || arena->used_bytes > arena->budget_bytes - size) {
+            arena->over_budget = true;
             return NULL;
+        }
     }
     return hd_arena_alloc(arena, size);
 }

@@ -7,6 +7,7 @@
 #define HD_BASE_ARENA_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct hd_arena {
     struct hd_arena_block *head;
     size_t used_bytes;   // handed out since init or reset
     size_t budget_bytes; // 0: none
+    bool over_budget;    // something was not handed out for the budget, since init
     ProtobufCAllocator pb;
 };
 

@@ -71,9 +71,14 @@ struct hd_scope {
     enum hd_status (*hash_files)(void *arg, struct hd_arena *arena, const struct hd_value *const *patterns, size_t n,
                                  struct hd_err *err, const char **ret);
     void *arg;
+    size_t *budget; // bytes of text that all evaluations with it together may make; NULL: each HD_EXPR_OUTPUT_MAX
 };
 enum hd_status hd_expr_eval(struct hd_arena *arena, const struct hd_expr *expr, const struct hd_scope *scope,
                             struct hd_err *err, const struct hd_value **ret) HD_MUST_USE;
+
+// Whether all that the expression names is there, so that it gives the same at any later time. Of the maps in `partial` (ends with
+// NULL) only those members are there that `names` has; success() and its like never are.
+bool hd_expr_known(const struct hd_expr *expr, const struct hd_value *names, const char *const *partial);
 
 // --- texts with expressions in them ---
 struct hd_template {

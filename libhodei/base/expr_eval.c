@@ -118,6 +118,10 @@ static enum hd_status eval(struct hd_eval *e, const struct hd_node *node, const 
 
 enum hd_status hd_expr_eval(struct hd_arena *arena, const struct hd_expr *expr, const struct hd_scope *scope,
                             struct hd_err *err, const struct hd_value **ret) {
-    struct hd_eval e = {.arena = arena, .scope = scope, .err = err, .expr = expr, .output_left = HD_EXPR_OUTPUT_MAX};
-    return eval(&e, expr->root, ret);
+    size_t may = scope->budget && *scope->budget < HD_EXPR_OUTPUT_MAX ? *scope->budget : HD_EXPR_OUTPUT_MAX;
+    struct hd_eval e = {.arena = arena, .scope = scope, .err = err, .expr = expr, .output_left = may};
+    enum hd_status status = eval(&e, expr->root, ret);
+    if (scope->budget)
+        *scope->budget -= may - e.output_left;
+    return status;
 }

@@ -133,10 +133,13 @@ enum hd_status hd_pb_unpack(struct hd_arena *arena, const ProtobufCMessageDescri
     HD_TRY(check_message(&wire, desc, 1));
 
     size_t saved = hd_pb_budget_enter(arena, len);
+    arena->over_budget = false;
     ProtobufCMessage *msg = protobuf_c_message_unpack(desc, &arena->pb, len, len ? data : (const uint8_t *)"");
     arena->budget_bytes = saved;
+    if (!msg && arena->over_budget)
+        return hd_err_set(err, HD_INVALID, "message needs too much memory for its %zu bytes", len);
     if (!msg)
-        return hd_err_set(err, HD_INVALID, "message is not a valid %s, or needs too much memory", desc->short_name);
+        return hd_err_set(err, HD_INVALID, "message is not a valid %s", desc->short_name);
     *ret = msg;
     return HD_OK;
 }

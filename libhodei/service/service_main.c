@@ -47,8 +47,7 @@ static bool owns_schema(const struct hd_service_def *def) {
 }
 
 static int usage_error(const struct hd_err *err) {
-    fprintf(stderr, "%s%s%s%s%s\n", err->text, *err->hint ? "\n" : "", err->hint, *err->field ? " at " : "",
-            err->field);
+    fprintf(stderr, "%s%s%s\n", err->text, *err->hint ? "\n" : "", err->hint); // the text names the setting
     return 2;
 }
 

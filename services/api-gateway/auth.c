@@ -10,6 +10,7 @@
 #define TOKEN_MAX 512
 #define KNOWN_TTL_MAX_MS 2000 // a token that is taken back works no longer than this
 #define UNKNOWN_TTL_MS 1000
+#define ASK_MS 1000 // a replica that died with the question is not waited for: it only reads, so it may be asked again
 
 static enum hd_status unauthenticated(struct exchange *ex, const char *text) {
     hd_err_set(&ex->err, HD_UNAUTHENTICATED, "%s", text);
@@ -38,8 +39,13 @@ static enum hd_status ask_auth(struct exchange *ex, uint8_t *hash, struct hd_str
     uint8_t *packed;
 
     request.token_sha256 = (ProtobufCBinaryData){.len = TOKEN_HASH_BYTES, .data = hash};
-    enum hd_status status = bus_call(ex, "auth", "Authenticate", &request.base,
-                                     &hodei__v1__authenticate_reply__descriptor, ex->gw->request_timeout_ms, &reply);
+    int64_t until = hd_now_read().mono_ms + ex->gw->request_timeout_ms, left = ex->gw->request_timeout_ms;
+    enum hd_status status;
+    do {
+        status = bus_call(ex, "auth", "Authenticate", &request.base, &hodei__v1__authenticate_reply__descriptor,
+                          left < ASK_MS ? left : ASK_MS, &reply);
+        left = until - hd_now_read().mono_ms;
+    } while (status == HD_TIMEOUT && left > 0);
     int64_t now = hd_now_read().mono_ms;
     if (status == HD_UNAUTHENTICATED) {
         auth_cache_put(ex->gw->cache, hash, now, UNKNOWN_TTL_MS, NULL, 0);

@@ -4,7 +4,6 @@
 #include <strings.h>
 
 #include "base/pb.h"
-#include "hodei/v1/pipeline.pb-c.h"
 
 #define DROP_MAX_BYTES (16u << 20)
 
@@ -85,12 +84,13 @@ static enum hd_status not_supported(struct exchange *ex, const char *header) {
 }
 
 static enum hd_status from_yaml(struct exchange *ex, const struct hd_buf *body, ProtobufCMessage **ret) {
-    Hodei__V1__ApplyPipelineRequest *request = (void *)hd_pb_new(&ex->arena, ex->match.route->request);
+    ProtobufCMessage *request = hd_pb_new(&ex->arena, ex->match.route->request);
 
     if (!hd_utf8_valid(body->data, body->len) || (body->len && memchr(body->data, '\0', body->len)))
         return hd_err_set(&ex->err, HD_INVALID, "the body is not UTF-8 text");
-    request->source = hd_arena_strndup(&ex->arena, body->data, body->len);
-    *ret = &request->base;
+    HD_TRY(
+        hd_pb_set_text(&ex->arena, request, "source", hd_arena_strndup(&ex->arena, body->data, body->len), &ex->err));
+    *ret = request;
     return HD_OK;
 }
 

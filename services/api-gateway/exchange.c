@@ -47,8 +47,10 @@ static enum hd_status find(struct exchange *ex) {
 
 static enum hd_status prepare(struct exchange *ex, ProtobufCMessage **ret) {
     HD_TRY(find(ex));
-    HD_TRY(exchange_authenticate(ex));
-    HD_TRY(exchange_authorize(ex));
+    if (!ex->match.route->open) {
+        HD_TRY(exchange_authenticate(ex));
+        HD_TRY(exchange_authorize(ex));
+    }
     HD_TRY(query_parse(&ex->arena, ex->info->query_string, &ex->err, &ex->query));
     HD_TRY(format_take(ex));
     HD_TRY(body_read(ex, ret));

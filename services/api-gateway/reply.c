@@ -1,5 +1,7 @@
 #include "services/api-gateway/gateway.h"
 
+#include <assert.h>
+
 #include "base/pb.h"
 
 #define COMMON_HEADERS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
@@ -48,6 +50,13 @@ static void send_all(struct exchange *ex, int status, const char *type, const ch
     mg_write(ex->conn, out.data, out.len);
 }
 
+static const char *text_of(const ProtobufCMessage *msg, const char *name) {
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(msg->descriptor, name);
+
+    assert(field && field->type == PROTOBUF_C_TYPE_STRING && field->label != PROTOBUF_C_LABEL_REPEATED);
+    return *(char *const *)(const void *)((const char *)msg + field->offset);
+}
+
 int reply_message(struct exchange *ex, const ProtobufCMessage *msg) {
     HD_AUTO_BUF struct hd_buf body = {0};
     int status = ex->match.route->success;
@@ -56,7 +65,10 @@ int reply_message(struct exchange *ex, const ProtobufCMessage *msg) {
         send_all(ex, status, NULL, "", NULL);
         return status;
     }
-    hd_pb_to_json_all(msg, &body);
+    if (ex->match.route->verbatim)
+        hd_buf_adds(&body, text_of(msg, ex->match.route->verbatim));
+    else
+        hd_pb_to_json_all(msg, &body);
     hd_buf_addc(&body, '\n');
     send_all(ex, status, "application/json", "", &body);
     return status;

@@ -29,6 +29,8 @@ struct route {
     const char *waits_on; // field of request and reply that is equal while nothing has changed; NULL: does not wait
     bool text;            // can answer as text/plain: the bytes of a log
     bool dry_run;         // sets the field of that name
+    bool open;            // needs no token: the same for everybody, and nothing of anybody
+    const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
 extern const struct route gateway_routes[];
 extern const size_t gateway_routes_len;

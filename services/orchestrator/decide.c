@@ -1,5 +1,6 @@
 // What a job becomes when all that it needs has ended, and what its expressions see. Pure.
 #include "base/expr.h"
+#include "base/inputs.h"
 #include "base/matrix.h"
 #include "base/names.h"
 #include "base/pb.h"
@@ -8,94 +9,9 @@
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
 #define JOBS_MAX 10000 // of a run
 
-// --- inputs -----------------------------------------------------------------------------------------------------------------
-
-static enum hd_status wrong_input(struct hd_err *err, const Hodei__V1__Input *input, const char *what) {
-    hd_err_set(err, HD_INVALID, "input \"%.100s\" %s", input->name, what);
-    hd_err_field(err, "inputs.%.100s", input->name);
-    return HD_INVALID;
-}
-
-static enum hd_status read_input(struct hd_arena *arena, const Hodei__V1__Input *input, const char *text,
-                                 struct hd_err *err, const struct hd_value **ret) {
-    static const char *const wrong[] = {"", "must be a number, as in JSON", "must be true or false", "",
-                                        "must be JSON"};
-    struct hd_err why;
-    if (input->type == HODEI__V1__INPUT__TYPE__TYPE_STRING) {
-        *ret = hd_value_text(arena, text);
-        return HD_OK;
-    }
-    if (input->type == HODEI__V1__INPUT__TYPE__TYPE_ENUM) {
-        HD_AUTO_BUF struct hd_buf all = {0};
-        for (size_t i = 0; i < input->n_values; i++) {
-            hd_buf_addf(&all, "%s%s", i ? ", " : "", input->values[i]);
-            if (strcmp(input->values[i], text) == 0) {
-                *ret = hd_value_text(arena, text);
-                return HD_OK;
-            }
-        }
-        wrong_input(err, input, hd_arena_printf(arena, "cannot be \"%.60s\"", text));
-        hd_err_hint(err, "one of: %s", all.data);
-        return HD_INVALID;
-    }
-    bool json = hd_value_read(arena, text, strlen(text), &why, ret) == HD_OK;
-    bool right = input->type == HODEI__V1__INPUT__TYPE__TYPE_JSON ||
-                 (json && (*ret)->kind == (input->type == HODEI__V1__INPUT__TYPE__TYPE_NUMBER ? HD_NUMBER : HD_BOOL));
-    return json && right ? HD_OK : wrong_input(err, input, wrong[input->type]);
-}
-
-static const Hodei__V1__EnvVar *given(const Hodei__V1__StartRunRequest *request, const char *name) {
-    for (size_t i = 0; request && i < request->n_inputs; i++)
-        if (strcmp(request->inputs[i]->name, name) == 0)
-            return request->inputs[i];
-    return NULL;
-}
-
-static enum hd_status known_only(const Hodei__V1__CompiledPipeline *plan, const Hodei__V1__StartRunRequest *request,
-                                 struct hd_err *err) {
-    for (size_t i = 0; request && i < request->n_inputs; i++) {
-        const char *name = request->inputs[i]->name, *near = NULL;
-        unsigned best = 3;
-        size_t k = 0;
-        for (; k < plan->n_inputs && strcmp(plan->inputs[k]->name, name) != 0; k++) {
-            unsigned far = hd_edit_distance(name, plan->inputs[k]->name, best);
-            near = far < best ? plan->inputs[k]->name : near;
-            best = far < best ? far : best;
-        }
-        if (k < plan->n_inputs && given(request, name) == request->inputs[i])
-            continue;
-        hd_err_set(err, HD_INVALID,
-                   k < plan->n_inputs ? "input \"%.100s\" is given twice" : "the pipeline has no input \"%.100s\"",
-                   name);
-        hd_err_field(err, "inputs[%zu]", i);
-        if (near && k == plan->n_inputs)
-            hd_err_hint(err, "did you mean \"%s\"?", near);
-        return HD_INVALID;
-    }
-    return HD_OK;
-}
-
 enum hd_status orc_inputs(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan,
                           const Hodei__V1__StartRunRequest *request, struct hd_err *err, const struct hd_value **ret) {
-    struct hd_value *all = hd_value_new(arena, HD_MAP, plan->n_inputs);
-    HD_TRY(known_only(plan, request, err));
-    for (size_t i = 0; i < plan->n_inputs; i++) {
-        const Hodei__V1__Input *input = plan->inputs[i];
-        const Hodei__V1__EnvVar *own = given(request, input->name);
-        const struct hd_value *value = &hd_value_null;
-        if (own) {
-            HD_TRY(read_input(arena, input, own->value, err, &value));
-        } else if (*input->default_value) {
-            HD_TRY(hd_value_read(arena, input->default_value, strlen(input->default_value), err, &value));
-        } else if (input->required) {
-            wrong_input(err, input, "is required");
-            hd_err_hint(err, "give it, for example with --input %.60s=VALUE", input->name);
-            return HD_INVALID;
-        }
-        hd_value_set(all, input->name, value);
-    }
-    *ret = all;
-    return HD_OK;
+    return hd_inputs_read(arena, plan, request ? request->inputs : NULL, request ? request->n_inputs : 0, err, ret);
 }
 
 // --- names --------------------------------------------------------------------------------------------------------------------

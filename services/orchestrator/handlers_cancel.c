@@ -12,7 +12,7 @@ const char *orc_item_tenant(struct hd_item *item) {
 bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret) {
     if (hd_uuid_parse(text, ret) == HD_OK)
         return true;
-    hd_item_fail(item, HD_INVALID, "%s is not the id of a run", field);
+    hd_item_fail(item, HD_INVALID, "\"%.60s\" is not the id of a run", text);
     hd_err_field(&item->err, "%s", field);
     return false;
 }

@@ -59,6 +59,14 @@ static enum hd_status load_outputs(struct hd_ctx *cx, struct orchestrator *orc, 
     return n ? ORC_DO(cx, orc, outputs_load, ws, refs, n) : HD_OK;
 }
 
+static enum hd_status count_approvals(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                      const struct orc_run *run) {
+    bool any = false;
+    for (size_t i = 0; i < run->plan->n_jobs && !any; i++)
+        any = run->plan->jobs[i]->approval != NULL;
+    return any ? ORC_DO(cx, orc, approvals_count, ws, run->id) : HD_OK;
+}
+
 static enum hd_status add_actions(struct hd_ctx *cx, struct orchestrator *orc, struct hd_uuid id,
                                   Hodei__V1__Run *reply) {
     struct orc_done *list;
@@ -92,8 +100,8 @@ static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struc
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, ws, id, 0, JOBS_IN_RUN));
     HD_TRY(ORC_DO(cx, orc, attempts_page, ws, id, 0, JOBS_IN_RUN));
-    HD_TRY(ORC_DO(cx, orc, approvals_count, ws));
     HD_TRY(load_outputs(cx, orc, ws));
+    HD_TRY(count_approvals(cx, orc, ws, run));
     struct orc_view_page page = {.run = run, .limit = JOBS_IN_RUN};
     orc_view_jobs(ws, &page);
     reply->jobs = page.jobs;
@@ -191,8 +199,8 @@ static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, str
     HD_TRY(orc_plans(cx, orc, &ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, &ws, id, page.from, page.limit));
     HD_TRY(ORC_DO(cx, orc, attempts_page, &ws, id, page.from, page.from + page.limit));
-    HD_TRY(ORC_DO(cx, orc, approvals_count, &ws));
     HD_TRY(load_outputs(cx, orc, &ws));
+    HD_TRY(count_approvals(cx, orc, &ws, page.run));
     orc_view_jobs(&ws, &page);
     reply->jobs = page.jobs;
     reply->n_jobs = page.n;

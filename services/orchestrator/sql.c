@@ -119,10 +119,8 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_APPROVALS_ADD] = {"orc_approvals_add",
                                "insert into approvals (run_id, idx, actor, at_ms)"
                                " values ($1::uuid, $2::int, $3::text, $4::bigint) on conflict do nothing"},
-    [ORC_SQL_APPROVALS_COUNT] = {"orc_approvals_count", "select a.run_id, a.idx, count(*)"
-                                                        " from unnest($1::uuid[], $2::int[]) as u (r, i)"
-                                                        " join approvals a on a.run_id = u.r and a.idx = u.i"
-                                                        " group by 1, 2"},
+    [ORC_SQL_APPROVALS_COUNT] = {"orc_approvals_count",
+                                 "select idx, count(*) from approvals where run_id = $1::uuid group by idx"},
     [ORC_SQL_APPROVALS_LIST] = {"orc_approvals_list", "select actor from approvals where run_id = $1::uuid"
                                                       " and idx = $2::int order by at_ms"},
     [ORC_SQL_GROUPS_MAKE] =
@@ -267,7 +265,8 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               " coalesce(a.worker, '') from jobs j"
                               " left join attempts a on a.id = j.attempt and j.state in (4, 5)"
                               " where j.pool = $1::text and j.state in (3, 4, 5)"
-                              " order by j.state = 3 desc, j.priority desc, j.ready_ms limit $2::bigint"},
+                              " order by j.state = 3 desc, j.priority desc, row_number() over (partition by j.state"
+                              " = 3, j.priority, j.tenant order by j.ready_ms), j.ready_ms limit $2::bigint"},
     [ORC_SQL_SESSIONS_LOSE] =
         {"orc_sessions_lose",
          "insert into lost_sessions (session, lost_ms)"

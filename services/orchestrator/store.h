@@ -144,8 +144,8 @@ struct orc_store_ops {
     enum hd_status (*actions_list)(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret,
                                    size_t *ret_n); // the last
     enum hd_status (*approvals_add)(ORC_CALL, const struct orc_job *job, const char *actor);
-    // Sets `approvals` of the jobs of the working set that wait for approval.
-    enum hd_status (*approvals_count)(ORC_CALL, struct orc_ws *ws);
+    // Counts those of the run's jobs in the working set.
+    enum hd_status (*approvals_count)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run);
     enum hd_status (*approvals_list)(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
     // Concurrency groups. enter: locks the groups in the order of tenant and name, makes them, and takes over what the entry says of them;
     // a member that is there keeps the higher state.
@@ -165,7 +165,7 @@ struct orc_store_ops {
     // Leases of pools, by the store's clock.
     enum hd_status (*lease_take)(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
     enum hd_status (*leases_hold)(ORC_CALL, struct orc_lease *inout, size_t n); // by pool; they stand until the commit
-    // READY ones first, best first.
+    // READY ones first; of one priority the oldest of each tenant, then the second of each, so that a cut hides no tenant.
     enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
                                    size_t *ret_n);
 

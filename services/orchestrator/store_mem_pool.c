@@ -68,33 +68,65 @@ enum hd_status mem_leases_hold(ORC_CALL, struct orc_lease *inout, size_t n) {
     return HD_OK;
 }
 
-static int entry_order(const void *a, const void *b) {
-    const struct orc_job *x = *(const struct orc_job *const *)a, *y = *(const struct orc_job *const *)b;
+struct entry {
+    const struct orc_job *job;
+    unsigned turn; // of its tenant: the first of each before the second of any
+};
+
+static int class_order(const struct orc_job *x, const struct orc_job *y) {
     if ((x->state == READY) != (y->state == READY))
         return x->state == READY ? -1 : 1;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
+    return (x->priority < y->priority) - (x->priority > y->priority);
+}
+
+static int age_order(const struct orc_job *x, const struct orc_job *y) {
     return (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms);
+}
+
+static int tenant_order(const void *a, const void *b) {
+    const struct orc_job *x = ((const struct entry *)a)->job, *y = ((const struct entry *)b)->job;
+    int order = class_order(x, y);
+    order = order ? order : strcmp(x->run->tenant, y->run->tenant);
+    return order ? order : age_order(x, y);
+}
+
+static int turn_order(const void *a, const void *b) {
+    const struct entry *x = a, *y = b;
+    int order = class_order(x->job, y->job);
+    order = order ? order : (x->turn > y->turn) - (x->turn < y->turn);
+    return order ? order : age_order(x->job, y->job);
+}
+
+static void sort_by_turns(struct entry *entries, size_t n) {
+    if (n > 1)
+        qsort(entries, n, sizeof *entries, tenant_order);
+    for (size_t i = 1; i < n; i++) {
+        const struct orc_job *job = entries[i].job, *before = entries[i - 1].job;
+        bool same = class_order(before, job) == 0 && strcmp(before->run->tenant, job->run->tenant) == 0;
+        entries[i].turn = same ? entries[i - 1].turn + 1 : 0;
+    }
+    if (n > 1)
+        qsort(entries, n, sizeof *entries, turn_order);
 }
 
 enum hd_status mem_pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
                                 size_t *ret_n) {
     const struct orc_mem *mem = store;
-    const struct orc_job **jobs = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, const struct orc_job *);
+    struct entry *found = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + 1, struct entry);
     size_t n = 0;
     for (size_t i = 0; i < mem->all.jobs.n; i++)
         if (orc_job_counted(mem->all.jobs.items[i]->state) && strcmp(mem->all.jobs.items[i]->pool, pool) == 0)
-            jobs[n++] = mem->all.jobs.items[i];
-    qsort(jobs, n, sizeof jobs[0], entry_order);
+            found[n++] = (struct entry){.job = mem->all.jobs.items[i]};
+    sort_by_turns(found, n);
     n = n < limit ? n : limit;
     struct orc_pool_entry *entries = HD_NEW_ARRAY(cx->arena, n, struct orc_pool_entry);
     for (size_t i = 0; i < n; i++) {
-        const struct orc_attempt *attempt =
-            orc_job_live(jobs[i]->state) ? orc_ws_attempt(&mem->all, jobs[i]->attempt) : NULL;
-        entries[i] = (struct orc_pool_entry){.job = {jobs[i]->run->id, jobs[i]->idx},
-                                             .state = jobs[i]->state,
-                                             .key = jobs[i]->key,
-                                             .since_ms = attempt ? attempt->changed_ms : jobs[i]->ready_ms,
+        const struct orc_job *job = found[i].job;
+        const struct orc_attempt *attempt = orc_job_live(job->state) ? orc_ws_attempt(&mem->all, job->attempt) : NULL;
+        entries[i] = (struct orc_pool_entry){.job = {job->run->id, job->idx},
+                                             .state = job->state,
+                                             .key = job->key,
+                                             .since_ms = attempt ? attempt->changed_ms : job->ready_ms,
                                              .worker = attempt ? attempt->worker : ""};
     }
     *ret = entries;

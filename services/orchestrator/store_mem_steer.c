@@ -45,12 +45,15 @@ enum hd_status mem_approvals_add(ORC_CALL, const struct orc_job *job, const char
     return HD_OK;
 }
 
-enum hd_status mem_approvals_count(ORC_CALL, struct orc_ws *ws) {
+enum hd_status mem_approvals_count(ORC_CALL, struct orc_ws *ws, struct hd_uuid run) {
     const struct orc_mem *mem = store;
     (void)cx;
-    for (size_t i = 0; i < ws->jobs.n; i++)
-        for (size_t k = 0; k < mem->approvals.n && ws->jobs.items[i]->hold & ORC_HOLD_APPROVAL; k++)
-            ws->jobs.items[i]->approvals += is_of(mem->approvals.items[k], ws->jobs.items[i]);
+    for (size_t i = 0; i < mem->approvals.n; i++) {
+        const struct mem_approval *row = mem->approvals.items[i];
+        struct orc_job *job = hd_uuid_eq(row->job.run, run) ? orc_ws_job(ws, run, row->job.idx) : NULL;
+        if (job)
+            job->approvals++;
+    }
     return HD_OK;
 }
 

@@ -14,7 +14,7 @@ enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws);
 enum hd_status orc_pg_actions_add(ORC_CALL, const struct orc_done *done);
 enum hd_status orc_pg_actions_list(ORC_CALL, struct hd_uuid run, unsigned limit, struct orc_done **ret, size_t *ret_n);
 enum hd_status orc_pg_approvals_add(ORC_CALL, const struct orc_job *job, const char *actor);
-enum hd_status orc_pg_approvals_count(ORC_CALL, struct orc_ws *ws);
+enum hd_status orc_pg_approvals_count(ORC_CALL, struct orc_ws *ws, struct hd_uuid run);
 enum hd_status orc_pg_approvals_list(ORC_CALL, const struct orc_job *job, const char ***ret, size_t *ret_n);
 enum hd_status orc_pg_command_find(ORC_CALL, struct orc_command_key *inout);
 enum hd_status orc_pg_command_put(ORC_CALL, const struct orc_command_key *key);

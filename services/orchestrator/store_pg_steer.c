@@ -31,25 +31,14 @@ enum hd_status orc_pg_approvals_add(ORC_CALL, const struct orc_job *job, const c
                        HD_TEXT(actor), HD_I64(cx->now.wall_ms));
 }
 
-enum hd_status orc_pg_approvals_count(ORC_CALL, struct orc_ws *ws) {
-    struct hd_uuid *runs = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct hd_uuid);
-    int32_t *idxs = HD_NEW_ARRAY(cx->arena, ws->jobs.n, int32_t);
+enum hd_status orc_pg_approvals_count(ORC_CALL, struct orc_ws *ws, struct hd_uuid run) {
     struct hd_rows rows;
-    size_t n = 0;
     (void)store;
-    for (size_t i = 0; i < ws->jobs.n; i++) {
-        if (!(ws->jobs.items[i]->hold & ORC_HOLD_APPROVAL))
-            continue;
-        runs[n] = ws->jobs.items[i]->run->id;
-        idxs[n++] = (int32_t)ws->jobs.items[i]->idx;
-    }
-    if (n == 0)
-        return HD_OK;
-    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_APPROVALS_COUNT, &rows, HD_UUIDS(runs, n), HD_I32S(idxs, n)));
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_APPROVALS_COUNT, &rows, HD_UUID(run)));
     for (size_t i = 0; i < rows.n; i++) {
-        struct orc_job *job = orc_ws_job(ws, hd_row_uuid(&rows, i, 0), (uint32_t)hd_row_int(&rows, i, 1));
+        struct orc_job *job = orc_ws_job(ws, run, (uint32_t)hd_row_int(&rows, i, 0));
         if (job)
-            job->approvals = (uint32_t)hd_row_int(&rows, i, 2);
+            job->approvals = (uint32_t)hd_row_int(&rows, i, 1);
     }
     return HD_OK;
 }

@@ -75,6 +75,7 @@ struct orc_job {
     int cause, was_cause;
     const char *message;
     const char *avoid_worker; // "": none; the next attempt goes elsewhere if it can
+    uint32_t approvals;       // for views only, 0 where they were not counted
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;
@@ -82,7 +83,7 @@ struct orc_job {
     int state, was, ended_state; // ended_state: the state before, within a change
     uint32_t deps_left;
     uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
-    uint32_t attempts, losses, approvals; // approvals: only where they were asked for
+    uint32_t attempts, losses;
     struct hd_uuid attempt; // the last one
     int64_t queued_ms, ready_ms, started_ms, ended_ms;
     bool dirty;

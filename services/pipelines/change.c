@@ -1,5 +1,6 @@
 #include <openssl/sha.h>
 
+#include "adapter/zoneinfo.h"
 #include "base/names.h"
 #include "services/pipelines/compile.h"
 #include "services/pipelines/schedules.h"
@@ -134,6 +135,20 @@ static void fill_apply_reply(struct hd_ctx *cx, const struct wanted *want) {
     reply->changed = want->changed;
 }
 
+static enum hd_status zone_is_there(void *arg, const char *name, struct hd_err *err) {
+    struct hd_ctx *cx = arg;
+    const struct hd_zone *zone;
+    enum hd_status status = hd_zoneinfo_read(cx, name, &zone);
+    *err = cx->err;
+    hd_err_clear(&cx->err);
+    return status;
+}
+
+enum hd_status pip_compile_item(struct hd_ctx *cx, struct hd_item *item, const char *source,
+                                Hodei__V1__CompiledPipeline **ret) {
+    return pip_compile_with(cx->arena, source, strlen(source), zone_is_there, cx, &item->err, ret);
+}
+
 // False, with the item failed, where the definition is wrong.
 static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *ret) {
     const Hodei__V1__ApplyPipelineRequest *request = (const Hodei__V1__ApplyPipelineRequest *)item->msg;
@@ -141,8 +156,7 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
 
     if (!pip_tenant_given(item))
         return false;
-    if (pip_compile(cx->arena, request->source, strlen(request->source), &item->err, &want.compiled) != HD_OK ||
-        !pip_zones_known(cx, want.compiled, item)) {
+    if (pip_compile_item(cx, item, request->source, &want.compiled) != HD_OK) {
         hd_metric_add(&pip_metrics[PIP_M_REFUSED], 1);
         return false;
     }

@@ -278,12 +278,13 @@ static enum hd_status take_defaults(struct compile *c) {
     return HD_OK;
 }
 
-enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t len, struct hd_err *err,
-                           Hodei__V1__CompiledPipeline **ret) {
+enum hd_status pip_compile_with(struct hd_arena *arena, const char *source, size_t len, pip_zone_check *zones,
+                                void *arg, struct hd_err *err, Hodei__V1__CompiledPipeline **ret) {
     struct compile *c = HD_NEW(arena, struct compile);
     const struct pip_node *root;
 
-    c->walk = (struct pip_walk){.arena = arena, .err = err, .source = source, .source_len = len};
+    c->walk = (struct pip_walk){
+        .arena = arena, .err = err, .source = source, .source_len = len, .zones = zones, .zones_arg = arg};
     c->job = c->step = SIZE_MAX;
     HD_TRY(pip_yaml_parse(arena, source, len, err, &root));
     HD_TRY(pip_walk_map(&c->walk, root, pip_pipeline_keys, &c->in));
@@ -305,4 +306,9 @@ enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t le
     HD_TRY(pip_take_triggers(&c->walk, c->in.on, out));
     *ret = out;
     return HD_OK;
+}
+
+enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t len, struct hd_err *err,
+                           Hodei__V1__CompiledPipeline **ret) {
+    return pip_compile_with(arena, source, len, NULL, NULL, err, ret);
 }

@@ -10,6 +10,11 @@
 
 #define PIP_JOBS_MAX 10000
 
+// HD_OK, or with an error set: whether a time zone is there. Which there are is known to a machine and not to the language.
+typedef enum hd_status pip_zone_check(void *arg, const char *name, struct hd_err *err);
+enum hd_status pip_compile_with(struct hd_arena *arena, const char *source, size_t len, pip_zone_check *zones,
+                                void *arg, struct hd_err *err, Hodei__V1__CompiledPipeline **ret) HD_MUST_USE;
+// Takes every name of a time zone that could be one.
 enum hd_status pip_compile(struct hd_arena *arena, const char *source, size_t len, struct hd_err *err,
                            Hodei__V1__CompiledPipeline **ret) HD_MUST_USE;
 

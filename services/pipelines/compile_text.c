@@ -23,6 +23,27 @@ static struct pip_at find_expression(const struct pip_walk *w, struct pip_at at,
     return at; // written with escapes
 }
 
+// What the source has at a place: of a text its first character, a quote, or the sign of a block.
+static char char_at(const struct pip_walk *w, struct pip_at at) {
+    const char *p = w->source, *end = w->source + w->source_len;
+    for (unsigned line = 1; line < at.line && p; line++) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        p += p != NULL;
+    }
+    for (unsigned column = 1; p && p < end && column < at.column; p++)
+        column += p + 1 == end || ((unsigned char)p[1] & 0xC0) != 0x80;
+    return p && p < end ? *p : '\0';
+}
+
+// Where the first character of the text stands; of a block, its sign.
+static struct pip_at begin_of(const struct pip_walk *w, struct pip_at at, size_t *offset) {
+    char c = char_at(w, at);
+    if (c == '|' || c == '>')
+        *offset = 0;
+    at.column += c == '"' || c == '\'';
+    return at;
+}
+
 void pip_locate(struct pip_walk *w, struct pip_at at, const char *text) {
     size_t offset = w->err->column ? w->err->column - 1 : 0, nth = 0, last = 0;
     bool any = false;
@@ -31,7 +52,7 @@ void pip_locate(struct pip_walk *w, struct pip_at at, const char *text) {
         any = true;
         last = (size_t)(p - text);
     }
-    struct pip_at place = any ? find_expression(w, at, nth) : at;
+    struct pip_at place = any ? find_expression(w, at, nth) : begin_of(w, at, &offset);
     hd_err_at(w->err, place.line, place.column + (unsigned)(offset - last));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "hodei/v1/pipeline.pb-c.h"
+#include "services/pipelines/compile.h"
 #include "services/pipelines/yaml.h"
 
 #define PIP_COMPILED_MAX (3u << 20) // it must fit into one message, with room to spare
@@ -27,7 +28,9 @@ struct pip_walk {
     struct pip_step_in_path path[PIP_DEPTH_MAX + 1];
     size_t n_path;
     size_t taken_bytes;
-    bool defaults; // the mapping is `defaults`
+    bool defaults;         // the mapping is `defaults`
+    pip_zone_check *zones; // NULL: every time zone is taken
+    void *zones_arg;
 };
 
 struct pip_key;

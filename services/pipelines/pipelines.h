@@ -27,6 +27,16 @@ void pip_release(void *self);
 hd_handler pip_apply;  // ApplyPipeline
 hd_handler pip_delete; // DeletePipeline
 
+// With the time zones of this machine; an error is the item's.
+enum hd_status pip_compile_item(struct hd_ctx *cx, struct hd_item *item, const char *source,
+                                Hodei__V1__CompiledPipeline **ret) HD_MUST_USE;
+
+// show.c
+hd_handler pip_list_versions; // ListPipelineVersions
+hd_handler pip_diff_versions; // DiffPipeline
+hd_handler pip_render_plans;  // RenderPipeline
+hd_handler pip_get_schema;    // GetPipelineSchema
+
 // read.c
 hd_handler pip_get;  // GetPipeline
 hd_handler pip_list; // ListPipelines
@@ -56,7 +66,8 @@ extern struct hd_metric pip_metrics[PIP_METRIC_COUNT];
 // store.c
 struct pip_version {
     const char *name, *digest;
-    const char *source; // from pip_store_get only
+    const char *source;  // from pip_store_get only
+    const char *made_by; // from pip_store_versions only
     uint32_t version, jobs;
     bool found, deleted, confirmed;
     int64_t created_at_ms; // of the pipeline
@@ -69,7 +80,7 @@ struct pip_change { // a version to add
     const char *source, *digest, *made_by, *trace;
     struct hd_bytes compiled;
 };
-#define PIP_SQL_COUNT 16
+#define PIP_SQL_COUNT 18
 extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 // Version 0 is the newest. `found` tells.
 enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
@@ -84,6 +95,12 @@ enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char 
 enum hd_status pip_store_add(struct hd_ctx *cx, const struct pip_change *change) HD_MUST_USE;
 enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char *after, uint32_t limit,
                               struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
+// Versions below `before`, newest first, deletions too.
+enum hd_status pip_store_versions(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t before,
+                                  uint32_t limit, struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
+// The newest version below `version` that is no deletion; 0: there is none.
+enum hd_status pip_store_before(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
+                                uint32_t *ret) HD_MUST_USE;
 // Compiled versions that are not confirmed, from the `skip`th, at most `limit` and `max_bytes` (but one at least).
 enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t max_bytes,
                                      struct hd_push_keys *ret_keys, struct hd_bytes **ret_compiled) HD_MUST_USE;

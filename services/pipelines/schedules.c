@@ -14,19 +14,6 @@ enum hd_status pip_clock_read(struct hd_ctx *cx, const struct pip_schedule *sche
     return hd_zoneinfo_read(cx, schedule->timezone, &ret->zone);
 }
 
-bool pip_zones_known(struct hd_ctx *cx, const Hodei__V1__CompiledPipeline *pipeline, struct hd_item *item) {
-    for (size_t i = 0; i < pipeline->n_cron; i++) {
-        const struct hd_zone *zone;
-        if (hd_zoneinfo_read(cx, pipeline->cron[i]->timezone, &zone) == HD_OK)
-            continue;
-        item->err = cx->err;
-        hd_err_field(&item->err, "on.cron[%zu].timezone", i);
-        hd_err_clear(&cx->err);
-        return false;
-    }
-    return true;
-}
-
 // --- following versions -----------------------------------------------------------------------------------------------
 
 static const struct pip_schedule *find(const struct pip_schedule *list, size_t n,

@@ -17,8 +17,6 @@ hd_handler pip_resume_schedule; // ResumeSchedule
 // Schedules become those of a new version: what keeps its expression and zone keeps its row; a pause after refusals ends.
 enum hd_status pip_schedules_apply(struct hd_ctx *cx, const char *tenant,
                                    const Hodei__V1__CompiledPipeline *pipeline) HD_MUST_USE;
-// False, with the item failed, where a time zone is not known here.
-bool pip_zones_known(struct hd_ctx *cx, const Hodei__V1__CompiledPipeline *pipeline, struct hd_item *item);
 enum hd_status pip_clock_read(struct hd_ctx *cx, const struct pip_schedule *schedule,
                               struct pip_clock *ret) HD_MUST_USE;
 

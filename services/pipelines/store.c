@@ -10,6 +10,8 @@ enum {
     LOCK,
     ADD,
     LIST,
+    VERSIONS,
+    BEFORE,
     UNCONFIRMED,
     CONFIRM,
     DUE,
@@ -48,6 +50,11 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
              " UPDATE pipelines SET version = $3::int, deleted = $4::bool WHERE tenant = $1::text AND name = $2::text"},
     [LIST] = {"pip_list", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name > $2::text AND NOT p.deleted"
                           " AND v.version = p.version ORDER BY p.name LIMIT $3::int"},
+    [VERSIONS] = {"pip_versions", "SELECT " COLUMNS ", v.made_by" JOINED
+                                  "WHERE p.tenant = $1::text AND p.name = $2::text AND v.version < $3::int"
+                                  " ORDER BY v.version DESC LIMIT $4::int"},
+    [BEFORE] = {"pip_before", "SELECT COALESCE(max(version), 0) FROM versions WHERE tenant = $1::text"
+                              " AND name = $2::text AND version < $3::int AND NOT deleted"},
     [UNCONFIRMED] = {"pip_unconfirmed",
                      "SELECT tenant, name, version, compiled FROM (SELECT *, row_number() OVER w AS place,"
                      " sum(octet_length(compiled)) OVER w AS bytes FROM (SELECT tenant, name, version, compiled"
@@ -151,6 +158,29 @@ enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char 
         list[i] = row_version(&rows, i);
     *ret = list;
     *ret_n = rows.n;
+    return HD_OK;
+}
+
+enum hd_status pip_store_versions(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t before,
+                                  uint32_t limit, struct pip_version **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[VERSIONS], &rows, HD_TEXT(tenant), HD_TEXT(name), HD_I32((int32_t)before),
+                  HD_I32((int32_t)limit)));
+    struct pip_version *list = HD_NEW_ARRAY(cx->arena, rows.n, struct pip_version);
+    for (size_t i = 0; i < rows.n; i++) {
+        list[i] = row_version(&rows, i);
+        list[i].made_by = hd_row_text(&rows, i, 8);
+    }
+    *ret = list;
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+enum hd_status pip_store_before(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
+                                uint32_t *ret) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[BEFORE], &rows, HD_TEXT(tenant), HD_TEXT(name), HD_I32((int32_t)version)));
+    *ret = rows.n ? (uint32_t)hd_row_int(&rows, 0, 0) : 0;
     return HD_OK;
 }
 

@@ -76,8 +76,15 @@ static enum hd_status take_expr(struct pip_walk *w, const struct pip_key *key, c
 static enum hd_status take_timezone(struct pip_walk *w, const struct pip_key *key, const struct pip_node *value,
                                     void *field) {
     HD_TRY(pip_take_text(w, key, value, field));
-    if (hd_zone_name_valid(value->text))
-        return HD_OK;
+    if (hd_zone_name_valid(value->text)) {
+        struct hd_err err = {0};
+        if (!w->zones || w->zones(w->zones_arg, value->text, &err) == HD_OK)
+            return HD_OK;
+        pip_fail(w, value->at, "%s", err.text);
+        w->err->status = err.status;
+        hd_err_hint(w->err, "%s", err.hint);
+        return err.status;
+    }
     pip_fail(w, value->at, "\"%.80s\" is not a time zone", value->text);
     hd_err_hint(w->err, "write UTC or Area/City, for example Europe/Madrid");
     return HD_INVALID;

@@ -3,7 +3,7 @@
 synchronous_commit on), loads it, writes BUILD/bench/bench.json and prints a table. It never fails on a number.
 
 bench.json: each figure under its key, how it was measured under "samples" (every sample of every key) and "machine" (what it ran
-on). --quick takes a tenth of the load, to see that it works.
+on). --quick takes a tenth of the load, to see that it works; --graph measures graphs alone, and writes nothing.
 """
 import json
 import os
@@ -24,7 +24,7 @@ QUICK = "--quick" in sys.argv
 CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
 ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if QUICK else 10
 BEAT = {"noop.single_per_s": (1000, ">"), "process.ratio_to_spawn": (0.3, ">"), "latency.submit_to_start_ms.p50": (15, "<"),
-        "memory.control_plane_pss_mb": (80, "<")}
+        "memory.control_plane_pss_mb": (80, "<"), "graph.cost_per_job_ratio": (1.3, "<")}
 
 
 def say(text):
@@ -222,6 +222,42 @@ def measure_fanout(platform, samples, key, name, job):
         samples.setdefault(key, []).append(FANOUT_JOBS / (took / 1e9))
 
 
+def graph(name, width):
+    """Three layers of that width, where each job needs two of the layer above, and one job that needs the whole last layer."""
+    lines = ["hodei: v1", "name: " + name, "jobs:"]
+    for i in range(3 * width):
+        above = i // width * width - width
+        needs = ", needs: [j%d, j%d]" % (above + i % width, above + (i + 1) % width) if i >= width else ""
+        lines.append("  j%d: {executor: noop, run: x%s}" % (i, needs))
+    lines.append("  last: {executor: noop, run: x, needs: [%s]}" % ", ".join("j%d" % i for i in range(2 * width, 3 * width)))
+    return "\n".join(lines) + "\n"
+
+
+def measure_graph(platform, samples):
+    """Time per job in one run of a large graph, and in as many runs of a small one of the same shape as make the same number of jobs."""
+    ended = "hodei_orchestrator_runs_ended_total"
+    width, jobs = (FANOUT_JOBS - 1) // 3, (FANOUT_JOBS - 1) // 3 * 3 + 1
+    runs = jobs // 10
+    platform.apply(graph("bench-graph-small", 3))
+    platform.apply(graph("bench-graph-large", width))
+    load("runs", platform.port, platform.token_file, "bench-graph-small", CALLERS, CALLERS)
+    for _ in range(ROUNDS):
+        say("%d runs of a graph of 10 jobs, then one of %d" % (runs, jobs))
+        settle(platform)
+        target = platform.counter("orchestrator", ended) + runs
+        first = load("runs", platform.port, platform.token_file, "bench-graph-small", runs, CALLERS)["first_ns"]
+        small = (platform.wait_counter(ended, target) - first) / 1000 / (runs * 10)
+        start = time.monotonic_ns()
+        run = platform.call("POST", "/v1/runs", json.dumps({"pipeline": "bench-graph-large"}))["id"]
+        large = (platform.wait_counter(ended, target + 1) - start) / 1000 / jobs
+        got = platform.call("GET", "/v1/runs/" + run)
+        if not got["state"].lower().endswith("succeeded") or got["jobs_ended"] != jobs:
+            sys.exit("bench: run %s is %s, %s of its jobs have ended" % (run, got["state"], got["jobs_ended"]))
+        samples.setdefault("graph.us_per_job_of_10", []).append(small)
+        samples.setdefault("graph.us_per_job_of_10000", []).append(large)
+        samples.setdefault("graph.cost_per_job_ratio", []).append(large / small)
+
+
 def measure_spawn(samples):
     for _ in range(ROUNDS):
         got = load("spawn", SPAWN_SECONDS)
@@ -269,8 +305,19 @@ def table(out):
 SLOTS = 256  # a no-op holds no process: the slots are how much is under way at once
 
 
+def graphs_alone():
+    samples, platform = {}, Platform(SLOTS)
+    try:
+        measure_graph(platform, samples)
+    finally:
+        platform.stop()
+    table({key: statistics.median(values) for key, values in samples.items()})
+
+
 def main():
     samples, about = {}, machine()
+    if "--graph" in sys.argv:
+        return graphs_alone()
     measure_spawn(samples)
     for i in range(ROUNDS):
         say("a cold start")
@@ -285,6 +332,7 @@ def main():
         measure_single(platform, samples)
         measure_fanout(platform, samples, "noop.fanout_per_s", "bench-fanout", "executor: noop, run: x")
         measure_fanout(platform, samples, "process.jobs_per_s", "bench-process", "command: [/bin/true]")
+        measure_graph(platform, samples)
         measure_memory(platform, samples, "_after_load")
     finally:
         platform.stop()

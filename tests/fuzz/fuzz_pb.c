@@ -39,9 +39,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t *packed, *repacked;
         size_t len, again_len;
         hd_pb_pack(&arena, msg, &packed, &len);
-        // A packed message may be larger than what it came from, hence the cap.
-        if (len <= HD_PB_MAX_BYTES) {
-            if (hd_pb_unpack(&arena, desc, packed, len, &err, &again) != HD_OK)
+        // A packed message may be larger than what it came from, hence the cap; where it is smaller (numbers that were written
+        // longer than they need), so is what it may take of memory.
+        if (len <= HD_PB_MAX_BYTES &&
+            (hd_pb_unpack(&arena, desc, packed, len, &err, &again) == HD_OK || !arena.over_budget)) {
+            if (err.status != HD_OK)
                 abort();
             hd_pb_pack(&arena, again, &repacked, &again_len);
             if (again_len != len || memcmp(packed, repacked, len) != 0)

@@ -69,12 +69,13 @@ class Reply:
 
 
 class Platform:
-    def __init__(self, agents=1, slots=None, data=None):
+    def __init__(self, agents=1, slots=None, data=None, replicas=0):
         self.folder = data or tempfile.mkdtemp(prefix="hodei-test-")
         os.chmod(self.folder, 0o755)
         self.owned = data is None
         self.data = os.path.join(self.folder, "data")
-        self.agents, self.slots = agents, slots
+        self.agents, self.slots, self.replicas = agents, slots, replicas or int(os.environ.get("REPLICAS", 1))
+        self.gateway = None  # the port of another one than the first
         self.dev = None
         self.info = {}
         self.token = None
@@ -86,6 +87,8 @@ class Platform:
         argv = [HODEI, "dev", "--data", self.data, "--agents", str(self.agents)]
         if self.slots:
             argv += ["--slots", str(self.slots)]
+        if self.replicas > 1:
+            argv += ["--replicas", str(self.replicas)]
         if port:
             argv += ["--port", str(port)]
         with open(os.path.join(self.folder, "dev.out"), "ab") as out:
@@ -195,7 +198,7 @@ class Platform:
 
     def raw(self, method, path, body=None, headers=None, timeout=40):
         address = urllib.parse.urlsplit(self.info["server"])
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
+        connection = http.client.HTTPConnection(address.hostname, self.gateway or address.port, timeout=timeout)
         try:
             connection.request(method, path, body, headers or {})
             reply = connection.getresponse()
@@ -250,6 +253,16 @@ class Platform:
 
     def job_state(self, run, job):
         return self.jobs(run)[job]["state"]
+
+    def running(self, run, job):
+        """Its worker has said that it has started; "active" alone also means that it is on its way there."""
+        return (self.jobs(run)[job]["attempts"] or [{}])[-1].get("state") == "running"
+
+    def limit(self, jobs):
+        """Sets how many jobs may be under way at once, and waits until that is in force."""
+        reply = self.api("PUT", "/v1/quota", {"concurrent_jobs": jobs})
+        expect(reply.status == 200, "limit: %r" % reply)
+        wait_for(lambda: self.get("/v1/quota").get("enforced"), "the limit of %d is in force" % jobs)
 
     def log(self, run, job=None):
         reply = self.api("GET", "/v1/runs/%s/logs?format=text%s" % (run, "&job=" + job if job else ""))

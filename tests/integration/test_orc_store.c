@@ -434,6 +434,32 @@ TEST(runs_newest_first_by_tenant) {
     both(lists);
 }
 
+static void approvals(struct fixture *f) {
+    struct orc_ws ws;
+    const char **who;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, fresh(f, "t"), "", 3), *other = add_run(f, &ws, fresh(f, "t"), "", 1);
+    OK(f, runs_insert, &ws);
+    struct orc_job *two = add_job(&ws, run, 0, "p", JOB(QUEUED)), *none = add_job(&ws, run, 1, "p", JOB(QUEUED)),
+                   *theirs = add_job(&ws, other, 0, "p", JOB(QUEUED));
+    OK(f, approvals_add, two, "ann");
+    OK(f, approvals_add, two, "bob");
+    OK(f, approvals_add, two, "ann"); // the same person once
+    OK(f, approvals_add, theirs, "ann");
+    OK(f, approvals_list, two, &who, &n);
+    CHECK_INT(n, 2);
+    OK(f, approvals_count, &ws, run->id);
+    CHECK_INT(two->approvals, 2);
+    CHECK_INT(none->approvals, 0);
+    CHECK_INT(theirs->approvals, 0);
+    commit(f);
+}
+TEST(approvals_count_each_person_once) {
+    both(approvals);
+}
+
 static void queued(struct fixture *f) {
     const char *tenant = fresh(f, "t");
     struct orc_ws ws;
@@ -538,6 +564,33 @@ static void leases(struct fixture *f) {
 }
 TEST(leases_of_pools) {
     both(leases);
+}
+
+// A tenant with many jobs and one with a single younger one: the first few of the pool are of both.
+static void pool_turns(struct fixture *f) {
+    const char *pool = fresh(f, "p"), *crowd = fresh(f, "t"), *other = fresh(f, "t");
+    static const int64_t ready_ms[] = {30, 10, 20, 40, 50}, keys[] = {11, 12, 13, 14, 15};
+    struct orc_pool_entry *entries;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *runs[] = {add_run(f, &ws, crowd, "", 5), add_run(f, &ws, other, "", 1)};
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 6; i++) {
+        struct orc_job *job = add_job(&ws, runs[i / 5], i % 5, pool, JOB(READY));
+        job->key = i < 5 ? (uint64_t)keys[i] : 99;
+        job->ready_ms = i < 5 ? ready_ms[i] : 60;
+        job->priority = i == 4 ? 1 : 0;
+    }
+    OK(f, save, &ws);
+    OK(f, pool_entries, pool, 4, &entries, &n);
+    CHECK_INT(n, 4);
+    CHECK(entries[0].key == 15 && entries[1].key == 12 && entries[2].key == 99 && entries[3].key == 13);
+    commit(f);
+}
+TEST(a_pool_is_read_in_turns) {
+    both(pool_turns);
 }
 
 static void sessions(struct fixture *f) {

@@ -2,16 +2,19 @@
 """What docs/ARCHITECTURE.md and the services' README.md list is what the code has.
 
 docs.py BUILD checks: the first column of the tables under "Processes", "Subjects", "Streams", "Requests", "Tables", "Settings" in
-docs/ARCHITECTURE.md; the diagrams of state machines there; and that a service's README.md names its requests, tables, settings.
-docs.py BUILD --update writes the diagrams anew; the rest is for people to write. Ends with "N passed, N failed".
+docs/ARCHITECTURE.md; the diagrams of state machines there; that a service's README.md names its requests, tables, settings; and that
+docs/hodei.schema.json is what `hodei schema` prints.
+docs.py BUILD --update writes the diagrams and the schema anew; the rest is for people to write. Ends with "N passed, N failed".
 """
 import glob
+import json
 import os
 import re
 import subprocess
 import sys
 
 PAGE = "docs/ARCHITECTURE.md"
+SCHEMA = "docs/hodei.schema.json"
 passed, failed = 0, 0
 
 
@@ -99,6 +102,17 @@ def diagrams(page, build, update):
             f.write(page)
 
 
+def schema(build, update):
+    """The copy of the JSON Schema, for readers and editors without a build, is what the parser's tables give."""
+    out = subprocess.run([build + "/hodei", "schema"], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+    text = json.dumps(json.loads(out), indent=2, ensure_ascii=False) + "\n"
+    if update:
+        with open(SCHEMA, "w") as f:
+            f.write(text)
+    wrong = not os.path.exists(SCHEMA) or read(SCHEMA) != text
+    verdict(SCHEMA, ["differs from hodei schema: run tests/lint/docs.py %s --update" % build] if wrong else [])
+
+
 def readmes(build, common):
     for service in services():
         path = "services/%s/README.md" % service
@@ -132,6 +146,7 @@ def main(build, update):
                 ["agent." + n for n in settings(build + "/hodei-agent")] + ["shim." + n for n in settings(build + "/hodei-shim")])
         diagrams(page, build, update)
         readmes(build, common)
+        schema(build, update)
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else 0
 

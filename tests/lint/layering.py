@@ -15,7 +15,7 @@ MAY = {
     "agent/monitor": "base/",
     "agent/shim": "base/",
     # The CLI checks pipelines offline, and `hodei dev` lists what the services are.
-    "cli": "base/ adapter/ service/ services/pipelines/compile.h services/pipelines/schema.h",
+    "cli": "base/ adapter/ service/ services/pipelines/compile.h services/pipelines/diff.h services/pipelines/render.h services/pipelines/schema.h",
     "tests": "base/ adapter/ service/ services/ agent/ cli/ tests/",
 }
 # Headers of libraries that one layer alone may include: (header, who).

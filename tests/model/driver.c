@@ -87,6 +87,8 @@ static void carry_out(struct model *m, struct orc_job *job) {
         news.event = ORC_ATTEMPT_SUCCEED;
         outputs(m, job, &news);
     }
+    if (*word == 'e' || *word == 'g') // it ended by itself: what its steps have given is known
+        outputs(m, job, &news);
     orc_attempt_change(&m->ws, attempt, &news, &m->chance);
 }
 

@@ -3,7 +3,7 @@
 
 The code under test reacts to ends, one after another, in an order that the seed decides. The model knows no events: the end of a job is
 a function of its definition, of the ends of its needs and of its outcomes, and is written down as one. Both must agree on every
-job's end, number of attempts and allowed failure, and on the run.
+job's end, number of attempts and allowed failure, and on the run. tests/integration/graphs.py asks the same of the running system.
 
   model.py DRIVER [--graphs N] [--seed N]   one seed: shows the case
   model.py DRIVER --mutants                 each wrong rule in the model must be found
@@ -21,19 +21,22 @@ RESULT = {SUCCEEDED: "success", FAILED: "failure", TIMED_OUT: "failure", CANCELL
 
 # --- definitions ------------------------------------------------------------------------------------------------------------
 def condition(rng, needs, depth=0):
-    """An expression as a tree; words of status only where wanted."""
-    kind = rng.randrange(8 if depth < 3 else 5)
+    """An expression as a tree over (job, its output's kind) pairs; words of status only where wanted."""
+    kind = rng.randrange(9 if depth < 3 else 6)
     if kind == 0:
         return ("status", rng.choice(["success", "failure", "always", "cancelled"]))
     if kind == 1 and needs:
-        return ("result", rng.choice(needs), rng.choice(["==", "!="]), rng.choice(["success", "failure", "skipped"]))
+        return ("result", rng.choice(needs)[0], rng.choice(["==", "!="]), rng.choice(["success", "failure", "skipped"]))
     if kind == 2:
         return ("input", rng.choice(["==", "<", ">="]), rng.randrange(4))
     if kind == 3:
         return ("text", rng.choice(["starts_with", "ends_with", "contains"]), rng.choice(["ab", "b", "x"]))
     if kind == 4:
         return ("literal", rng.random() < 0.7)
-    if kind == 5:
+    given = [need for need in needs if need[1]]
+    if kind == 5 and given:
+        return ("output",) + rng.choice(given) + (rng.choice(["==", "!="]), rng.choice("ab"))
+    if kind <= 6:
         return ("not", condition(rng, needs, depth + 1))
     return (rng.choice(["and", "or"]), condition(rng, needs, depth + 1), condition(rng, needs, depth + 1))
 
@@ -50,6 +53,11 @@ def text_of(tree):
         return "%s('abc', '%s')" % tree[1:]
     if kind == "literal":
         return "true" if tree[1] else "false"
+    if kind == "output":
+        _, need, of, op, value = tree
+        if of == "list":
+            return "%scontains(needs.%s.outputs.v, '%s')" % ("!" if op == "!=" else "", need, value)
+        return "needs.%s.outputs.v %s '%s'" % (need, op, value)
     if kind == "not":
         return "!(%s)" % text_of(tree[1])
     return "(%s) %s (%s)" % (text_of(tree[1]), {"and": "&&", "or": "||"}[kind], text_of(tree[2]))
@@ -71,7 +79,9 @@ def make(rng):
             job["needs"].append({"job": need["name"], "when": rng.choice([None, None, None, "success", "failure", "skipped", "always"]),
                                  "optional": rng.random() < 0.15})
         if rng.random() < 0.35:
-            job["if"] = condition(rng, [n["job"] for n in job["needs"]])
+            kinds = {j["name"]: ("list" if j.get("matrix") else "text") if j["output"] else "" for j in jobs}
+            job["if"] = condition(rng, [(n["job"], kinds[n["job"]]) for n in job["needs"]])
+        job["output"] = rng.choice("ab") if rng.random() < 0.4 else ""
         if rng.random() < 0.2:
             job["matrix"] = rng.randrange(1, 5)
             job["max_parallel"] = rng.choice([0, 0, 1, 2])
@@ -94,14 +104,19 @@ def names_of(job):
     return ["%s.%d" % (job["name"], i + 1) for i in range(job["matrix"])] if job.get("matrix") else [job["name"]]
 
 
-def yaml_of(jobs):
+def doing_nothing(job):
+    """What a job does, for the driver, which knows the outcomes itself."""
+    return ["executor: noop"] + (["outputs: { v: %s }" % job["output"]] if job["output"] else [])
+
+
+def yaml_of(jobs, doing=doing_nothing):
     lines = ["hodei: v1", "name: model", "inputs: { n: { type: number, default: 2 } }"]
     for part in (False, True):
         if any(j["finally"] == part for j in jobs):
             lines.append("finally:" if part else "jobs:")
         for job in (j for j in jobs if j["finally"] == part):
             lines.append("  %s:" % job["name"])
-            lines.append("    executor: noop")
+            lines += ["    " + line for line in doing(job)]
             if job["needs"]:
                 lines.append("    needs:")
             for need in job["needs"]:
@@ -113,7 +128,8 @@ def yaml_of(jobs):
                 lines.append("    matrix: { axes: { v: %s }%s%s }" % (list(range(job["matrix"])),
                              ", max_parallel: %d" % job["max_parallel"] if job["max_parallel"] else "", ", fail_fast: true" if job["fail_fast"] else ""))
             if "retry" in job:
-                lines.append("    retry: { limit: %d%s }" % (job["retry"]["limit"], ", on: [%s]" % ", ".join(job["retry"]["on"]) if job["retry"]["on"] else ""))
+                on = ", on: [%s]" % ", ".join(job["retry"]["on"]) if job["retry"]["on"] else ""
+                lines.append("    retry: { limit: %d%s, backoff: { initial: 10ms, max: 10ms } }" % (job["retry"]["limit"], on))
             if "allow" in job:
                 lines.append("    allow_failure: %s" % ("true" if job["allow"] is True else "{ exit_codes: %s }" % job["allow"]))
     return "\n".join(lines) + "\n"
@@ -123,11 +139,17 @@ def yaml_of(jobs):
 class Model:
     def __init__(self, jobs, wrong=""):
         self.jobs = {job["name"]: job for job in jobs}
-        self.ends, self.wrong = {}, wrong
+        self.ends, self.outputs, self.wrong = {}, {}, wrong
         self.main = [j["name"] for j in jobs if not j["finally"]]
 
     def attempts(self, job, name):
-        """(end, attempts, allowed) of one job that runs."""
+        """(end, attempts, allowed) of one job that runs. What ended by itself has its output, also where it failed."""
+        end, n, allowed = self.attempts_of(job, name)
+        if job["output"] and (end == SUCCEEDED or end == FAILED and job["outcomes"][name][min(n, len(job["outcomes"][name])) - 1] != "l"):
+            self.outputs[name] = job["output"]
+        return end, n, allowed
+
+    def attempts_of(self, job, name):
         listed, losses, retries, n = job["outcomes"][name], 0, 0, 0
         while True:
             outcome = listed[min(n, len(listed) - 1)]
@@ -219,6 +241,12 @@ class Model:
             return {"starts_with": "abc".startswith, "ends_with": "abc".endswith, "contains": "abc".__contains__}[tree[1]](tree[2])
         if kind == "literal":
             return tree[1]
+        if kind == "output":
+            _, need, of, op, value = tree
+            self.end(need)
+            if of == "list":
+                return any(self.outputs.get(name) == value for name in names_of(self.jobs[need])) == (op == "==")
+            return (self.outputs.get(need) == value) == (op == "==") or (need not in self.outputs and self.wrong == "no output is any")
         if kind == "not":
             return not self.holds(job, tree[1], seen, clean)
         first, second = (lambda: self.holds(job, tree[1], seen, clean)), (lambda: self.holds(job, tree[2], seen, clean))
@@ -290,7 +318,7 @@ def main(argv):
     driver = Driver(argv[1])
     if "--mutants" in argv:
         found = 0
-        wrongs = ["one retry more", "allowed is failure", "skips hide failures", "optional"]
+        wrongs = ["one retry more", "allowed is failure", "skips hide failures", "optional", "no output is any"]
         for wrong in wrongs:
             seeds = [s for s in range(3000) if differs(driver, s, wrong)][:1]
             print("%-20s %s" % (wrong, "found by seed %d" % seeds[0] if seeds else "NOT FOUND"))

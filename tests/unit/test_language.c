@@ -60,8 +60,10 @@ TEST(all_of_it) {
     struct world w;
     CHECK(compile(&w, FULL));
     CHECK_STR(w.err.text, "");
-    if (!w.p)
+    if (!w.p) {
+        hd_arena_release(&w.arena);
         return;
+    }
     const Hodei__V1__CompiledJob *plan = w.p->jobs[0], *test = w.p->jobs[1], *each = w.p->jobs[2],
                                  *alarm = w.p->jobs[3], *clean = w.p->jobs[4];
     CHECK_INT(w.p->n_jobs, 5);
@@ -122,6 +124,10 @@ TEST(errors_name_the_place) {
         {JOB "    run: x\n    if: success(\n", "jobs.a.if", 6, 17, "the expression ends where a value should stand",
          ""},
         {JOB "    run: x\n    if: run.id == 3\n", "jobs.a.if", 6, 16, "a text and a number cannot be compared", NULL},
+        {JOB "    run: x\n    if: \"run.id == 3\"\n", "jobs.a.if", 6, 17, "a text and a number cannot be compared",
+         NULL},
+        {JOB "    run: x\n    if: >\n      run.id == 3\n", "jobs.a.if", 6, 9, "a text and a number cannot be compared",
+         NULL},
         {JOB "    run: x\n    if: x ${{ true }}\n", "jobs.a.if", 6, 9,
          "must be one expression, with nothing around its ${{ }}", NULL},
         {JOB "    run: x\n    if: steps.a.result == 'success'\n", "jobs.a.if", 6, 9,

@@ -35,6 +35,10 @@ TEST(every_address_finds_its_request) {
     check_finds("POST", "/v1/pipelines:validate", "ApplyPipeline", NULL, NULL);
     check_finds("GET", "/v1/pipelines/a.b-c_d", "GetPipeline", "name", "a.b-c_d");
     check_finds("DELETE", "/v1/pipelines/x", "DeletePipeline", "name", "x");
+    check_finds("POST", "/v1/pipelines:render", "RenderPipeline", NULL, NULL);
+    check_finds("GET", "/v1/pipelines:schema", "GetPipelineSchema", NULL, NULL);
+    check_finds("GET", "/v1/pipelines/x/versions", "ListPipelineVersions", "name", "x");
+    check_finds("GET", "/v1/pipelines/x/diff", "DiffPipeline", "name", "x");
     check_finds("GET", "/v1/runs/0190-a", "GetRun", "id", "0190-a");
     check_finds("POST", "/v1/runs/0190-a:cancel", "CancelRun", "id", "0190-a");
     check_finds("POST", "/v1/schedules/0190-a:pause", "PauseSchedule", "id", "0190-a");
@@ -42,6 +46,12 @@ TEST(every_address_finds_its_request) {
     check_finds("GET", "/v1/runs/r1/jobs", "ListJobs", "run", "r1");
     check_finds("GET", "/v1/runs/r1/logs", "ReadLog", "run", "r1");
     check_finds("GET", "/v1/whoami", "WhoAmI", NULL, NULL);
+}
+
+// Only what is the same for everybody is given without a token.
+TEST(one_address_is_open) {
+    for (size_t i = 0; i < gateway_routes_len; i++)
+        CHECK_INT(gateway_routes[i].open, strcmp(gateway_routes[i].path, "/v1/pipelines:schema") == 0);
 }
 
 TEST(percent_escapes_are_data_and_not_structure) {
