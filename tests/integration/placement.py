@@ -271,6 +271,29 @@ def test_priority_and_position():
     expect(explain(low)[0] == 2, "the leader forgets what has ended")
 
 
+def test_the_priority_is_changed_while_it_waits():
+    mark = os.path.join(p.folder, "go-prio")
+    same = ("resources: { cpu: 2 }", "labels: { size: small }")
+    holder = pipeline("hold-prio", ("a", "while [ ! -e %s ]; do sleep 0.05; done" % mark, *same))
+    wait_for(lambda: p.job_state(holder, "a") == "active", "it runs")
+    older = pipeline("older", ("only", "true", *same))
+    waits_because(older, "it is number 1 of 1 in the queue")
+    newer = pipeline("newer", ("only", "true", *same))
+    waits_because(newer, "it is number 2 of 2 in the queue")
+    expect(p.api("POST", "/v1/runs/%s:prioritize" % newer, {"priority": 5}).status == 200, "raised")
+    waits_because(newer, "it is number 1 of 2 in the queue")
+    waits_because(older, "1 job of higher priority goes first: raise its priority above 0")
+    p.limit(1)  # the same before the grant: what waits there is admitted by priority
+    last = pipeline("prio-last", ("only", "true", *same))
+    before = pipeline("prio-before", ("only", "true", *same))
+    wait_for(lambda: p.job_state(last, "only") == p.job_state(before, "only") == "queued", "they wait for quota")
+    expect(p.api("POST", "/v1/runs/%s:prioritize" % before, {"priority": 3}).status == 200, "raised")
+    open(mark, "w").close()
+    ends = [p.wait_run(run, "succeeded") and int(p.jobs(run)["only"]["started_at_ms"]) for run in (newer, older, before, last)]
+    p.limit(1000)
+    expect(ends == sorted(ends), "in the order of their priorities: %r" % ends)
+
+
 def test_a_new_leader_knows_what_is_taken():
     mark = os.path.join(p.folder, "go-3")
     holder = pipeline("holder", ("only", "while [ ! -e %s ]; do sleep 0.05; done" % mark, "resources: { gpu: 1 }"))
