@@ -50,7 +50,8 @@ bool orc_attempt_event_of(int state, enum orc_attempt_event *ret);
 // Cancels a run's jobs, which must be loaded as far as they have not ended.
 enum orc_cancel {
     ORC_CANCEL_FINALLY = 1, // those of finally too
-    ORC_CANCEL_SPARES = 2,  // what has started and is not interruptible goes on: nobody asked, a later run takes its place
+    ORC_CANCEL_SPARES =
+        2, // what has started and is not interruptible goes on: nobody asked, a later run takes its place
 };
 void orc_run_cancel(struct orc_ws *ws, struct orc_run *run, unsigned how, struct orc_chance *chance);
 // It has started and says `interruptible: false`.

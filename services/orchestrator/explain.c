@@ -22,17 +22,18 @@ static const char *time_text(struct hd_arena *arena, int64_t ms) {
     int64_t era = days / 146097, day = days % 146097, year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
     day -= 365 * year + year / 4 - year / 100;
     int64_t month = (5 * day + 2) / 153; // from March
-    return hd_arena_printf(arena, "%04lld-%02lld-%02lld %02lld:%02lld:%02lld UTC",
-                           (long long)(era * 400 + year + (month >= 10)), (long long)(month < 10 ? month + 3 : month - 9),
-                           (long long)(day - (153 * month + 2) / 5 + 1), (long long)(of_day / 3600),
-                           (long long)(of_day / 60 % 60), (long long)(of_day % 60));
+    return hd_arena_printf(
+        arena, "%04lld-%02lld-%02lld %02lld:%02lld:%02lld UTC", (long long)(era * 400 + year + (month >= 10)),
+        (long long)(month < 10 ? month + 3 : month - 9), (long long)(day - (153 * month + 2) / 5 + 1),
+        (long long)(of_day / 3600), (long long)(of_day / 60 % 60), (long long)(of_day % 60));
 }
 
 const char *orc_gone_text(struct hd_arena *arena, const struct orc_attempt *attempt) {
-    return hd_arena_printf(arena,
-                           "its worker %s is gone since %s: wait for it, or decide: cancel the job, retry it, or mark it "
-                           "as done",
-                           attempt->worker, time_text(arena, attempt->gone_ms));
+    return hd_arena_printf(
+        arena,
+        "its worker %s is gone since %s: wait for it, or decide: cancel the job, retry it, or mark it "
+        "as done",
+        attempt->worker, time_text(arena, attempt->gone_ms));
 }
 
 static struct orc_reason live(const struct orc_ws *ws, const struct orc_job *job) {

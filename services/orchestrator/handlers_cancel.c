@@ -110,8 +110,7 @@ static enum hd_status cancel_keyed(struct hd_ctx *cx, struct orchestrator *orc, 
     struct hd_uuid id;
     struct orc_ws ws;
     bool known;
-    if (!orc_item_tenant(item) ||
-        !orc_item_id(item, "id", ((const Hodei__V1__CancelRunRequest *)item->msg)->id, &id))
+    if (!orc_item_tenant(item) || !orc_item_id(item, "id", ((const Hodei__V1__CancelRunRequest *)item->msg)->id, &id))
         return HD_OK;
     orc_ws_init(&ws, cx->arena);
     HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, true));

@@ -77,10 +77,11 @@ static enum hd_status start_them(struct hd_ctx *cx, struct orchestrator *orc, co
             continue;
         }
         if (by)
-            give_up(cx, by, all[i].pipeline,
-                    hd_arena_printf(cx->arena,
-                                    "%d runs in a row were started by the end of another: look for a loop in on.pipeline",
-                                    ORC_MAX_DEPTH));
+            give_up(
+                cx, by, all[i].pipeline,
+                hd_arena_printf(cx->arena,
+                                "%d runs in a row were started by the end of another: look for a loop in on.pipeline",
+                                ORC_MAX_DEPTH));
         done[n_done++] = all[i];
     }
     if (n_items)

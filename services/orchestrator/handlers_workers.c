@@ -34,9 +34,10 @@ static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const st
     struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
     bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct orc_news_item){.attempt = refs[i].id,
-                                          .worker = "",
-                                          .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
+        items[i] =
+            (struct orc_news_item){.attempt = refs[i].id,
+                                   .worker = "",
+                                   .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
     HD_TRY(orc_apply_news(cx, &ws, items, n, final));
     return orc_finish(cx, orc, &ws, out);
 }

@@ -95,7 +95,7 @@ static const struct orc_rule attempt_rules[] = {
     {ATT(RUNNING), ORC_ATTEMPT_GONE, ATT(RUNNING), ORC_ALWAYS, "on_worker_lost is hold"},
     {ATT(RUNNING), ORC_ATTEMPT_BACK, ATT(RUNNING), ORC_IS_HELD, ""},
 };
-static const char *const attempt_events[] = {"started", "succeeded", "failed",  "cancelled",   "timed out",
+static const char *const attempt_events[] = {"started", "succeeded", "failed",      "cancelled",  "timed out",
                                              "lost",    "refused",   "worker gone", "worker back"};
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))

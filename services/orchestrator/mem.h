@@ -60,8 +60,8 @@ struct mem_undo {
 struct orc_mem {
     struct hd_arena arena; // of everything but the undo log
     struct orc_ws all;
-    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members,
-        listeners, follow_ups;
+    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members, listeners,
+        follow_ups;
     int64_t turns;
     struct hd_map texts;
     struct mem_undo *undo;

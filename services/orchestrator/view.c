@@ -76,7 +76,7 @@ static void holds(struct hd_arena *arena, const struct orc_job *job, Hodei__V1__
         if (job->hold & rows[i].hold && !orc_job_ended(job->state))
             to->waits_for[to->n_waits_for++] = (char *)(uintptr_t)rows[i].name;
     if (job->flags & ORC_WORKER_GONE && orc_job_live(job->state))
-        to->waits_for[to->n_waits_for++] = (char *)(uintptr_t)"worker";
+        to->waits_for[to->n_waits_for++] = (char *)(uintptr_t) "worker";
 }
 
 static Hodei__V1__Job *job_view(struct hd_arena *arena, const struct orc_job *job) {

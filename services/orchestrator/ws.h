@@ -53,9 +53,9 @@ enum orc_job_flag {
     ORC_CHILD_CANCELLED = 64,
     ORC_CHILD_ALLOWED = 128,
     ORC_APPROVED = 256,
-    ORC_KEPT = 512,      // its result is another run's
-    ORC_MARKED = 1024,   // somebody marked it as done
-    ORC_IN_GROUP = 2048, // it holds a slot of its concurrency group
+    ORC_KEPT = 512,         // its result is another run's
+    ORC_MARKED = 1024,      // somebody marked it as done
+    ORC_IN_GROUP = 2048,    // it holds a slot of its concurrency group
     ORC_WORKER_GONE = 4096, // the worker of its live attempt is gone; it is held for it (on_worker_lost: hold)
 };
 // What a QUEUED job waits for before it waits for quota.
