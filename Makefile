@@ -146,10 +146,7 @@ help: ## this list
 .PHONY: deps deps-test
 deps: ## installs what building and running need (Debian packages)
 	@sh tests/tools/deps.sh run
-deps-MODEL := python3 tests/model/model.py $(B)/model-driver
-# Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end definitions corpus placement replicas graphs large
-test: ## installs what the tests and lint need besides
+deps-test: ## installs what the tests and lint need besides
 	@sh tests/tools/deps.sh run test
 
 .PHONY: demo
@@ -165,6 +162,9 @@ check: ## unit tests with ASan and UBSan (seconds)
 check-san: $(UNIT)
 	@bash tests/tools/run.sh $(UNIT)
 
+MODEL := python3 tests/model/model.py $(B)/model-driver
+# Tests of the whole platform, each a program of its own.
+PLATFORM := end_to_end definitions corpus placement replicas graphs large
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers

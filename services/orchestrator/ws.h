@@ -75,16 +75,15 @@ struct orc_job {
     int cause, was_cause;
     const char *message;
     const char *avoid_worker; // "": none; the next attempt goes elsewhere if it can
-    uint32_t approvals;       // for views only, 0 where they were not counted
     const char *outputs;      // JSON; "": none; NULL: not loaded
     bool outputs_dirty, told; // told: those that wait for its end know it
     const char *pool;
     int32_t priority;
     int state, was, ended_state; // ended_state: the state before, within a change
     uint32_t deps_left;
-    uint64_t key, was_key; // of the offer, from READY to the end of its attempt; 0 before the first
-    uint32_t attempts, losses;
-    struct hd_uuid attempt; // the last one
+    uint64_t key, was_key;                // of the offer, from READY to the end of its attempt; 0 before the first
+    uint32_t attempts, losses, approvals; // approvals: for views only, 0 where they were not counted
+    struct hd_uuid attempt;               // the last one
     int64_t queued_ms, ready_ms, started_ms, ended_ms;
     bool dirty;
     struct orc_job *chain;
