@@ -181,7 +181,8 @@ TEST(what_cannot_be_planned) {
         {TOP "inputs: { j: { type: json, default: {} } }\njobs: { a: { run: x, if: inputs.j } }\n", "",
          "the condition of the job \"a\": it gives a map, not true or false", "jobs.a", HD_INVALID},
         {TOP "jobs: { a: { run: x } }\nfinally: { z: { command: [echo, \"${{ from_json('{') }}\"] } }\n", "",
-         "an expression of the job \"z\": from_json(): not valid JSON: a bracket is not closed", "finally.z", HD_INVALID},
+         "an expression of the job \"z\": from_json(): not valid JSON: a bracket is not closed", "finally.z",
+         HD_INVALID},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct world w;
