@@ -4,6 +4,8 @@
 #include <glob.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -126,8 +128,22 @@ enum hd_status dev_find(struct dev *dev) {
     return socket_folder(dev);
 }
 
+// Between the choice of a port and the moment when its service listens, another dev must not choose it too. So each has a name in the
+// abstract namespace of Unix sockets, which ends with this process.
+static bool port_reserve(int port) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "hodei-dev-port-%d", port);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) == 0)
+        return true;
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
 // A port that nobody listens on; 0 asks the kernel for one. -1: taken. The socket stays open until all are chosen.
-static int port_try(int port, int *ret_fd) {
+static int port_try_once(int port, int *ret_fd) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof(address);
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -135,13 +151,21 @@ static int port_try(int port, int *ret_fd) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+        getsockname(fd, (struct sockaddr *)&address, &len) < 0 || !port_reserve(ntohs(address.sin_port))) {
         if (fd >= 0)
             close(fd);
         return -1;
     }
     *ret_fd = fd;
     return ntohs(address.sin_port);
+}
+
+static int port_try(int port, int *ret_fd) {
+    int got = port_try_once(port, ret_fd);
+
+    for (int i = 0; port == 0 && got < 0 && i < 100; i++)
+        got = port_try_once(0, ret_fd);
+    return got;
 }
 
 static enum hd_status http_port(struct dev *dev, int *ret_fd) {

@@ -800,6 +800,21 @@ def test_two_side_by_side():
         other.destroy()
 
 
+def test_started_at_the_same_moment():
+    """Each chooses its ports before its services listen on them; no two choose the same."""
+    both = [Platform(agents=0) for _ in range(3)]
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(both)) as pool:
+            list(pool.map(lambda one: one.start(), both))
+        ports = [x["port"] for one in both for x in one.info["processes"] if x["port"]] + [one.info["server"] for one in both]
+        expect(len(set(ports)) == len(ports), "all differ: %r" % sorted(map(str, ports)))
+        for one in both:
+            expect(all(x["starts"] == 1 for x in one.read_info()["processes"]), "nothing had to start again: %s" % one.output())
+    finally:
+        for one in both:
+            one.destroy()
+
+
 def test_stops_everything():
     mark = os.path.join(p.folder, "stop.pid")
     p.apply(one_job("at-the-end", "echo $$ >%s; exec sleep 600" % mark))
