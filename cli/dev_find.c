@@ -128,8 +128,8 @@ enum hd_status dev_find(struct dev *dev) {
     return socket_folder(dev);
 }
 
-// Between the choice of a port and the moment when its service listens, another dev must not choose it too. So each has a name in the
-// abstract namespace of Unix sockets, which ends with this process.
+// Between the choice of a port and the moment when its service listens, and while it is started again, another dev must not choose it too.
+// So each has a name in the abstract namespace of Unix sockets, which ends with this process.
 static bool port_reserve(int port) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "hodei-dev-port-%d", port);
@@ -142,7 +142,7 @@ static bool port_reserve(int port) {
     return false;
 }
 
-// A port that nobody listens on; 0 asks the kernel for one. -1: taken. The socket stays open until all are chosen.
+// A port that nobody listens on; 0 asks the kernel for one. -1: taken. The socket keeps it until its process is started.
 static int port_try_once(int port, int *ret_fd) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof(address);
@@ -183,29 +183,22 @@ static enum hd_status http_port(struct dev *dev, int *ret_fd) {
 
 // The first gateway has the API's port, further ones a free one.
 enum hd_status dev_ports(struct dev *dev) {
-    int fds[1 + DEV_PROCS_MAX + DEV_REPLICAS_MAX];
-    int given = 0;
+    int api;
 
-    HD_TRY(http_port(dev, &fds[0]));
-    size_t n = 1;
+    HD_TRY(http_port(dev, &api));
     for (size_t i = 0; i < dev->n_procs; i++) {
         struct dev_proc *proc = &dev->procs[i];
-        if ((proc->port = port_try(0, &fds[n])) > 0)
-            n++;
-        if (!proc->service || !hd_streq(proc->service, "api-gateway"))
-            continue;
-        if (!given)
-            proc->http_port = given = dev->http_port;
-        else if ((proc->http_port = port_try(0, &fds[n])) > 0)
-            n++;
-    }
-    while (n)
-        close(fds[--n]);
-    for (size_t i = 0; i < dev->n_procs; i++) {
-        if (dev->procs[i].port < 0 || dev->procs[i].http_port < 0)
+        proc->port = port_try(0, &proc->held[0]);
+        if (proc->phase == DEV_NATS)
+            dev->nats_port = proc->port;
+        if (proc->service && hd_streq(proc->service, "api-gateway")) {
+            proc->http_port = api >= 0 ? dev->http_port : port_try(0, &proc->held[1]);
+            if (api >= 0)
+                proc->held[1] = api;
+            api = -1;
+        }
+        if (proc->port < 0 || proc->http_port < 0)
             return hd_err_set(&dev->cli->err, HD_UNAVAILABLE, "there is no free port on 127.0.0.1");
-        if (dev->procs[i].phase == DEV_NATS)
-            dev->nats_port = dev->procs[i].port;
     }
     return HD_OK;
 }
