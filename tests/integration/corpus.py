@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-from hodei import Platform, expect, run_tests, wait_for
+from hodei import Failed, Platform, expect, run_tests, wait_for
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines")
 
@@ -39,8 +39,8 @@ def wait_log(p, run, job, parts):
         text = p.log(run, job).decode()
         return text if all(part in text for part in parts) else None
     try:
-        return wait_for(whole, "the output of %s" % job, 5)
-    except AssertionError:
+        return wait_for(whole, "the output of %s" % job, 10)
+    except Failed:  # what is missing is said by who asked
         return p.log(run, job).decode()
 
 
