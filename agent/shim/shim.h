@@ -154,8 +154,9 @@ void job_finish(struct job *job);  // after the sweep
 void job_forget(struct job *job);
 void job_dirty(struct job *job);
 
-// spawn.c: one process.
-enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) HD_MUST_USE;
+// spawn.c: one process; *ret_cause says why where it cannot be started.
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V1__Cause *ret_cause,
+                          struct hd_err *err) HD_MUST_USE;
 
 // names.c: expressions. `env` is a map of texts; errors are the definition's, or of what a step wrote.
 enum hd_status names_begin(struct job *job, struct hd_err *err) HD_MUST_USE;

@@ -97,19 +97,23 @@ static const char *find_program(struct hd_arena *arena, const char *name, char *
     return NULL;
 }
 
+// What its expressions give; the environment and the arguments as they are where it has none.
+static enum hd_status evaluate(struct job *job, const Hodei__V1__Step *step, struct command *ret, struct hd_err *err) {
+    struct hd_arena *arena = &job->shim->scratch;
+    const struct hd_value *env;
+    ret->argv = arguments(arena, step);
+    if (!job->names) {
+        ret->envp = environment(arena, job->spec, step);
+        return HD_OK;
+    }
+    HD_TRY(names_env(job, step, arena, &env, err));
+    ret->envp = environment_of(arena, env);
+    return step->template_ ? arguments_of(job, step, env, err, &ret->argv) : HD_OK;
+}
+
 static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, struct command *ret, struct hd_err *err) {
     struct hd_arena *arena = &job->shim->scratch;
     ret->folder = *step->workdir ? hd_arena_printf(arena, "%s/%s", job->workspace, step->workdir) : job->workspace;
-    ret->argv = arguments(arena, step);
-    if (job->names) {
-        const struct hd_value *env;
-        HD_TRY(names_env(job, step, arena, &env, err));
-        ret->envp = environment_of(arena, env);
-        if (step->template_)
-            HD_TRY(arguments_of(job, step, env, err, &ret->argv));
-    } else {
-        ret->envp = environment(arena, job->spec, step);
-    }
     if (!ret->argv[0] || !*ret->argv[0])
         return hd_err_set(err, HD_INVALID, "the command is empty");
     ret->program = find_program(arena, ret->argv[0], ret->envp, ret->folder);
@@ -169,9 +173,13 @@ static enum hd_status why_not(const struct command *command, int failed, struct 
                       "cannot start %.200s: %s", command->argv[0], strerror(failed));
 }
 
-enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) {
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V1__Cause *ret_cause,
+                          struct hd_err *err) {
     struct command command;
     int ends[2] = {-1, -1};
+    *ret_cause = HODEI__V1__CAUSE__CAUSE_EXPRESSION;
+    HD_TRY(evaluate(job, step, &command, err));
+    *ret_cause = HODEI__V1__CAUSE__CAUSE_START_FAILED;
     HD_TRY(prepare(job, step, &command, err));
     enum hd_status status = open_pipe(job, 0, &ends[0], err);
     if (status == HD_OK)

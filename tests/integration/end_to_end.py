@@ -99,7 +99,10 @@ jobs:
     jobs = p.jobs(run)
     expect(jobs["last"]["started_at_ms"] >= max(jobs["left"]["ended_at_ms"], jobs["right"]["ended_at_ms"]), "order")
     expect(all(len(j["attempts"]) == 1 for j in jobs.values()), "one attempt each")
-    wait_for(lambda: b"last" in p.log(run), "the log is whole")
+    p.wait_log(run, b"last")
+    p.wait_log(run, b"first", "first")
+    p.wait_log(run, b"left", "left")
+    p.wait_log(run, b"two", "right")
     expect(p.log(run, "first") == b"first pipeline job run\n", "env: %r" % p.log(run, "first"))
     expect(p.log(run, "left") == b"left is $A\n", "no shell: %r" % p.log(run, "left"))
     expect(p.log(run, "right") == b"right one\nright two\n", "both steps: %r" % p.log(run, "right"))
@@ -1175,6 +1178,21 @@ def test_two_side_by_side():
         wait_for(lambda: not other.everything(), "nothing is left", 10)
     finally:
         other.destroy()
+
+
+def test_started_at_the_same_moment():
+    """Each chooses its ports before its services listen on them; no two choose the same."""
+    both = [Platform(agents=0) for _ in range(3)]
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(both)) as pool:
+            list(pool.map(lambda one: one.start(), both))
+        ports = [x["port"] for one in both for x in one.info["processes"] if x["port"]] + [one.info["server"] for one in both]
+        expect(len(set(ports)) == len(ports), "all differ: %r" % sorted(map(str, ports)))
+        for one in both:
+            expect(all(x["starts"] == 1 for x in one.read_info()["processes"]), "nothing had to start again: %s" % one.output())
+    finally:
+        for one in both:
+            one.destroy()
 
 
 def test_stops_everything():

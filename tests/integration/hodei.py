@@ -269,6 +269,10 @@ class Platform:
         expect(reply.status == 200, "log: %r" % reply)
         return reply.body
 
+    def wait_log(self, run, holds, job=None):
+        """The log, once it holds that: what a job has said may be stored a moment after its end is known."""
+        return wait_for(lambda: (lambda log: holds in log and log)(self.log(run, job)), "the log of %s %s holds %r" % (run, job or "", holds), 20)
+
     def cli(self, *argv, code=0, text=None, timeout=60):
         env = dict(os.environ, HODEI_SERVER=self.info["server"], HODEI_TOKEN=self.token)
         done = subprocess.run([HODEI, *argv], env=env, input=text, capture_output=True, text=True, timeout=timeout)

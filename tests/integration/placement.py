@@ -132,7 +132,8 @@ def test_labels_choose():
     run = pipeline("choose", ("a", "echo on $HODEI_WORKER", "labels: { size: large }"),
                    ("b", "echo on $HODEI_WORKER", "labels: { size: small, os: linux }"))
     p.wait_run(run, "succeeded")
-    expect(b"on large" in p.log(run, "a") and b"on small" in p.log(run, "b"), "each where its labels say")
+    p.wait_log(run, b"on large", "a")  # each where its labels say
+    p.wait_log(run, b"on small", "b")
 
 
 def test_a_retry_avoids_the_worker_before():
@@ -174,7 +175,7 @@ def test_a_job_waits_for_room_and_then_runs():
     open(mark, "w").close()
     p.wait_run(holder, "succeeded")
     p.wait_run(big, "succeeded")
-    expect(b"on large" in p.log(big), "on the only one that is large enough")
+    p.wait_log(big, b"on large")  # the only one that is large enough
 
 
 def test_room_is_never_exceeded():
@@ -184,7 +185,8 @@ def test_room_is_never_exceeded():
     jobs = [("j%d" % i, script % (folder, folder, folder), "resources: { cpu: 1 }") for i in range(18)]
     run = pipeline("room", *jobs)
     p.wait_run(run, "succeeded")
-    most = max(int(x) for x in p.log(run).decode().split() if x.isdigit())
+    wait_for(lambda: len(p.log(run).split()) == len(jobs), "each has said how many there were")
+    most = max(int(x) for x in p.log(run).decode().split())
     expect(1 < most <= 4, "at most one job a CPU: %d at once" % most)
 
 
@@ -250,7 +252,7 @@ def test_taints_keep_away():
     let = pipeline("let-in", ("only", "echo on $HODEI_WORKER", "labels: { size: special }",
                               "tolerations: [{ key: gpu }]"))
     p.wait_run(let, "succeeded")
-    expect(b"on special" in p.log(let), "on the tainted one")
+    p.wait_log(let, b"on special")  # the tainted one
     p.api("POST", "/v1/runs/%s:cancel" % kept)
 
 
@@ -268,7 +270,7 @@ def test_priority_and_position():
     open(mark, "w").close()
     for run in (holder, high, low):
         p.wait_run(run, "succeeded")
-    expect(explain(low)[0] == 2, "the leader forgets what has ended")
+    wait_for(lambda: explain(low)[0] == 2, "the leader forgets what has ended")
 
 
 def test_the_priority_is_changed_while_it_waits():
