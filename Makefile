@@ -135,6 +135,9 @@ $(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B
 	@mkdir -p $(@D)
 	@echo "cc $<"
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LINK_EVERYTHING)
+$(B)/soak-agent: $(call objs,tests/integration/soak_agent.c) $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
 .PHONY: integration
 integration: $(INTEGRATION)
 
@@ -164,7 +167,7 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end definitions corpus placement replicas graphs large
+PLATFORM := end_to_end definitions corpus placement worker replicas graphs large
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
@@ -177,10 +180,10 @@ unit-san: $(UNIT) $(B)/hodei-shim
 
 test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test
-	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver fuzzers
+	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" \
-	    "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
+	    "python3 tests/integration/faults.py" $(B)/soak-agent "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
@@ -207,11 +210,15 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(MIGRATIONS)
 	@clang-tidy --quiet $< -- $(filter-out -Werror,$(ALL_CFLAGS)) $(TIDY_FLAGS) 2>/dev/null
 	@$(CC) $(ALL_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 
-bench: all $(B)/bench-load ## measures the platform; writes build/bench/bench.json
+bench: all $(B)/bench-load $(B)/bench-agent ## measures the platform; writes build/bench/bench.json
 	@BUILD=$(B) python3 tests/bench/bench.py
 $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
+
+$(B)/bench-agent: $(call objs,tests/bench/bench_agent.c) $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
 
 .PHONY: bench-place
 bench-place: $(B)/bench-place ## measures the scheduler's decisions alone

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/executor/host.h"
 #include "agent/executor/shim_client.h"
 #include "agent/monitor/capacity.h"
 #include "agent/monitor/monitor.h"
@@ -31,6 +32,7 @@ struct process {
     struct state state;
     struct journal journal;
     bool journal_behind; // something in memory is not in the file
+    struct host host;
     struct shim_client shim;
     uint32_t shim_events; // that are watched
     int shim_watched;     // descriptor, -1: none
@@ -274,7 +276,8 @@ static enum hd_status open_health(struct process *process, struct hd_err *err) {
 
 static enum hd_status start(struct process *process, struct hd_err *err) {
     const struct hd_settings *settings = process->settings;
-    const char *path = getenv("PATH");
+    const char *path = getenv("PATH"), *home = getenv("HOME");
+    char session[HD_UUID_TEXT];
     struct agent_def def = {.slots = slots_of(settings)};
     hd_rng_seed_os(&process->rng);
     HD_TRY(choose_name(process, err));
@@ -283,15 +286,19 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     HD_TRY(parse_taints(process, &def.connection, err));
     HD_TRY(state_open(&process->state, hd_settings_text(settings, "state"), hd_now_read(), &process->rng, err));
     HD_TRY(capacity_choose(settings, process->state.dir_fd, err, &def.capacity));
+    hd_uuid_format(process->state.session, session);
+    HD_TRY(host_prepare(&process->host, settings, session, &process->arena, err));
     open_loop(process);
     process->monitor.dir_fd = process->state.dir_fd;
-    shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program);
+    shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program, process->host.args);
     process->bus = open_bus(process);
     def.worker = process->name;
     def.session = process->state.session;
     def.executor = (struct executor_env){.state = process->state.path,
                                          .path = path && *path ? path : "/usr/local/bin:/usr/bin:/bin",
-                                         .home = getenv("HOME") ? getenv("HOME") : process->state.path};
+                                         .home = process->host.home ? process->host.home
+                                                 : home             ? home
+                                                                    : process->state.path};
     def.connection.pool = hd_settings_text(settings, "pool");
     def.connection.token = token;
     def.connection.measure = measure;

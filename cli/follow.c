@@ -190,6 +190,7 @@ int follow_run(struct cli *cli, const struct follow *what) {
     view_init(&f.view, cli, what->logs && !what->job);
     if (!what->states)
         f.view.live = false;
+    f.view.quiet = !what->states && what->job;
     f.multi = curl_multi_init();
     f.run_poll.easy = curl_easy_init();
     f.log_poll.easy = curl_easy_init();

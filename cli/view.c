@@ -166,7 +166,7 @@ void view_changes(struct view *view, const cJSON *run) {
 
     cJSON_ArrayForEach(job, j_get(run, "jobs")) if (strlen(j_text(job, "name")) > view->width) view->width =
         strlen(j_text(job, "name"));
-    if (view->live || view->cli->json)
+    if (view->live || view->cli->json || view->quiet)
         return;
     cJSON_ArrayForEach(job, j_get(run, "jobs")) {
         struct view_state *known = state_of(view, j_text(job, "name"));

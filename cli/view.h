@@ -17,6 +17,7 @@ struct view {
     struct cli *cli;
     bool live;    // a terminal
     bool prefix;  // "job | " before log lines
+    bool quiet;   // the log alone, byte for byte
     size_t width; // of the longest job name
     struct view_stream *streams;
     size_t n_streams, cap_streams;

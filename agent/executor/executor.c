@@ -3,7 +3,7 @@
 #include "base/pb.h"
 
 #define EXEC(x) HODEI__V1__EXECUTOR__EXECUTOR_##x
-#define ENV_BASE 11 // variables that every job has
+#define ENV_BASE 12 // variables that every job has
 
 struct env_list {
     Hodei__V1__EnvVar **vars;
@@ -29,6 +29,7 @@ static struct env_list env_of(struct session *session, const Hodei__V1__Assignme
     env_add(session, &list, assignment, "HOME", session->env->home);
     env_add(session, &list, assignment, "CI", "true");
     env_add(session, &list, assignment, "HODEI", "true");
+    env_add(session, &list, assignment, "HODEI_TENANT", assignment->tenant);
     env_add(session, &list, assignment, "HODEI_PIPELINE", assignment->pipeline);
     env_add(session, &list, assignment, "HODEI_RUN", assignment->run);
     env_add(session, &list, assignment, "HODEI_JOB", assignment->job);
@@ -58,6 +59,7 @@ static void shell_start(struct session *session, struct attempt *attempt, const 
     job->grace_ms = assignment->cancel_grace_ms;
     job->context = assignment->context;
     job->exclusive = assignment->exclusive;
+    job->resources = assignment->resources;
     job->outputs = assignment->outputs;
     job->n_outputs = assignment->n_outputs;
     HD_GROW(arena, out->jobs, out->n_jobs, session->fx.cap_jobs);

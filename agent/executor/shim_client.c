@@ -17,6 +17,7 @@
 
 #define SOCKET_NAME "shim.sock"
 #define LISTEN_FD 3
+#define ARGS_MAX 32
 #define FRAME_MAX HD_PB_MAX_BYTES
 #define OUT_MAX (64u << 20)
 #define READ_BYTES (256u << 10)
@@ -25,8 +26,9 @@
 
 extern char **environ;
 
-void shim_client_init(struct shim_client *client, int dir_fd, const char *state, const char *program) {
-    *client = (struct shim_client){.dir_fd = dir_fd, .state = state, .program = program, .fd = -1};
+void shim_client_init(struct shim_client *client, int dir_fd, const char *state, const char *program,
+                      const char *const *args) {
+    *client = (struct shim_client){.dir_fd = dir_fd, .state = state, .program = program, .args = args, .fd = -1};
 }
 
 static void drop(struct shim_client *client) {
@@ -97,7 +99,9 @@ static int spawn(const struct shim_client *client, int listen_fd, pid_t *ret_pid
     sigset_t none, all;
     snprintf(state, sizeof(state), "--state=%s", client->state);
     snprintf(fd_text, sizeof(fd_text), "--listen-fd=%d", LISTEN_FD);
-    char *argv[] = {(char *)(uintptr_t)client->program, state, fd_text, NULL};
+    char *argv[3 + ARGS_MAX + 1] = {(char *)(uintptr_t)client->program, state, fd_text, NULL};
+    for (size_t i = 0; i < ARGS_MAX && client->args[i]; i++)
+        argv[3 + i] = (char *)(uintptr_t)client->args[i];
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attr);

@@ -15,17 +15,19 @@
 #include "hodei/v1/shim.pb-c.h"
 
 struct shim_client {
-    int dir_fd;          // of the state folder; borrowed
-    const char *state;   // its absolute path; borrowed
-    const char *program; // borrowed
-    int fd;              // -1: not connected
+    int dir_fd;              // of the state folder; borrowed
+    const char *state;       // its absolute path; borrowed
+    const char *program;     // borrowed
+    const char *const *args; // of one that is started, besides; NULL-terminated, borrowed
+    int fd;                  // -1: not connected
     struct hd_buf in, out;
     size_t in_taken; // of `in`, given out by shim_client_next
     int64_t retry_ms;
     unsigned failures;
 };
 
-void shim_client_init(struct shim_client *client, int dir_fd, const char *state, const char *program);
+void shim_client_init(struct shim_client *client, int dir_fd, const char *state, const char *program,
+                      const char *const *args);
 void shim_client_release(struct shim_client *client); // the shim lives on
 // Connects where that is due. True: a connection was made, and its hello will come.
 bool shim_client_tick(struct shim_client *client, struct hd_now now);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/shim/shim.h"
+#include "base/resources.h"
 
 #define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define CAUSE(x) HODEI__V1__CAUSE__CAUSE_##x
@@ -67,7 +68,8 @@ static void say(struct job *job, const char *text) {
 
 static void release(struct job *job) {
     struct shim *shim = job->shim;
-    (void)unlink(job->spool);
+    if (job->spooled)
+        (void)unlink(job->spool);
     hd_map_remove(&shim->jobs, key_of(job->id));
     job->next = shim->dead; // its events may still be in this turn's batch
     shim->dead = job;
@@ -91,8 +93,9 @@ static void end(struct job *job, Hodei__V1__AttemptState state, Hodei__V1__Cause
     pipe_close(&job->out[0]);
     pipe_close(&job->out[1]);
     spool_close(job);
-    if (job->started)
-        trash_add(shim, job->workspace);
+    cgroup_usage(job);
+    cgroup_leave(job);
+    workspace_drop(job);
     job->spec = NULL;
     batch_put(HD_STEAL(job->batch));
     job_dirty(job);
@@ -111,8 +114,11 @@ static void end_stopped(struct job *job) {
     case STOP_FENCE:
         end(job, STATE(LOST), CAUSE(WORKER_LOST));
         break;
+    case STOP_PROCESSES:
+        end(job, STATE(FAILED), CAUSE(PROCESSES));
+        break;
     default: // its message says that the log could not be written
-        end(job, STATE(FAILED), CAUSE(UNSPECIFIED));
+        end(job, STATE(FAILED), CAUSE(DISK_FULL));
         break;
     }
 }
@@ -156,13 +162,18 @@ static void next_step(struct job *job) {
         return;
     }
     const Hodei__V1__Step *step = job->spec->steps[job->step];
+    errno = 0;
+    if (cgroup_renew(job, &err) != HD_OK) {
+        end_broken(job, &err, start_cause());
+        return;
+    }
     if (step_spawn(job, step, &cause, &err) != HD_OK) {
         end_broken(job, &err, cause);
         return;
     }
     job->phase = PHASE_RUNNING;
     job->kill_ms = job->drain_ms = SHIM_NEVER;
-    job->killed = false;
+    job->killed = job->reaped = false;
     job->step_deadline_ms = step->timeout_ms > 0 ? shim->now.mono_ms + step->timeout_ms : SHIM_NEVER;
     hd_map_put(&shim->pids, (uint64_t)job->pid, job);
 }
@@ -174,8 +185,9 @@ static void begin(struct job *job) {
     job->started_at_ms = shim->now.wall_ms;
     if (job->spec->timeout_ms > 0)
         job->deadline_ms = shim->now.mono_ms + job->spec->timeout_ms;
-    if (workspace_make(job->workspace, &err) != HD_OK) {
-        end_broken(job, &err, CAUSE(START_FAILED));
+    errno = 0;
+    if (workspace_make(job, &err) != HD_OK || cgroup_enter(job, &err) != HD_OK) {
+        end_broken(job, &err, start_cause());
         return;
     }
     enum hd_status named = names_begin(job, &err);
@@ -251,14 +263,23 @@ void job_stop(struct job *job, enum stop why) {
     pipes_resume(job);
     if (!job->pid)
         return;
-    tree_signal(job->pid, SIGTERM);
+    job_signal(job, SIGTERM);
     job->kill_ms = shim->now.mono_ms + (job->spec->grace_ms > 0 ? job->spec->grace_ms : 0);
+}
+
+void job_signal(struct job *job, int signal) {
+    if (job->group)
+        cgroup_signal(job, signal);
+    else if (job->phase == PHASE_RUNNING)
+        tree_signal(job->pid, signal);
+    else
+        (void)kill(-job->pid, signal); // it is unreaped: its group is still ours
 }
 
 static void kill_now(struct job *job) {
     job->killed = true;
     job->kill_ms = SHIM_NEVER;
-    tree_signal(job->pid, SIGKILL);
+    job_signal(job, SIGKILL);
 }
 
 // --- after the step's process ----------------------------------------------------------------------------------------
@@ -270,7 +291,8 @@ static void sweep(struct job *job) {
     job->drain_ms = job->shim->now.mono_ms + FINISH_AGAIN_MS;
     pipe_close(&job->out[0]);
     pipe_close(&job->out[1]);
-    (void)kill(-job->pid, SIGKILL); // it is unreaped: its group is still ours
+    if (!job->group || !cgroup_empty(job))
+        job_signal(job, SIGKILL);
     job->finishing = true;
     job->next_finishing = job->shim->finishing;
     job->shim->finishing = job;
@@ -294,24 +316,37 @@ void job_exited(struct job *job) {
     job_drained(job);
 }
 
-static void count_usage(struct job *job, const struct rusage *usage) {
+void job_usage(struct job *job, const struct rusage *usage) {
     job->user_us += usage->ru_utime.tv_sec * INT64_C(1000000) + usage->ru_utime.tv_usec;
     job->system_us += usage->ru_stime.tv_sec * INT64_C(1000000) + usage->ru_stime.tv_usec;
     if (usage->ru_maxrss * INT64_C(1024) > job->max_rss_bytes)
         job->max_rss_bytes = usage->ru_maxrss * INT64_C(1024);
 }
 
+static void say_oom(struct job *job) {
+    HD_AUTO_BUF struct hd_buf text = {0};
+    hd_buf_adds(&text, "ended by the kernel for using more than its limit of ");
+    hd_resource_format(HD_MEMORY_BYTES, job->spec->resources ? job->spec->resources->memory_bytes : 0, &text);
+    hd_buf_adds(&text, " (resources.memory)");
+    say(job, text.data);
+    spool_say(job, "%s", text.data);
+}
+
 // The first step that fails, and may not, decides how the job ends; those after it run where their condition says so.
 static void step_failed(struct job *job, int status) {
     char text[64];
-    bool late = job->stop == STOP_STEP;
+    bool late = job->stop == STOP_STEP, oom = cgroup_oom(job);
     if (job->failed)
         return;
     job->failed = true;
     job->exit_code = !late && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     job->signal = !late && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     job->state = late ? STATE(TIMED_OUT) : STATE(FAILED);
-    job->cause = late ? CAUSE(TIMEOUT) : job->signal ? CAUSE(SIGNAL) : CAUSE(EXIT_CODE);
+    job->cause = late ? CAUSE(TIMEOUT) : oom ? CAUSE(OOM) : job->signal ? CAUSE(SIGNAL) : CAUSE(EXIT_CODE);
+    if (oom && !late) {
+        say_oom(job);
+        return;
+    }
     snprintf(text, sizeof(text), job->signal ? "ended by signal %d" : "ended with exit code %d",
              job->signal ? job->signal : job->exit_code);
     if (!late) // else its message says so
@@ -337,19 +372,19 @@ static void step_over(struct job *job, int status) {
 // After the sweep: the step's own end decides what comes next.
 void job_finish(struct job *job) {
     struct shim *shim = job->shim;
-    struct rusage usage = {0};
-    int status = 0;
-    pid_t pid = job->pid;
-    hd_map_remove(&shim->pids, (uint64_t)pid);
-    while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
-        ;
+    if (!job->reaped) {
+        struct rusage usage = {0};
+        hd_map_remove(&shim->pids, (uint64_t)job->pid);
+        while (wait4(job->pid, &job->status, 0, &usage) < 0 && errno == EINTR)
+            ;
+        job_usage(job, &usage);
+    }
     job->pid = 0;
     job->drain_ms = SHIM_NEVER;
-    count_usage(job, &usage);
     if (job->stop && job->stop != STOP_STEP)
         end_stopped(job);
     else
-        step_over(job, status);
+        step_over(job, job->status);
 }
 
 // --- deadlines -------------------------------------------------------------------------------------------------------
@@ -377,7 +412,7 @@ static void drain_over(struct job *job) {
     }
     job->killed = true;
     job->drain_ms = job->shim->now.mono_ms + SHIM_DRAIN_MS;
-    (void)kill(-job->pid, SIGKILL);
+    job_signal(job, SIGKILL);
 }
 
 // What may not run beside a successor: without a lease somebody else may be started in its place.
@@ -393,6 +428,21 @@ static void fence(struct job *job) {
     job_stop(job, STOP_FENCE);
     if (job->pid)
         kill_now(job);
+}
+
+void job_overran(struct job *job) {
+    char text[128];
+    if (job->stop == STOP_PROCESSES || !job->pid)
+        return;
+    snprintf(text, sizeof(text), "it had %" PRId64 " processes at once, and may have fewer than %" PRId64,
+             job->processes, job->shim->def.processes_max);
+    if (!job->stop || job->stop == STOP_STEP) {
+        say(job, text);
+        spool_say(job, "%s", text);
+        job->stop = STOP_PROCESSES;
+    }
+    pipes_resume(job);
+    kill_now(job); // what forks without end has no use for a grace
 }
 
 void shim_deadlines(struct shim *shim) {
@@ -420,6 +470,8 @@ int64_t shim_next_deadline(struct shim *shim) {
         const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, job->kill_ms, job->drain_ms};
         for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
             due = times[i] < due ? times[i] : due;
+        if (shim->def.processes_max && shim->look_ms < due)
+            due = shim->look_ms;
         if (job->spec && job->spec->exclusive && shim->lease_until_ms && job->stop != STOP_FENCE &&
             shim->lease_until_ms < due)
             due = shim->lease_until_ms;

@@ -64,11 +64,17 @@ static void put(struct hd_value *map, const char *name, const struct hd_value *v
         hd_value_set(map, name, value);
 }
 
+const char *step_name(const struct job *job, const Hodei__V1__Step *step, struct hd_arena *arena) {
+    return *step->id ? step->id : hd_arena_printf(arena, "%zu", job->step + 1);
+}
+
 // In their order: each sees those before it, and the last of a name wins.
 enum hd_status names_env(struct job *job, const Hodei__V1__Step *step, struct hd_arena *arena,
                          const struct hd_value **ret, struct hd_err *err) {
     struct hd_value *env = hd_value_new(arena, HD_MAP, ENV_MAX);
     size_t n_job = job->spec->n_env, n = n_job + (step ? step->n_env : 0);
+    if (step)
+        put(env, SHIM_STEP_VARIABLE, hd_value_text(arena, step_name(job, step, arena)));
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__EnvVar *var = i < n_job || !step ? job->spec->env[i] : step->env[i - n_job];
         const char *value = var->value;

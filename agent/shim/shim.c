@@ -9,14 +9,15 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
 #define EVENTS_MAX 128
+#define NICE_BEFORE 10
 #define STARTS_A_TURN                                                                                                  \
     8 // a start blocks for part of a millisecond; what has ended meanwhile must not wait for all of them
-#define REMOVES_A_TURN 256
 
 enum hd_status shim_watch(struct shim *shim, struct source *source, int fd, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = source};
@@ -73,11 +74,40 @@ static int signals_open(void) {
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, struct hd_err *err) {
-    *shim = (struct shim){.state = dir, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
-    hd_arena_init(&shim->scratch);
-    if (asprintf(&shim->work, "%s/work/", dir) < 0)
+// As many descriptors as we may have: a job takes up to five. Jobs get what we were given.
+static void raise_files(struct shim *shim) {
+    if (getrlimit(RLIMIT_NOFILE, &shim->files) != 0)
         abort();
+    struct rlimit most = {shim->files.rlim_max, shim->files.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &most);
+}
+
+// A little before the jobs, where we may: one that takes all of the machine must still be stopped.
+static void raise_priority(struct shim *shim) {
+    errno = 0;
+    shim->nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0)
+        (void)setpriority(PRIO_PROCESS, 0, shim->nice - NICE_BEFORE);
+}
+
+// Another user enters its workspace by its name, and lists nothing on the way.
+static enum hd_status make_folders(struct shim *shim, struct hd_err *err) {
+    if (asprintf(&shim->work, "%s/work/", shim->def.state) < 0 ||
+        asprintf(&shim->kept, "%s/kept/", shim->def.state) < 0)
+        abort();
+    if ((shim->def.keep && mkdir(shim->kept, 0700) != 0 && errno != EEXIST) ||
+        (shim->def.has_user && (chmod(shim->def.state, 0711) != 0 || chmod(shim->work, 0711) != 0)))
+        return hd_err_set(err, HD_UNAVAILABLE, "the folders in %s cannot be set up: %s", shim->def.state,
+                          strerror(errno));
+    return HD_OK;
+}
+
+enum hd_status shim_init(struct shim *shim, const struct shim_def *def, struct hd_err *err) {
+    *shim = (struct shim){.def = *def, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
+    hd_arena_init(&shim->scratch);
+    raise_files(shim);
+    raise_priority(shim);
+    HD_TRY(make_folders(shim, err));
     shim->now = hd_now_read();
     shim->idle_since_ms = shim->now.mono_ms;
     shim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -87,10 +117,12 @@ enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, stru
         return hd_err_set(err, HD_UNAVAILABLE, "the shim cannot start: %s", strerror(errno));
     shim->listener.ready = wire_accept;
     shim->signals.ready = hear_signals;
-    if (fcntl(listen_fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(listen_fd, F_SETFL, O_NONBLOCK) != 0 ||
-        shim_watch(shim, &shim->listener, listen_fd, EPOLLIN) != HD_OK ||
+    if (fcntl(def->listen_fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(def->listen_fd, F_SETFL, O_NONBLOCK) != 0 ||
+        shim_watch(shim, &shim->listener, def->listen_fd, EPOLLIN) != HD_OK ||
         shim_watch(shim, &shim->signals, signals, EPOLLIN) != HD_OK)
-        return hd_err_set(err, HD_INVALID, "--listen-fd=%d is no listening socket: %s", listen_fd, strerror(errno));
+        return hd_err_set(err, HD_INVALID, "--listen-fd=%d is no listening socket: %s", def->listen_fd,
+                          strerror(errno));
+    cgroups_init(shim);
     clean_up(shim);
     return HD_OK;
 }
@@ -126,16 +158,23 @@ void shim_release(struct shim *shim) {
     hd_buf_release(&shim->in);
     hd_buf_release(&shim->out);
     hd_buf_release(&shim->trash);
+    cgroups_release(shim);
     hd_arena_release(&shim->scratch);
     hd_close_fd(&shim->listener.fd);
     hd_close_fd(&shim->signals.fd);
     hd_close_fd(&shim->null_fd);
     hd_close_fd(&shim->epoll_fd);
     free(shim->work);
+    free(shim->kept);
 }
 
 static bool leaves(struct shim *shim) {
-    bool busy = shim->waiting.head || shim->active.head || shim->trash.len;
+    bool jobs = shim->waiting.head || shim->active.head;
+    if (jobs)
+        shim->busy_ms = shim->now.mono_ms;
+    else if (shim->n_fresh && (shim->leave || shim->shutdown || shim->now.mono_ms - shim->busy_ms >= SHIM_FRESH_MS))
+        workspaces_drop_fresh(shim);
+    bool busy = jobs || shim->n_fresh || shim->trash.len || shim->stuck_groups.len;
     if (busy || shim->conn.fd >= 0 || shim->jobs.n)
         shim->idle_since_ms = shim->now.mono_ms;
     if (busy)
@@ -147,8 +186,12 @@ static bool leaves(struct shim *shim) {
 
 static int wait_ms(struct shim *shim) {
     int64_t due = shim_next_deadline(shim), idle = shim->idle_since_ms + SHIM_IDLE_MS;
-    if (shim->waiting.head || shim->trash.len)
+    if (shim->waiting.head || (shim->trash.len && !shim->remover))
         return 0;
+    if (shim->stuck_ms && shim->stuck_ms < due)
+        due = shim->stuck_ms;
+    if (shim->n_fresh && !shim->active.head && shim->busy_ms + SHIM_FRESH_MS < due)
+        due = shim->busy_ms + SHIM_FRESH_MS;
     if (shim->conn.fd < 0 && !shim->jobs.n && idle < due)
         due = idle;
     if (due == SHIM_NEVER)
@@ -172,11 +215,13 @@ void shim_run(struct shim *shim) {
             tree_reap(shim);
         shim->reap = false;
         shim_deadlines(shim);
+        tree_look(shim);
         if (shim->finishing)
             tree_sweep(shim);
         shim_start_waiting(shim, STARTS_A_TURN);
         bury(shim);
         wire_announce(shim);
-        trash_some(shim, REMOVES_A_TURN);
+        trash_some(shim);
+        cgroups_tidy(shim);
     }
 }

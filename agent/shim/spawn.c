@@ -1,8 +1,7 @@
 // One step as a process: own group, pipes for its output, nothing else of ours.
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,10 +21,19 @@ static const char *env_of(char *const *envp, const char *name) {
     return NULL;
 }
 
-// The step's own variables win over the job's.
-static char **environment(struct hd_arena *arena, const Hodei__V1__ShimJob *spec, const Hodei__V1__Step *step) {
-    char **list = HD_NEW_ARRAY(arena, spec->n_env + step->n_env + 1, char *);
+// The step's own variables win over the job's, and those over ours.
+static char **environment(const struct job *job, const Hodei__V1__Step *step) {
+    struct hd_arena *arena = &job->shim->scratch;
+    const Hodei__V1__ShimJob *spec = job->spec;
+    char **list = HD_NEW_ARRAY(arena, spec->n_env + step->n_env + 2, char *);
     size_t n = 0;
+    bool named = false;
+    for (size_t i = 0; i < step->n_env; i++)
+        named |= hd_streq(step->env[i]->name, SHIM_STEP_VARIABLE);
+    for (size_t i = 0; i < spec->n_env; i++)
+        named |= hd_streq(spec->env[i]->name, SHIM_STEP_VARIABLE);
+    if (!named)
+        list[n++] = hd_arena_printf(arena, SHIM_STEP_VARIABLE "=%s", step_name(job, step, arena));
     for (size_t i = 0; i < step->n_env; i++)
         list[n++] = hd_arena_printf(arena, "%s=%s", step->env[i]->name, step->env[i]->value);
     for (size_t i = 0; i < spec->n_env; i++) {
@@ -103,7 +111,7 @@ static enum hd_status evaluate(struct job *job, const Hodei__V1__Step *step, str
     const struct hd_value *env;
     ret->argv = arguments(arena, step);
     if (!job->names) {
-        ret->envp = environment(arena, job->spec, step);
+        ret->envp = environment(job, step);
         return HD_OK;
     }
     HD_TRY(names_env(job, step, arena, &env, err));
@@ -122,26 +130,17 @@ static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, stru
     return HD_OK;
 }
 
-static int spawn(const struct command *command, int null_fd, const int out[2], pid_t *ret) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, null_fd, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out[0], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out[1], STDERR_FILENO);
-    posix_spawn_file_actions_addchdir_np(&actions, command->folder);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int failed = posix_spawn(ret, command->program, &actions, &attr, command->argv, command->envp);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    return failed;
+// Jobs of another user may not write beside the workspace: their file is made for them.
+static enum hd_status make_output_file(const struct job *job, struct hd_err *err) {
+    const struct shim_def *def = &job->shim->def;
+    char path[4200];
+    if (!def->has_user)
+        return HD_OK;
+    snprintf(path, sizeof(path), "%s" SHIM_OUTPUT_SUFFIX, job->workspace);
+    HD_AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && fchown(fd, def->uid, def->gid) == 0)
+        return HD_OK;
+    return hd_err_set(err, HD_UNAVAILABLE, "cannot make %.200s: %s", path, strerror(errno));
 }
 
 static enum hd_status open_pipe(struct job *job, unsigned which, int *ret_write, struct hd_err *err) {
@@ -164,13 +163,68 @@ static enum hd_status open_pipe(struct job *job, unsigned which, int *ret_write,
     return HD_OK;
 }
 
-static enum hd_status why_not(const struct command *command, int failed, struct hd_err *err) {
+static enum hd_status why_not(const struct child *child, int failed, struct hd_err *err) {
     struct stat st;
-    if (failed == ENOENT && stat(command->folder, &st) != 0)
-        return hd_err_set(err, HD_INVALID, "cannot start %.200s: the folder %.200s is not there", command->argv[0],
-                          command->folder);
-    return hd_err_set(err, failed == EAGAIN || failed == ENOMEM ? HD_UNAVAILABLE : HD_INVALID,
-                      "cannot start %.200s: %s", command->argv[0], strerror(failed));
+    bool again = failed == EAGAIN || failed == ENOMEM;
+    if (hd_streq(child->what, "its folder") && failed == ENOENT)
+        return hd_err_set(err, HD_INVALID, "cannot start %.200s: the folder %.200s is not there", child->argv[0],
+                          child->folder);
+    if (hd_streq(child->what, "its folder") && failed == EACCES && child->shim->def.has_user)
+        return hd_err_set(err, HD_INVALID,
+                          "cannot start %.200s: the user of jobs may not enter the folder %.200s, or one above it",
+                          child->argv[0], child->folder);
+    if (*child->what)
+        return hd_err_set(err, again ? HD_UNAVAILABLE : HD_INVALID, "cannot start %.200s: %s: %s", child->argv[0],
+                          child->what, strerror(failed));
+    char program[8400];
+    bool whole = *child->program == '/';
+    snprintf(program, sizeof(program), "%s%s%s", whole ? "" : child->folder, whole ? "" : "/", child->program);
+    if (failed == ENOENT && stat(program, &st) == 0)
+        return hd_err_set(err, HD_INVALID, "cannot start %.200s: what its first line (#!) names is not there",
+                          child->argv[0]);
+    return hd_err_set(err, again ? HD_UNAVAILABLE : HD_INVALID, "cannot start %.200s: %s", child->argv[0],
+                      strerror(failed));
+}
+
+// What the job asks for of memory and no group limits.
+static int64_t data_limit(const struct job *job) {
+    const Hodei__V1__Resources *asks = job->spec->resources;
+    return asks && !job->memory && !(job->group && job->shim->def.tree_limits) ? asks->memory_bytes : 0;
+}
+
+// The kernel counts all processes of a user, not those of a job: so many more than there are now. Root it does not count.
+static int64_t process_limit(const struct job *job) {
+    struct rlimit now;
+    const struct shim_def *def = &job->shim->def;
+    if (job->group || !def->processes_max || getrlimit(RLIMIT_NPROC, &now) != 0)
+        return 0;
+    int64_t most = tree_tasks() + def->processes_max;
+    return (rlim_t)most < now.rlim_max ? most : 0;
+}
+
+static enum hd_status start(struct job *job, const struct command *command, const int out[2], struct hd_err *err) {
+    struct shim *shim = job->shim;
+    struct child child = {.argv = command->argv,
+                          .envp = command->envp,
+                          .program = command->program,
+                          .folder = command->folder,
+                          .in = shim->null_fd,
+                          .out = out[0],
+                          .err = out[1],
+                          .group_fd = job->group ? job->group->dir_fd : -1,
+                          .shim = shim,
+                          .data_bytes = data_limit(job),
+                          .processes = process_limit(job)};
+    HD_TRY(cgroup_procs(job, child.procs_fd, err));
+    int failed = child_start(&child, shim->child_stack, sizeof(shim->child_stack), &job->pid);
+    hd_close_fd(&child.procs_fd[0]);
+    hd_close_fd(&child.procs_fd[1]);
+    return failed ? why_not(&child, failed, err) : HD_OK;
+}
+
+Hodei__V1__Cause start_cause(void) {
+    return errno == ENOSPC || errno == EDQUOT ? HODEI__V1__CAUSE__CAUSE_DISK_FULL
+                                              : HODEI__V1__CAUSE__CAUSE_START_FAILED;
 }
 
 enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V1__Cause *ret_cause,
@@ -181,14 +235,16 @@ enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V
     HD_TRY(evaluate(job, step, &command, err));
     *ret_cause = HODEI__V1__CAUSE__CAUSE_START_FAILED;
     HD_TRY(prepare(job, step, &command, err));
-    enum hd_status status = open_pipe(job, 0, &ends[0], err);
+    errno = 0;
+    enum hd_status status = make_output_file(job, err);
+    if (status == HD_OK)
+        status = open_pipe(job, 0, &ends[0], err);
     if (status == HD_OK)
         status = open_pipe(job, 1, &ends[1], err);
-    if (status == HD_OK) {
-        int failed = spawn(&command, job->shim->null_fd, ends, &job->pid);
-        if (failed)
-            status = why_not(&command, failed, err);
-    }
+    if (status == HD_OK)
+        status = start(job, &command, ends, err);
+    if (status != HD_OK)
+        *ret_cause = start_cause();
     hd_close_fd(&ends[0]);
     hd_close_fd(&ends[1]);
     if (status == HD_OK)

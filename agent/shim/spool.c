@@ -13,7 +13,10 @@
 void pipe_close(struct job_pipe *pipe) {
     if (pipe->source.fd < 0)
         return;
-    close(pipe->source.fd); // the only descriptor of it, so it leaves the epoll set too
+    // Not by closing it alone: a child that is about to close its copies, at its exec, would keep it in the set.
+    if (!pipe->paused)
+        (void)epoll_ctl(pipe->job->shim->epoll_fd, EPOLL_CTL_DEL, pipe->source.fd, NULL);
+    close(pipe->source.fd);
     pipe->source.fd = -1;
     pipe->paused = false;
 }
@@ -34,6 +37,7 @@ static enum hd_status spool_open(struct job *job) {
     if (job->spool_fd >= 0)
         return HD_OK;
     job->spool_fd = open(job->spool, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    job->spooled |= job->spool_fd >= 0;
     return job->spool_fd >= 0 ? HD_OK : HD_INTERNAL;
 }
 

@@ -1,5 +1,6 @@
-// Which processes belong to a job: its group, its descendants, and those of them that left both and came to us, since we are their
-// subreaper. Those are known by what they inherited: process group, session, or the HODEI_WORKSPACE in their environment.
+// Which processes belong to a job, where it has no control group: its process group, its descendants, and those of them that left
+// both and came to us, since we are their subreaper. Those are known by what they inherited: process group, session, or the
+// HODEI_WORKSPACE in their environment.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 
 #include "agent/shim/shim.h"
 
-#define TREE_MAX 4096 // processes of one job that are looked at
+#define TREE_MAX 65536 // processes that are looked at
 #define ENVIRON_MAX (1 << 20)
 #define VARIABLE "HODEI_WORKSPACE="
 
@@ -58,7 +59,7 @@ static void add_children(struct hd_arena *arena, pid_t of, struct pids *ret) {
             continue;
         char file[128];
         snprintf(file, sizeof(file), "/proc/%ld/task/%.20s/children", (long)of, entry->d_name);
-        read_file(file, 1 << 16, &text);
+        read_file(file, 1 << 20, &text);
         add_pids(arena, text.data, ret);
     }
     if (dir)
@@ -89,6 +90,10 @@ static struct hd_uuid attempt_of(pid_t pid, const char *work) {
 void tree_signal(pid_t leader, int signal) {
     struct hd_arena arena;
     struct pids pids = {0};
+    if (signal == SIGKILL) { // at once, before it has more of them; what left the group comes to us, and is swept
+        (void)kill(-leader, signal);
+        return;
+    }
     hd_arena_init(&arena);
     add_children(&arena, leader, &pids);
     for (size_t i = 0; i < pids.n; i++)
@@ -115,16 +120,46 @@ void tree_kill_leftovers(const char *work) {
 
 // --- reaping ---------------------------------------------------------------------------------------------------------
 
+// Of one that is no leader: true when it has ended.
+static bool reap(struct shim *shim, pid_t pid) {
+    int status = 0;
+    if (waitpid(pid, &status, WNOHANG) != pid)
+        return false;
+    trash_reap(shim, pid, status);
+    return true;
+}
+
 // Orphans that have come to us and ended; leaders are left to their jobs.
 static void reap_strays(struct shim *shim) {
     struct pids pids = {0};
     add_children(&shim->scratch, getpid(), &pids);
     for (size_t i = 0; i < pids.n; i++)
         if (!hd_map_get(&shim->pids, (uint64_t)pids.items[i]))
-            (void)waitpid(pids.items[i], NULL, WNOHANG);
+            reap(shim, pids.items[i]);
+}
+
+// With control groups nothing depends on who is reaped when.
+static void reap_all(struct shim *shim) {
+    struct rusage usage;
+    int status = 0;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &usage)) > 0;) {
+        struct job *job = hd_map_remove(&shim->pids, (uint64_t)pid);
+        if (!job) {
+            trash_reap(shim, pid, status);
+            continue;
+        }
+        job->reaped = true;
+        job->status = status;
+        job_usage(job, &usage);
+        job_exited(job);
+    }
 }
 
 void tree_reap(struct shim *shim) {
+    if (*shim->def.tree) {
+        reap_all(shim);
+        return;
+    }
     bool any = shim->finishing != NULL; // then the sweep reaps
     for (struct job *job = shim->active.head, *next; job; job = next) {
         next = job->next;
@@ -163,7 +198,7 @@ static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
         alone &= job->finishing;
     for (size_t i = 0; i < pids.n; i++) {
         pid_t pid = pids.items[i];
-        if (hd_map_get(&shim->pids, (uint64_t)pid) || waitpid(pid, NULL, WNOHANG) == pid)
+        if (hd_map_get(&shim->pids, (uint64_t)pid) || reap(shim, pid) || pid == shim->remover)
             continue;
         struct job *job = job_of_stray(shim, pid);
         if (job ? job->finishing || job->phase == PHASE_ENDED : alone)
@@ -173,16 +208,26 @@ static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
     }
 }
 
+static bool sweep_again(const struct hd_map *waiting, const struct job *job) {
+    if (!job->group)
+        return hd_map_get(waiting, (uint64_t)job->pid) != NULL;
+    if (cgroup_empty(job))
+        return false;
+    cgroup_kill(job);
+    return true;
+}
+
 // A process that is being killed shows up again at its SIGCHLD, when its children have come to us.
 void tree_sweep(struct shim *shim) {
     struct hd_map waiting = {0};
     struct job *list = HD_STEAL(shim->finishing);
-    kill_strays(shim, &waiting);
+    if (!*shim->def.tree)
+        kill_strays(shim, &waiting);
     while (list) {
         struct job *job = list;
         list = job->next_finishing;
         job->next_finishing = NULL;
-        if (hd_map_get(&waiting, (uint64_t)job->pid)) {
+        if (sweep_again(&waiting, job)) {
             job->next_finishing = shim->finishing;
             shim->finishing = job;
             continue;
@@ -191,4 +236,59 @@ void tree_sweep(struct shim *shim) {
         job_finish(job);
     }
     hd_map_release(&waiting);
+}
+
+// --- too many --------------------------------------------------------------------------------------------------------
+
+int64_t tree_tasks(void) {
+    HD_AUTO_BUF struct hd_buf text = {0};
+    read_file("/proc/loadavg", 256, &text);
+    const char *slash = strchr(text.data, '/');
+    return slash ? strtoll(slash + 1, NULL, 10) : 0;
+}
+
+// By process group and session; what has left both is not counted.
+static void count_by_proc(struct shim *shim) {
+    DIR *dir = opendir("/proc");
+    const struct dirent *entry;
+    for (struct job *job = shim->active.head; job; job = job->next)
+        job->processes = 0;
+    while (dir && (entry = readdir(dir))) {
+        char *end;
+        long pid = strtol(entry->d_name, &end, 10);
+        if (*end || pid <= 1)
+            continue;
+        struct job *job = hd_map_get(&shim->pids, (uint64_t)getpgid((pid_t)pid));
+        if (!job)
+            job = hd_map_get(&shim->pids, (uint64_t)getsid((pid_t)pid));
+        if (job)
+            job->processes++;
+    }
+    if (dir)
+        closedir(dir);
+}
+
+// Counting costs, so it waits until the machine has more tasks than the last time, unless somebody is near the bound.
+void tree_look(struct shim *shim) {
+    int64_t max = shim->def.processes_max, most = 0;
+    if (!max || !shim->active.head || shim->now.mono_ms < shim->look_ms)
+        return;
+    shim->look_ms = shim->now.mono_ms + SHIM_LOOK_MS;
+    int64_t tasks = tree_tasks();
+    if (tasks < shim->tasks_seen)
+        shim->tasks_seen = tasks;
+    if (!shim->look_closely && tasks - shim->tasks_seen < max / 4)
+        return;
+    shim->tasks_seen = tasks;
+    if (!*shim->def.tree)
+        count_by_proc(shim);
+    for (struct job *job = shim->active.head, *next; job; job = next) {
+        next = job->next;
+        if (job->group)
+            job->processes = cgroup_count(job);
+        most = job->processes > most ? job->processes : most;
+        if (job->processes >= max)
+            job_overran(job);
+    }
+    shim->look_closely = most >= max / 2;
 }

@@ -18,6 +18,7 @@ static int kind_of(int cause) {
         return ON(IMAGE_PULL);
     case CAUSE(EXPRESSION):
     case CAUSE(OUTPUTS):
+    case CAUSE(PROCESSES):
         return ON(UNSPECIFIED); // it would fail again
     default:
         return ON(INFRA);

@@ -19,12 +19,16 @@ import urllib.request
 
 BUILD = os.environ.get("BUILD", "build")
 LOAD = os.path.abspath(BUILD + "/bench-load")
+AGENT = os.path.abspath(BUILD + "/bench-agent")
 SERVICES = "api-gateway orchestrator scheduler worker-registry pipelines quota auth observability".split()
 QUICK = "--quick" in sys.argv
 CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
 ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if QUICK else 10
 BEAT = {"noop.single_per_s": (1000, ">"), "process.ratio_to_spawn": (0.3, ">"), "latency.submit_to_start_ms.p50": (15, "<"),
         "memory.control_plane_pss_mb": (80, "<"), "graph.cost_per_job_ratio": (1.3, "<")}
+
+BEAT.update({"agent.ratio_to_spawn": (0.6, ">"), "agent.log_mb_per_s": (50, ">"), "agent.log_peak_mb": (16, "<")})
+AGENT_JOBS, LOG_MB = 1000 if QUICK else 10000, 20 if QUICK else 200
 
 
 def say(text):
@@ -264,6 +268,41 @@ def measure_spawn(samples):
         samples.setdefault("machine.spawn_per_s", []).append(got["spawned"] / (got["ns"] / 1e9))
 
 
+def measure_agent(samples):
+    """The agent alone, with nats-server and a driver, and right after it the machine's own pace of the same program."""
+    for _ in range(ROUNDS):
+        say("%d jobs of /bin/true on an agent alone" % AGENT_JOBS)
+        ran = subprocess.run([AGENT, str(AGENT_JOBS)], stdout=subprocess.PIPE, universal_newlines=True)
+        if ran.returncode:
+            sys.exit("bench: bench-agent has failed:\n" + ran.stdout)
+        got, spawn = json.loads(ran.stdout), load("spawn", SPAWN_SECONDS)
+        rate = got["jobs"] / (got["ms"] / 1e3)
+        samples.setdefault("agent.process_jobs_per_s", []).append(rate)
+        samples.setdefault("agent.ratio_to_spawn", []).append(rate / (spawn["spawned"] / (spawn["ns"] / 1e9)))
+        samples.setdefault("agent.peak_mb", []).append(got["agent_kib"] / 1024)
+        samples.setdefault("agent.shim_peak_mb", []).append(got["shim_kib"] / 1024)
+
+
+def measure_log(platform, samples):
+    """From the standard output of one job until all of it is stored and the agent holds nothing more."""
+    platform.apply(pipeline("bench-log", 1, "run: 'head -c %d000000 /dev/zero | tr \"\\0\" x'" % LOG_MB))
+    agent = platform.process_of("agent-1")["pid"]
+    for _ in range(ROUNDS):
+        say("one job that writes %d MB" % LOG_MB)
+        settle(platform)
+        with open("/proc/%d/clear_refs" % agent, "w") as f:
+            f.write("5")  # its peak begins anew
+        target = platform.counter("orchestrator", "hodei_orchestrator_runs_ended_total") + 1
+        start = time.monotonic_ns()
+        platform.call("POST", "/v1/runs", json.dumps({"pipeline": "bench-log"}))
+        platform.wait_counter("hodei_orchestrator_runs_ended_total", target)
+        while platform.counter("agent-1", "hodei_agent_attempts_held"):
+            time.sleep(0.01)
+        samples.setdefault("agent.log_mb_per_s", []).append(LOG_MB / ((time.monotonic_ns() - start) / 1e9))
+        with open("/proc/%d/status" % agent) as f:
+            samples.setdefault("agent.log_peak_mb", []).append(int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024)
+
+
 def percentile(values, p):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * p / 100))]
@@ -319,6 +358,7 @@ def main():
     if "--graph" in sys.argv:
         return graphs_alone()
     measure_spawn(samples)
+    measure_agent(samples)
     for i in range(ROUNDS):
         say("a cold start")
         platform = Platform(SLOTS)
@@ -333,6 +373,7 @@ def main():
         measure_fanout(platform, samples, "noop.fanout_per_s", "bench-fanout", "executor: noop, run: x")
         measure_fanout(platform, samples, "process.jobs_per_s", "bench-process", "command: [/bin/true]")
         measure_graph(platform, samples)
+        measure_log(platform, samples)
         measure_memory(platform, samples, "_after_load")
     finally:
         platform.stop()

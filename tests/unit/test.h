@@ -15,7 +15,7 @@ struct test {
     void (*run)(void);
     struct test *next;
 };
-static struct test *tests_head, **tests_tail = &tests_head;
+static __attribute__((unused)) struct test *tests_head, **tests_tail = &tests_head;
 static unsigned test_failures;
 
 #define TEST(id)                                                                                                       \

@@ -1,0 +1,22 @@
+// What the shim is told of this machine and of the settings: the user of jobs, control groups, bounds.
+#ifndef HD_AGENT_HOST_H
+#define HD_AGENT_HOST_H
+
+#include "agent/executor/cgroups.h"
+#include "base/arena.h"
+#include "base/settings.h"
+
+#define HOST_ARGS 16
+
+struct host {
+    struct cgroups groups;
+    const char *home, *user;     // of jobs; NULL: as the agent's
+    const char *args[HOST_ARGS]; // of the shim, NULL-terminated
+};
+
+// Looks the user up and finds the control groups; says in the log what holds for jobs. `session` names the groups. All memory is the
+// arena's. HD_INVALID: a setting is wrong; HD_PRECONDITION: this machine, or who we are, does not allow it.
+enum hd_status host_prepare(struct host *host, const struct hd_settings *settings, const char *session,
+                            struct hd_arena *arena, struct hd_err *err) HD_MUST_USE;
+
+#endif
