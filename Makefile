@@ -185,6 +185,7 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" \
 	    "python3 tests/integration/faults.py" $(B)/soak-agent "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
+	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
 
 sim: $(B)/sim ## the simulator: SEEDS=n, or SEED=n with its trace

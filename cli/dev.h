@@ -23,6 +23,7 @@ struct dev_proc {
     const char *const *env; // added to the cleaned environment
     int port;               // of its health page or its service; 0: none
     int http_port;          // of a gateway: the API's; else 0
+    int held[2];            // sockets that keep the two ports until it is started; -1: none
     pid_t pid;              // 0: not running
     bool wanted;            // started again when it ends
     int64_t backoff_ms, started_mono_ms, start_at_mono_ms;

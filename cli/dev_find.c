@@ -4,6 +4,8 @@
 #include <glob.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -126,8 +128,22 @@ enum hd_status dev_find(struct dev *dev) {
     return socket_folder(dev);
 }
 
-// A port that nobody listens on; 0 asks the kernel for one. -1: taken. The socket stays open until all are chosen.
-static int port_try(int port, int *ret_fd) {
+// Between the choice of a port and the moment when its service listens, and while it is started again, another dev must not choose it too.
+// So each has a name in the abstract namespace of Unix sockets, which ends with this process.
+static bool port_reserve(int port) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "hodei-dev-port-%d", port);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) == 0)
+        return true;
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
+// A port that nobody listens on; 0 asks the kernel for one. -1: taken. The socket keeps it until its process is started.
+static int port_try_once(int port, int *ret_fd) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof(address);
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -135,13 +151,21 @@ static int port_try(int port, int *ret_fd) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+        getsockname(fd, (struct sockaddr *)&address, &len) < 0 || !port_reserve(ntohs(address.sin_port))) {
         if (fd >= 0)
             close(fd);
         return -1;
     }
     *ret_fd = fd;
     return ntohs(address.sin_port);
+}
+
+static int port_try(int port, int *ret_fd) {
+    int got = port_try_once(port, ret_fd);
+
+    for (int i = 0; port == 0 && got < 0 && i < 100; i++)
+        got = port_try_once(0, ret_fd);
+    return got;
 }
 
 static enum hd_status http_port(struct dev *dev, int *ret_fd) {
@@ -159,29 +183,22 @@ static enum hd_status http_port(struct dev *dev, int *ret_fd) {
 
 // The first gateway has the API's port, further ones a free one.
 enum hd_status dev_ports(struct dev *dev) {
-    int fds[1 + DEV_PROCS_MAX + DEV_REPLICAS_MAX];
-    int given = 0;
+    int api;
 
-    HD_TRY(http_port(dev, &fds[0]));
-    size_t n = 1;
+    HD_TRY(http_port(dev, &api));
     for (size_t i = 0; i < dev->n_procs; i++) {
         struct dev_proc *proc = &dev->procs[i];
-        if ((proc->port = port_try(0, &fds[n])) > 0)
-            n++;
-        if (!proc->service || !hd_streq(proc->service, "api-gateway"))
-            continue;
-        if (!given)
-            proc->http_port = given = dev->http_port;
-        else if ((proc->http_port = port_try(0, &fds[n])) > 0)
-            n++;
-    }
-    while (n)
-        close(fds[--n]);
-    for (size_t i = 0; i < dev->n_procs; i++) {
-        if (dev->procs[i].port < 0 || dev->procs[i].http_port < 0)
+        proc->port = port_try(0, &proc->held[0]);
+        if (proc->phase == DEV_NATS)
+            dev->nats_port = proc->port;
+        if (proc->service && hd_streq(proc->service, "api-gateway")) {
+            proc->http_port = api >= 0 ? dev->http_port : port_try(0, &proc->held[1]);
+            if (api >= 0)
+                proc->held[1] = api;
+            api = -1;
+        }
+        if (proc->port < 0 || proc->http_port < 0)
             return hd_err_set(&dev->cli->err, HD_UNAVAILABLE, "there is no free port on 127.0.0.1");
-        if (dev->procs[i].phase == DEV_NATS)
-            dev->nats_port = dev->procs[i].port;
     }
     return HD_OK;
 }

@@ -60,7 +60,7 @@ const char *const *dev_initdb_argv(struct dev *dev) {
 static struct dev_proc *add(struct dev *dev, enum dev_phase phase, const char *name) {
     struct dev_proc *proc = &dev->procs[dev->n_procs++];
 
-    *proc = (struct dev_proc){.name = name, .phase = phase};
+    *proc = (struct dev_proc){.name = name, .phase = phase, .held = {-1, -1}};
     return proc;
 }
 

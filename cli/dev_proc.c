@@ -133,6 +133,11 @@ void dev_start(struct dev *dev, struct dev_proc *proc) {
     int64_t now = hd_now_read().mono_ms;
 
     proc->wanted = true;
+    for (size_t i = 0; i < 2; i++) {
+        if (proc->held[i] >= 0)
+            close(proc->held[i]);
+        proc->held[i] = -1;
+    }
     if (dev_spawn(dev, proc->name, proc->argv, proc->env, &proc->pid) != HD_OK) {
         proc->pid = 0;
         later(proc, now);

@@ -169,6 +169,15 @@ static void add_job(struct hd_buf *out, struct hd_arena *arena, const Hodei__V1_
     add_pairs(out, 4, "outputs", spec->outputs, spec->n_outputs);
 }
 
+static void add_triggers(struct hd_buf *out, const Hodei__V1__PipelinePlan *plan) {
+    if (plan->n_cron || plan->n_on_pipeline)
+        hd_buf_adds(out, "on:\n");
+    for (size_t i = 0; i < plan->n_cron; i++)
+        hd_buf_addf(out, "  - { cron: \"%s\", timezone: %s }\n", plan->cron[i]->expr, plan->cron[i]->timezone);
+    for (size_t i = 0; i < plan->n_on_pipeline; i++)
+        hd_buf_addf(out, "  - { pipeline: %s }\n", plan->on_pipeline[i]->name);
+}
+
 static void print_plan(const Hodei__V1__PipelinePlan *plan, struct hd_arena *arena) {
     HD_AUTO_BUF struct hd_buf out = {0};
     bool last = false;
@@ -179,6 +188,7 @@ static void print_plan(const Hodei__V1__PipelinePlan *plan, struct hd_arena *are
         hd_buf_adds(&out, "inputs:\n");
     for (size_t i = 0; i < plan->n_inputs; i++) // JSON already
         hd_buf_addf(&out, "  %s: %s\n", plan->inputs[i]->name, plan->inputs[i]->value);
+    add_triggers(&out, plan);
     add_ms(&out, 0, "timeout", plan->timeout_ms);
     add_group(&out, 0, plan->concurrency);
     for (size_t i = 0; i < plan->n_jobs; i++) {

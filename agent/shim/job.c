@@ -123,16 +123,9 @@ static void end_stopped(struct job *job) {
     }
 }
 
-static void end_failed_start(struct job *job, const struct hd_err *err) {
-    bool full = errno == ENOSPC || errno == EDQUOT; // of what failed last
-    say(job, err->text);
-    spool_say(job, "%s", err->text);
-    end(job, STATE(FAILED), full ? CAUSE(DISK_FULL) : CAUSE(START_FAILED));
-}
-
 // --- steps -----------------------------------------------------------------------------------------------------------
 
-// The definition's fault, or that of what a step wrote: nothing more of the job runs.
+// The definition's fault, that of what a step wrote, or a program that is not there: nothing more of the job runs.
 static void end_broken(struct job *job, const struct hd_err *err, Hodei__V1__Cause cause) {
     say(job, err->text);
     spool_say(job, "%s", err->text);
@@ -154,6 +147,7 @@ static void next_step(struct job *job) {
     struct shim *shim = job->shim;
     struct hd_err err = {0};
     bool wanted = false;
+    Hodei__V1__Cause cause;
     for (; job->step < job->spec->n_steps && !wanted; job->step += !wanted) {
         const Hodei__V1__Step *looked = job->spec->steps[job->step];
         if (names_condition(job, looked, &wanted, &err) != HD_OK ||
@@ -169,8 +163,12 @@ static void next_step(struct job *job) {
     }
     const Hodei__V1__Step *step = job->spec->steps[job->step];
     errno = 0;
-    if (cgroup_renew(job, &err) != HD_OK || step_spawn(job, step, &err) != HD_OK) {
-        end_failed_start(job, &err);
+    if (cgroup_renew(job, &err) != HD_OK) {
+        end_broken(job, &err, start_cause());
+        return;
+    }
+    if (step_spawn(job, step, &cause, &err) != HD_OK) {
+        end_broken(job, &err, cause);
         return;
     }
     job->phase = PHASE_RUNNING;
@@ -189,7 +187,7 @@ static void begin(struct job *job) {
         job->deadline_ms = shim->now.mono_ms + job->spec->timeout_ms;
     errno = 0;
     if (workspace_make(job, &err) != HD_OK || cgroup_enter(job, &err) != HD_OK) {
-        end_failed_start(job, &err);
+        end_broken(job, &err, start_cause());
         return;
     }
     enum hd_status named = names_begin(job, &err);
@@ -240,7 +238,7 @@ void shim_take(struct shim *shim, struct batch *batch, const Hodei__V1__ShimJob 
     struct hd_err err = {0};
     if (shim->jobs.n > SHIM_MAX_JOBS) {
         hd_err_set(&err, HD_LIMITED, "the shim holds %d jobs already", SHIM_MAX_JOBS);
-        end_failed_start(job, &err);
+        end_broken(job, &err, CAUSE(START_FAILED));
     } else if (shim->leave) {
         job->stop = STOP_CANCEL;
         end_stopped(job);

@@ -252,8 +252,11 @@ int64_t cgroup_count(const struct job *job); // processes; what the controller c
 void cgroup_usage(struct job *job);          // of what is in it now, added up
 bool cgroup_oom(struct job *job);            // something was killed for memory since the last call
 
-// spawn.c: one process.
-enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) HD_MUST_USE;
+// spawn.c: why something cannot be started, by the errno of what was tried last.
+Hodei__V1__Cause start_cause(void);
+// One process; *ret_cause says why where it cannot be started.
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V1__Cause *ret_cause,
+                          struct hd_err *err) HD_MUST_USE;
 
 // names.c: expressions. `env` is a map of texts; errors are the definition's, or of what a step wrote.
 const char *step_name(const struct job *job, const Hodei__V1__Step *step, struct hd_arena *arena); // its id or number

@@ -105,19 +105,23 @@ static const char *find_program(struct hd_arena *arena, const char *name, char *
     return NULL;
 }
 
+// What its expressions give; the environment and the arguments as they are where it has none.
+static enum hd_status evaluate(struct job *job, const Hodei__V1__Step *step, struct command *ret, struct hd_err *err) {
+    struct hd_arena *arena = &job->shim->scratch;
+    const struct hd_value *env;
+    ret->argv = arguments(arena, step);
+    if (!job->names) {
+        ret->envp = environment(job, step);
+        return HD_OK;
+    }
+    HD_TRY(names_env(job, step, arena, &env, err));
+    ret->envp = environment_of(arena, env);
+    return step->template_ ? arguments_of(job, step, env, err, &ret->argv) : HD_OK;
+}
+
 static enum hd_status prepare(struct job *job, const Hodei__V1__Step *step, struct command *ret, struct hd_err *err) {
     struct hd_arena *arena = &job->shim->scratch;
     ret->folder = *step->workdir ? hd_arena_printf(arena, "%s/%s", job->workspace, step->workdir) : job->workspace;
-    ret->argv = arguments(arena, step);
-    if (job->names) {
-        const struct hd_value *env;
-        HD_TRY(names_env(job, step, arena, &env, err));
-        ret->envp = environment_of(arena, env);
-        if (step->template_)
-            HD_TRY(arguments_of(job, step, env, err, &ret->argv));
-    } else {
-        ret->envp = environment(job, step);
-    }
     if (!ret->argv[0] || !*ret->argv[0])
         return hd_err_set(err, HD_INVALID, "the command is empty");
     ret->program = find_program(arena, ret->argv[0], ret->envp, ret->folder);
@@ -218,16 +222,29 @@ static enum hd_status start(struct job *job, const struct command *command, cons
     return failed ? why_not(&child, failed, err) : HD_OK;
 }
 
-enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, struct hd_err *err) {
+Hodei__V1__Cause start_cause(void) {
+    return errno == ENOSPC || errno == EDQUOT ? HODEI__V1__CAUSE__CAUSE_DISK_FULL
+                                              : HODEI__V1__CAUSE__CAUSE_START_FAILED;
+}
+
+enum hd_status step_spawn(struct job *job, const Hodei__V1__Step *step, Hodei__V1__Cause *ret_cause,
+                          struct hd_err *err) {
     struct command command;
     int ends[2] = {-1, -1};
+    *ret_cause = HODEI__V1__CAUSE__CAUSE_EXPRESSION;
+    HD_TRY(evaluate(job, step, &command, err));
+    *ret_cause = HODEI__V1__CAUSE__CAUSE_START_FAILED;
     HD_TRY(prepare(job, step, &command, err));
-    HD_TRY(make_output_file(job, err));
-    enum hd_status status = open_pipe(job, 0, &ends[0], err);
+    errno = 0;
+    enum hd_status status = make_output_file(job, err);
+    if (status == HD_OK)
+        status = open_pipe(job, 0, &ends[0], err);
     if (status == HD_OK)
         status = open_pipe(job, 1, &ends[1], err);
     if (status == HD_OK)
         status = start(job, &command, ends, err);
+    if (status != HD_OK)
+        *ret_cause = start_cause();
     hd_close_fd(&ends[0]);
     hd_close_fd(&ends[1]);
     if (status == HD_OK)

@@ -96,8 +96,29 @@ static enum hd_status check_index(struct check *c, const struct hd_node *node, c
     return HD_OK;
 }
 
+// Where an operand begins: a path is a tree that nests to the left.
+static size_t begin_of(const struct hd_node *node) {
+    while (node->op == HD_OP_INDEX)
+        node = node->args[0];
+    return node->at;
+}
+
+// contains(): a text in a text, or anything in a list.
+static enum hd_status check_contains(struct check *c, const struct hd_node *node, const struct hd_type *in,
+                                     const struct hd_type *what) {
+    if (in->kind == HD_BOOL || in->kind == HD_NUMBER || in->kind == HD_MAP)
+        return hd_expr_fail(c->err, begin_of(node->args[0]),
+                            "argument 1 of contains() must be a text or a list, not %s", hd_kind_name(in->kind));
+    if (in->kind == HD_STRING && what->kind != HD_STRING && what->kind != HD_ANY)
+        return hd_expr_fail(c->err, begin_of(node->args[1]),
+                            "argument 2 of contains() must be a text, not %s: the first is one",
+                            hd_kind_name(what->kind));
+    return HD_OK;
+}
+
 static enum hd_status check_call(struct check *c, const struct hd_node *node, const struct hd_type **ret) {
     const struct hd_function *f = node->function;
+    const struct hd_type *all[3] = {&hd_type_any, &hd_type_any, &hd_type_any};
     if (f->uses & c->absent) {
         hd_expr_fail(c->err, node->at, "%s() cannot be used here", f->name);
         hd_err_hint(c->err, f->uses == HD_USES_FILES ? "it is not available yet: it comes with caches"
@@ -108,15 +129,16 @@ static enum hd_status check_call(struct check *c, const struct hd_node *node, co
         const struct hd_type *given;
         enum hd_kind wanted = f->args[i < 3 ? i : 2];
         HD_TRY(check(c, node->args[i], &given));
-        if (strcmp(f->name, "contains") == 0 && i == 0 && (given->kind == HD_LIST || given->kind == HD_STRING))
-            continue;
+        all[i < 3 ? i : 2] = given;
         if (wanted != HD_ANY && given->kind != wanted && given->kind != HD_ANY && given->kind != HD_NULL) {
-            hd_expr_fail(c->err, node->args[i]->at, "argument %zu of %s() must be %s, not %s", i + 1, f->name,
+            hd_expr_fail(c->err, begin_of(node->args[i]), "argument %zu of %s() must be %s, not %s", i + 1, f->name,
                          hd_kind_name(wanted), hd_kind_name(given->kind));
             hd_err_hint(c->err, "%s", f->help);
             return HD_INVALID;
         }
     }
+    if (strcmp(f->name, "contains") == 0)
+        HD_TRY(check_contains(c, node, all[0], all[1]));
     *ret = simple(f->result);
     return HD_OK;
 }
@@ -127,7 +149,7 @@ static enum hd_status check_logic(struct check *c, const struct hd_node *node, c
         const struct hd_type *given;
         HD_TRY(check(c, node->args[i], &given));
         if (given->kind != HD_BOOL && given->kind != HD_ANY) {
-            hd_expr_fail(c->err, node->args[i]->at, "%s takes true or false, not %s", names[node->op],
+            hd_expr_fail(c->err, begin_of(node->args[i]), "%s takes true or false, not %s", names[node->op],
                          hd_kind_name(given->kind));
             if (given->kind == HD_STRING)
                 hd_err_hint(c->err, "compare it, for example with != ''");

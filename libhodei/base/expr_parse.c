@@ -242,7 +242,7 @@ static enum hd_status parse_postfix(struct parser *p, const struct hd_node **ret
             return HD_OK;
         }
         if (steps >= HD_EXPR_DEPTH_MAX) // the tree nests to the left
-            return hd_expr_fail(p->err, at, "a name has more than %d parts", HD_EXPR_DEPTH_MAX);
+            return hd_expr_fail(p->err, at, "a name has more than %d parts", HD_EXPR_DEPTH_MAX + 1);
         if (!(node = new_node(p, HD_OP_INDEX, at, 2)))
             return HD_INVALID;
         node->args[0] = *ret;

@@ -1,5 +1,7 @@
 #include "services/orchestrator/explain.h"
 
+#include <inttypes.h>
+
 #include "base/buf.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
@@ -22,10 +24,11 @@ static const char *time_text(struct hd_arena *arena, int64_t ms) {
     int64_t era = days / 146097, day = days % 146097, year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
     day -= 365 * year + year / 4 - year / 100;
     int64_t month = (5 * day + 2) / 153; // from March
+    day -= (153 * month + 2) / 5;
+    year += era * 400 + (month >= 10);
     return hd_arena_printf(
-        arena, "%04lld-%02lld-%02lld %02lld:%02lld:%02lld UTC", (long long)(era * 400 + year + (month >= 10)),
-        (long long)(month < 10 ? month + 3 : month - 9), (long long)(day - (153 * month + 2) / 5 + 1),
-        (long long)(of_day / 3600), (long long)(of_day / 60 % 60), (long long)(of_day % 60));
+        arena, "%04" PRId64 "-%02" PRId64 "-%02" PRId64 " %02" PRId64 ":%02" PRId64 ":%02" PRId64 " UTC", year,
+        month < 10 ? month + 3 : month - 9, day + 1, of_day / 3600, of_day / 60 % 60, of_day % 60);
 }
 
 const char *orc_gone_text(struct hd_arena *arena, const struct orc_attempt *attempt) {

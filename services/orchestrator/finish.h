@@ -31,6 +31,14 @@ enum hd_status orc_load_open(struct hd_ctx *cx, struct orchestrator *orc, struct
 enum hd_status orc_audit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_run *run,
                          const struct orc_done *done) HD_MUST_USE;
 
+// commands.c. known: the item has its answer, or its error; ask with the run locked, so that of two at once the second finds the
+// answer of the first. keep: with its reply filled.
+struct orc_command_key orc_command_key(struct hd_ctx *cx, const struct hd_item *item, const char *method);
+enum hd_status orc_command_known(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item,
+                                 const struct orc_command_key *key, bool *ret) HD_MUST_USE;
+enum hd_status orc_command_keep(struct hd_ctx *cx, struct orchestrator *orc, const struct hd_item *item,
+                                struct orc_command_key *key) HD_MUST_USE;
+
 // handlers_start.c: starts runs as StartRun does; items that fail have written nothing.
 struct orc_origin {
     const char *what;  // api, cron, pipeline

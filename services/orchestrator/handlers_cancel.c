@@ -46,7 +46,12 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
         if (!run || strcmp(run->tenant, cancels[i].tenant) != 0) {
             hd_item_fail(&items[i], HD_MISSING, "there is no run %s", orc_id_text(cx->arena, cancels[i].id));
             hd_err_field(&items[i].err, "id");
-        } else if (!orc_run_ended(run->state)) {
+        } else if (orc_run_ended(run->state)) {
+            hd_item_fail(&items[i], HD_PRECONDITION, "the run has ended: it %s",
+                         run->state == HODEI__V1__RUN_STATE__RUN_STATE_SUCCEEDED ? "succeeded"
+                         : run->state == HODEI__V1__RUN_STATE__RUN_STATE_FAILED  ? "failed"
+                                                                                 : "was cancelled");
+        } else {
             open[n_open++] = run->id;
         }
     }
@@ -75,14 +80,12 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
     return orc_finish(cx, orc, ws, &out);
 }
 
-enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    struct orchestrator *orc = self;
+static enum hd_status cancel_batch(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *items, size_t n) {
     struct cancel *cancels = HD_NEW_ARRAY(cx->arena, n, struct cancel);
     struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     size_t n_ids = 0;
     struct orc_ws ws;
     orc_ws_init(&ws, cx->arena);
-    orc_versions_trim(&orc->versions);
     for (size_t i = 0; i < n; i++) {
         const char *tenant = orc_item_tenant(&items[i]);
         if (tenant &&
@@ -98,5 +101,36 @@ enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *ite
         if (items[i].err.status == HD_OK)
             ((Hodei__V1__CancelRunReply *)items[i].reply)->state =
                 (Hodei__V1__RunState)orc_ws_run(&ws, cancels[i].id)->state;
+    return HD_OK;
+}
+
+// Said again with its key, a cancel is answered as it was and stops nothing more.
+static enum hd_status cancel_keyed(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item) {
+    struct orc_command_key key;
+    struct hd_uuid id;
+    struct orc_ws ws;
+    bool known;
+    if (!orc_item_tenant(item) || !orc_item_id(item, "id", ((const Hodei__V1__CancelRunRequest *)item->msg)->id, &id))
+        return HD_OK;
+    orc_ws_init(&ws, cx->arena);
+    HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, true));
+    key = orc_command_key(cx, item, "cancel");
+    HD_TRY(orc_command_known(cx, orc, item, &key, &known));
+    if (known)
+        return HD_OK;
+    HD_TRY(cancel_batch(cx, orc, item, 1));
+    return item->err.status == HD_OK ? orc_command_keep(cx, orc, item, &key) : HD_OK;
+}
+
+enum hd_status orc_cancel_run(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct orchestrator *orc = self;
+    bool any = false;
+    orc_versions_trim(&orc->versions);
+    for (size_t i = 0; i < n; i++)
+        any |= *items[i].idempotency_key != '\0';
+    if (!any)
+        return cancel_batch(cx, orc, items, n);
+    for (size_t i = 0; i < n; i++)
+        HD_TRY(*items[i].idempotency_key ? cancel_keyed(cx, orc, &items[i]) : cancel_batch(cx, orc, &items[i], 1));
     return HD_OK;
 }

@@ -14,7 +14,7 @@ struct steering {
     struct orc_command command;
     const char *tenant;
     struct hd_uuid id;
-    uint64_t fingerprint;
+    struct orc_command_key key;
     struct orc_ws ws;
     struct orc_run *run, *made;
     struct orc_job *job;
@@ -22,8 +22,6 @@ struct steering {
 
 static bool check(struct hd_ctx *cx, struct hd_item *item, enum orc_action action, struct steering *s) {
     const Hodei__V1__SteerRequest *request = (const Hodei__V1__SteerRequest *)item->msg;
-    uint8_t *packed;
-    size_t len;
     *s = (struct steering){.item = item, .request = request, .tenant = orc_item_tenant(item)};
     if (!s->tenant || !orc_item_id(item, "run", request->run, &s->id))
         return false;
@@ -38,35 +36,8 @@ static bool check(struct hd_ctx *cx, struct hd_item *item, enum orc_action actio
                                       .reason = request->reason,
                                       .priority = request->priority,
                                       .from = (int)request->from};
-    hd_pb_pack(cx->arena, item->msg, &packed, &len);
-    s->fingerprint = hd_hash(packed, len, (uint64_t)action + 1);
+    s->key = orc_command_key(cx, item, orc_action_names[action]);
     return true;
-}
-
-// True when the key is known: the item has its answer, or its error.
-static enum hd_status answer_known(struct hd_ctx *cx, struct orchestrator *orc, struct steering *s, bool *ret) {
-    struct orc_command_key key = {.tenant = s->tenant, .key = s->item->idempotency_key};
-    ProtobufCMessage *msg = NULL;
-    *ret = false;
-    if (!*key.key)
-        return HD_OK;
-    HD_TRY(ORC_DO(cx, orc, command_find, &key));
-    *ret = key.found;
-    if (!key.found)
-        return HD_OK;
-    if (key.fingerprint != s->fingerprint) {
-        hd_item_fail(s->item, HD_CONFLICT, "this idempotency key was used for another command");
-        hd_err_field(&s->item->err, "idempotency_key");
-        hd_err_hint(&s->item->err, "repeat the command as it was, or take a new key");
-        return HD_OK;
-    }
-    HD_TRY(hd_pb_unpack(cx->arena, &hodei__v1__steer_reply__descriptor, key.reply, key.reply_len, &cx->err, &msg));
-    const Hodei__V1__SteerReply *kept = (const Hodei__V1__SteerReply *)msg;
-    Hodei__V1__SteerReply *reply = (Hodei__V1__SteerReply *)s->item->reply;
-    reply->run = kept->run;
-    reply->state = kept->state;
-    reply->job_state = kept->job_state;
-    return HD_OK;
 }
 
 // The run with all its jobs, and the attempts that a cancel must reach.
@@ -181,25 +152,21 @@ enum hd_status orc_audit(struct hd_ctx *cx, struct orchestrator *orc, struct orc
 static enum hd_status answer(struct hd_ctx *cx, struct orchestrator *orc, struct steering *s) {
     const struct orc_run *run = s->made ? s->made : s->run;
     Hodei__V1__SteerReply *reply = (Hodei__V1__SteerReply *)s->item->reply;
-    struct orc_command_key key = {.tenant = s->tenant, .key = s->item->idempotency_key, .fingerprint = s->fingerprint};
-    uint8_t *packed;
     reply->run = orc_id_text(cx->arena, run->id);
     reply->state = (Hodei__V1__RunState)run->state;
     if (s->job)
         reply->job_state = (Hodei__V1__JobState)s->job->state;
-    if (!*key.key)
-        return HD_OK;
-    hd_pb_pack(cx->arena, &reply->base, &packed, &key.reply_len);
-    key.reply = packed;
-    return ORC_DO(cx, orc, command_put, &key);
+    return orc_command_keep(cx, orc, s->item, &s->key);
 }
 
 static enum hd_status steer_one(struct hd_ctx *cx, struct orchestrator *orc, struct steering *s) {
     struct orc_out out = {0};
     bool known;
     HD_TRY(load(cx, orc, s)); // the lock first: of two with one key the second finds the answer
-    HD_TRY(answer_known(cx, orc, s, &known));
-    if (known || s->item->err.status != HD_OK)
+    if (s->item->err.status != HD_OK)
+        return HD_OK;
+    HD_TRY(orc_command_known(cx, orc, s->item, &s->key, &known));
+    if (known)
         return HD_OK;
     enum hd_status status = decide(cx, orc, s);
     if (s->item->err.status != HD_OK) // refused, and nothing is written

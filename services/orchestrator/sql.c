@@ -159,6 +159,8 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_GROUPS_WAITING] = {"orc_groups_waiting",
                                 "select distinct m.tenant, m.name from group_members m where m.state = 1 or m.doomed"
                                 " order by m.tenant, m.name limit $1::bigint"},
+    [ORC_SQL_COMMAND_LOCK] = {"orc_command_lock",
+                              "select pg_advisory_xact_lock(hashtextextended($1::text || ' ' || $2::text, 1)) is null"},
     [ORC_SQL_COMMAND_FIND] = {"orc_command_find", "select fingerprint, reply from commands"
                                                   " where tenant = $1::text and idem_key = $2::text"},
     [ORC_SQL_COMMAND_PUT] = {"orc_command_put", "insert into commands (tenant, idem_key, fingerprint, reply, at_ms)"

@@ -158,6 +158,7 @@ struct orc_store_ops {
     // Groups of jobs and runs, "" where there is none; and groups in which somebody waits or is doomed, not locked.
     enum hd_status (*groups_of)(ORC_CALL, const struct orc_job_ref *refs, size_t n, struct orc_group *ret);
     enum hd_status (*groups_waiting)(ORC_CALL, unsigned limit, struct orc_group **ret, size_t *ret_n);
+    // Others with this key wait until the transaction ends.
     enum hd_status (*command_find)(ORC_CALL, struct orc_command_key *inout);
     enum hd_status (*command_put)(ORC_CALL, const struct orc_command_key *key);
     enum hd_status (*commands_prune)(ORC_CALL, int64_t before_ms);

@@ -58,6 +58,7 @@ enum hd_status orc_pg_approvals_list(ORC_CALL, const struct orc_job *job, const 
 enum hd_status orc_pg_command_find(ORC_CALL, struct orc_command_key *inout) {
     struct hd_rows rows;
     (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_COMMAND_LOCK, &rows, HD_TEXT(inout->tenant), HD_TEXT(inout->key)));
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_COMMAND_FIND, &rows, HD_TEXT(inout->tenant), HD_TEXT(inout->key)));
     inout->found = rows.n > 0;
     if (!inout->found)

@@ -121,8 +121,7 @@ static bool waits(struct hd_ctx *cx, struct pipelines *self, struct wanted *want
     return hd_item_park(cx, want->item, CONFIRM_WAIT_MS);
 }
 
-static void fill_apply_reply(struct hd_ctx *cx, const struct wanted *want) {
-    Hodei__V1__ApplyPipelineReply *reply = (Hodei__V1__ApplyPipelineReply *)want->item->reply;
+static void fill_apply_reply(struct hd_ctx *cx, const struct wanted *want, Hodei__V1__ApplyPipelineReply *reply) {
     Hodei__V1__Pipeline *pipeline = (Hodei__V1__Pipeline *)hd_pb_new(cx->arena, &hodei__v1__pipeline__descriptor);
 
     pipeline->name = hd_arena_strdup(cx->arena, want->name);
@@ -147,6 +146,15 @@ static enum hd_status zone_is_there(void *arg, const char *name, struct hd_err *
 enum hd_status pip_compile_item(struct hd_ctx *cx, struct hd_item *item, const char *source,
                                 Hodei__V1__CompiledPipeline **ret) {
     return pip_compile_with(cx->arena, source, strlen(source), zone_is_there, cx, &item->err, ret);
+}
+
+// What the answer will be, kept with what it tells: the wait for the orchestrator changes nothing of it.
+static enum hd_status keep(struct hd_ctx *cx, const struct wanted *want) {
+    Hodei__V1__ApplyPipelineReply reply = HODEI__V1__APPLY_PIPELINE_REPLY__INIT;
+    if (want->dry_run || want->item->wait_until_mono_ms)
+        return HD_OK;
+    fill_apply_reply(cx, want, &reply);
+    return pip_command_keep(cx, want->item, &reply.base);
 }
 
 // False, with the item failed, where the definition is wrong.
@@ -177,12 +185,18 @@ enum hd_status pip_apply(struct hd_ctx *cx, void *self, struct hd_item *items, s
         qsort(wanted, n_wanted, sizeof(*wanted), wanted_cmp);
     for (size_t i = 0; i < n_wanted; i++) {
         struct wanted *want = &wanted[i];
+        bool known = false;
+        if (!want->dry_run && !want->item->wait_until_mono_ms)
+            HD_TRY(pip_command_known(cx, want->item, &known));
+        if (known)
+            continue;
         HD_TRY(apply_one(cx, want));
+        HD_TRY(keep(cx, want));
         if (!want->dry_run && waits(cx, self, want))
             continue;
         if (!want->changed)
             hd_metric_add(&pip_metrics[PIP_M_UNCHANGED], 1);
-        fill_apply_reply(cx, want);
+        fill_apply_reply(cx, want, (Hodei__V1__ApplyPipelineReply *)want->item->reply);
     }
     return HD_OK;
 }

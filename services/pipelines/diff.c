@@ -331,6 +331,8 @@ static void compare_keys(struct hd_arena *arena, const Hodei__V1__CompiledPipeli
             } else if (i == 1) {
                 parts[k].cron = sides[k]->cron;
                 parts[k].n_cron = sides[k]->n_cron;
+                parts[k].on_pipeline = sides[k]->on_pipeline;
+                parts[k].n_on_pipeline = sides[k]->n_on_pipeline;
             } else if (i == 2) {
                 parts[k].inputs = sides[k]->inputs;
                 parts[k].n_inputs = sides[k]->n_inputs;

@@ -43,6 +43,12 @@ hd_handler pip_list; // ListPipelines
 // False, with the item failed, where the request stands for no tenant.
 bool pip_tenant_given(struct hd_item *item);
 
+// commands.c: before a command, whether its key is known: then the item has its answer, or its error; and after it.
+enum hd_status pip_command_known(struct hd_ctx *cx, struct hd_item *item, bool *ret) HD_MUST_USE;
+enum hd_status pip_command_keep(struct hd_ctx *cx, const struct hd_item *item,
+                                const ProtobufCMessage *reply) HD_MUST_USE;
+hd_handler pip_commands_prune; // timer
+
 // push.c
 hd_handler pip_push_due;      // timer: what the orchestrator has not confirmed is said again
 hd_handler pip_push_answered; // answer of orchestrator.PutVersions
@@ -80,8 +86,18 @@ struct pip_change { // a version to add
     const char *source, *digest, *made_by, *trace;
     struct hd_bytes compiled;
 };
-#define PIP_SQL_COUNT 18
+struct pip_command { // with an idempotency key
+    const char *tenant, *key;
+    uint64_t fingerprint;
+    bool found;
+    struct hd_bytes reply;
+};
+#define PIP_SQL_COUNT 22
 extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
+// Others with this key wait until the transaction ends.
+enum hd_status pip_store_command(struct hd_ctx *cx, struct pip_command *inout) HD_MUST_USE;
+enum hd_status pip_store_keep_command(struct hd_ctx *cx, const struct pip_command *command) HD_MUST_USE;
+enum hd_status pip_store_prune_commands(struct hd_ctx *cx, int64_t before_ms) HD_MUST_USE;
 // Version 0 is the newest. `found` tells.
 enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
                              struct pip_version *ret) HD_MUST_USE;

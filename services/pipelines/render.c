@@ -425,6 +425,8 @@ enum hd_status pip_render(struct hd_arena *arena, const Hodei__V1__CompiledPipel
     r.plan->concurrency = pipeline->concurrency;
     r.plan->cron = pipeline->cron;
     r.plan->n_cron = pipeline->n_cron;
+    r.plan->on_pipeline = pipeline->on_pipeline;
+    r.plan->n_on_pipeline = pipeline->n_on_pipeline;
     fill_inputs(&r);
     hd_arena_init(&r.scratch);
     enum hd_status status = render_all(&r);

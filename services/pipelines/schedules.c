@@ -237,16 +237,29 @@ static enum hd_status resume_one(struct hd_ctx *cx, struct hd_item *item) {
     return save(cx, item, schedule);
 }
 
+// One after another: of two with one key the second finds the answer of the first.
+static enum hd_status command(struct hd_ctx *cx, struct hd_item *items, size_t n,
+                              enum hd_status (*one)(struct hd_ctx *cx, struct hd_item *item)) {
+    for (size_t i = 0; i < n; i++) {
+        bool known = false;
+        if (!pip_tenant_given(&items[i]))
+            continue;
+        HD_TRY(pip_command_known(cx, &items[i], &known));
+        if (known)
+            continue;
+        HD_TRY(one(cx, &items[i]));
+        if (items[i].err.status == HD_OK)
+            HD_TRY(pip_command_keep(cx, &items[i], items[i].reply));
+    }
+    return HD_OK;
+}
+
 enum hd_status pip_pause_schedule(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     (void)self;
-    for (size_t i = 0; i < n; i++)
-        HD_TRY(pause_one(cx, &items[i]));
-    return HD_OK;
+    return command(cx, items, n, pause_one);
 }
 
 enum hd_status pip_resume_schedule(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     (void)self;
-    for (size_t i = 0; i < n; i++)
-        HD_TRY(resume_one(cx, &items[i]));
-    return HD_OK;
+    return command(cx, items, n, resume_one);
 }

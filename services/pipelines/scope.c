@@ -153,6 +153,13 @@ static enum hd_status check_one(struct compile *c, const struct pip_pending *p, 
         hd_err_at(c->walk.err, 1, 1);
         status = HD_INVALID;
     }
+    if (status == HD_OK && p->stage == PIP_AT_READY && p->wanted == HD_ANY && type->kind < HD_LIST) { // matrix.from
+        hd_err_set(c->walk.err, HD_INVALID, "the expression must give a list or a map, not %s",
+                   hd_kind_name(type->kind));
+        hd_err_at(c->walk.err, 1, 1);
+        hd_err_hint(c->walk.err, "a text is read by from_json()");
+        status = HD_INVALID;
+    }
     if (status == HD_OK) {
         if (p->job != SIZE_MAX && expr->uses & HD_USES_NEEDS)
             c->jobs[p->job]->uses_needs = true;

@@ -29,6 +29,7 @@ static const struct hd_answer answers[] = {
 static const struct hd_timer timers[] = {
     {PIP_PUSH_TIMER, 1000, pip_push_due},
     {PIP_TICKS_TIMER, 1000, pip_ticks_due},
+    {"commands", 60000, pip_commands_prune},
 };
 
 struct hd_metric pip_metrics[PIP_METRIC_COUNT] = {

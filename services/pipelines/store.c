@@ -21,6 +21,10 @@ enum {
     PAGE,
     PUT,
     DROP,
+    LOCK_COMMAND,
+    COMMAND,
+    KEEP_COMMAND,
+    PRUNE_COMMANDS,
     COUNT
 };
 _Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
@@ -33,6 +37,13 @@ _Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
 #define JOINED " FROM pipelines p JOIN versions v ON v.tenant = p.tenant AND v.name = p.name "
 
 const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
+    [LOCK_COMMAND] = {"pip_lock_command",
+                      "SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' ' || $2::text, 1)) IS NULL"},
+    [COMMAND] = {"pip_command",
+                 "SELECT fingerprint, reply FROM commands WHERE tenant = $1::text AND idem_key = $2::text"},
+    [KEEP_COMMAND] = {"pip_keep_command", "INSERT INTO commands (tenant, idem_key, fingerprint, reply, at_ms)"
+                                          " VALUES ($1::text, $2::text, $3::bigint, $4::bytea, $5::bigint)"},
+    [PRUNE_COMMANDS] = {"pip_prune_commands", "DELETE FROM commands WHERE at_ms < $1::bigint"},
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},
     [NEWEST] = {"pip_newest", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
@@ -318,4 +329,29 @@ enum hd_status pip_store_put_schedules(struct hd_ctx *cx, const struct pip_sched
 
 enum hd_status pip_store_drop_schedules(struct hd_ctx *cx, const struct hd_uuid *ids, size_t n) {
     return n ? HD_RUN(cx, &pip_sql[DROP], NULL, HD_UUIDS(ids, n)) : HD_OK;
+}
+
+// --- commands -----------------------------------------------------------------------------------------------------------
+
+enum hd_status pip_store_command(struct hd_ctx *cx, struct pip_command *inout) {
+    struct hd_rows rows;
+
+    HD_TRY(HD_RUN(cx, &pip_sql[LOCK_COMMAND], &rows, HD_TEXT(inout->tenant), HD_TEXT(inout->key)));
+    HD_TRY(HD_RUN(cx, &pip_sql[COMMAND], &rows, HD_TEXT(inout->tenant), HD_TEXT(inout->key)));
+    inout->found = rows.n > 0;
+    if (inout->found) {
+        inout->fingerprint = (uint64_t)hd_row_int(&rows, 0, 0);
+        inout->reply = hd_row_bytes(&rows, 0, 1);
+    }
+    return HD_OK;
+}
+
+enum hd_status pip_store_keep_command(struct hd_ctx *cx, const struct pip_command *command) {
+    return HD_RUN(cx, &pip_sql[KEEP_COMMAND], NULL, HD_TEXT(command->tenant), HD_TEXT(command->key),
+                  HD_I64((int64_t)command->fingerprint), HD_BYTES(command->reply.data, command->reply.len),
+                  HD_I64(cx->now.wall_ms));
+}
+
+enum hd_status pip_store_prune_commands(struct hd_ctx *cx, int64_t before_ms) {
+    return HD_RUN(cx, &pip_sql[PRUNE_COMMANDS], NULL, HD_I64(before_ms));
 }

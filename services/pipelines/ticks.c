@@ -90,7 +90,9 @@ static void count(const struct pip_schedule *before, const struct pip_schedule *
 static struct pip_answer_to answer_of(const struct hd_item *item, enum pip_step step) {
     struct pip_answer_to answer = {.status = item->err.status, .text = item->err.text};
 
-    if (!item->msg) // an answer that cannot be read has an error too
+    if (step == PIP_STEP_CANCEL && answer.status == HD_PRECONDITION)
+        answer.status = HD_OK; // it has ended meanwhile
+    if (!item->msg)            // an answer that cannot be read has an error too
         return answer;
     if (step == PIP_STEP_START)
         answer.run = ((const Hodei__V1__StartRunReply *)item->msg)->id;

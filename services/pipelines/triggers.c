@@ -29,7 +29,8 @@ static const struct pip_key trigger_rows[] = {
     {"tag"},
     {"webhook"},
     {"pipeline", pip_take_node, offsetof(struct triggers, pipeline),
-     .schema = "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/after\"}}", .help = "ends of runs of other pipelines"},
+     .schema = "{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/after\"}}",
+     .help = "ends of runs of other pipelines"},
 };
 const struct pip_keys pip_on_keys = PIP_KEYS(trigger_rows);
 

@@ -390,7 +390,7 @@ enum hd_status pip_yaml_parse(struct hd_arena *arena, const char *source, size_t
     b->arena = arena;
     b->err = err;
     if (len > PIP_SOURCE_MAX)
-        return fail_at(err, (struct pip_at){0, 0}, "the definition has %zu bytes, more than %u", len, PIP_SOURCE_MAX);
+        return fail_at(err, (struct pip_at){1, 1}, "the definition has %zu bytes, more than %u", len, PIP_SOURCE_MAX);
     if (!yaml_parser_initialize(&parser))
         return hd_err_set(err, HD_INTERNAL, "out of memory in the YAML parser");
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);

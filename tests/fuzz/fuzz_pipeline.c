@@ -2,7 +2,9 @@
 #include "base/buf.h"
 #include "base/pb.h"
 #include "services/pipelines/compile.h"
+#include "services/pipelines/diff.h"
 #include "services/pipelines/keys.h"
+#include "services/pipelines/render.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,6 +34,28 @@ static void check_error(const struct hd_err *err, size_t size) {
          hd_utf8_valid(err->hint, strlen(err->hint)));
 }
 
+// What compiles can be planned, or there is an error that says why not; a plan fits into a message.
+static void check_plan(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *p) {
+    Hodei__V1__RenderPipelineRequest request = HODEI__V1__RENDER_PIPELINE_REQUEST__INIT;
+    Hodei__V1__PipelinePlan *plan;
+    struct hd_err err = {0};
+    if (pip_render(arena, p, &request, &err, &plan) != HD_OK) {
+        must(err.text[0] && (err.status == HD_INVALID || err.status == HD_LIMITED));
+        return;
+    }
+    must(plan->n_jobs >= p->n_jobs);
+    must(protobuf_c_message_get_packed_size(&plan->base) <= HD_PB_MAX_BYTES);
+}
+
+// Each half of the input against the other.
+static void check_diff(struct hd_arena *arena, const uint8_t *data, size_t size) {
+    Hodei__V1__DiffPipelineReply reply = HODEI__V1__DIFF_PIPELINE_REPLY__INIT;
+    char *a = hd_arena_strndup(arena, (const char *)data, size / 2);
+    char *b = hd_arena_strndup(arena, (const char *)data + size / 2, size - size / 2);
+    pip_diff(arena, &(struct pip_side){"a", a}, &(struct pip_side){"b", b}, &reply);
+    must(!*reply.diff == (strcmp(a, b) == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct hd_arena arena;
     struct hd_err err = {0};
@@ -46,9 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         hd_pb_pack(&arena, &p->base, &packed, &len);
         must(len <= PIP_COMPILED_MAX);
         must(hd_pb_unpack(&arena, &hodei__v1__compiled_pipeline__descriptor, packed, len, &err, &again) == HD_OK);
+        check_plan(&arena, p);
     } else {
         check_error(&err, size);
     }
+    check_diff(&arena, data, size);
     hd_arena_release(&arena);
     return 0;
 }

@@ -4,6 +4,7 @@
   # input: NAME=VALUE          an input of the runs that are started from here on
   # env: NAME=VALUE            a variable of them; the value @ becomes a folder of this pipeline's own that is empty at first
   # expect: refused LINE:COLUMN TEXT    the definition is refused there, with that in the message; nothing else is said then
+  # expect: no plan TEXT                the plan of a run with these inputs cannot be made, and this is why; before the first run only
   # expect: start refused TEXT          a start with these inputs is refused
   # expect: run STATE [KEY=VALUE]...    waits until the run has ended, and how it has
   # expect: JOB STATE [KEY=VALUE]... [log=TEXT]
@@ -18,6 +19,8 @@
   # do: run N                  the N-th run is meant from here on
   # do: wait JOB STATE [WHAT]  until the job is in this state (and waits for this: approval, group, backoff, pause)
   # do: explain JOB TEXT       until the answer to why it waits has this in it
+  # do: other NAME             applies the pipeline of this name, starts a run of it and waits for its end
+  # do: follow                 waits for a run of this pipeline that started by itself, which is meant from here on
   # do: touch FILE             makes a file in the folder that the value @ stands for
   # do: VERB [JOB] [KEY=VALUE]...    steers the run or the job: approve, reject, skip, cancel, retry, mark-done, pause, resume, rerun,
                                prioritize. from=failed, from=job, reason=TEXT (the last, to the end of the line); status=N: it is refused.
@@ -40,7 +43,7 @@ import traceback
 from hodei import Platform, expect, wait_for
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines")
-LEAST = 97  # pipelines that there are at least
+LEAST = 103  # pipelines that there are at least
 ENDED = ("succeeded", "failed", "cancelled", "skipped", "timed_out")
 COUNTS = ("jobs_total", "jobs_ended", "jobs_failed")  # 0 is left out of an answer
 VERBS = "approve reject skip cancel retry mark-done pause resume rerun prioritize".split()
@@ -85,6 +88,7 @@ class Course:
         self.inputs, self.env, self.runs, self.current, self.folder = {}, {}, [], -1, None
         self.applied = False
         self.plan = None
+        self.planned = False
 
     # --- runs ---
 
@@ -97,10 +101,14 @@ class Course:
         pairs = lambda values: [{"name": k, "value": v} for k, v in values.items()]
         return {"pipeline": self.name, "env": pairs(self.env), "inputs": pairs(self.inputs)}
 
+    def render(self):
+        return self.p.api("POST", "/v1/pipelines:render", {"source": self.source, "inputs": self.start_request()["inputs"]})
+
     def start(self):
         self.apply()
-        if not self.runs:
-            reply = self.p.api("POST", "/v1/pipelines:render", {"source": self.source, "inputs": self.start_request()["inputs"]})
+        if not self.planned:
+            reply = self.render()
+            self.planned = True
             expect(reply.status == 200, "the plan: %r" % reply)
             self.plan = reply.json
         reply = self.p.api("POST", "/v1/runs", self.start_request())
@@ -152,6 +160,11 @@ class Course:
         problem = reply.json
         got = (problem.get("line"), problem.get("column"))
         expect(got == (int(line), int(column)) and part in problem["detail"] + " " + problem.get("hint", ""), "%r" % problem)
+
+    def no_plan(self, part):
+        reply = self.render()
+        expect(reply.status == 400 and part in reply.json["detail"], "no plan: %r" % reply)
+        self.planned = True
 
     def start_refused(self, part):
         self.apply()
@@ -211,6 +224,8 @@ class Course:
         words = shlex.split(head)
         if words[0] == "refused":
             self.refused(text.partition(" ")[2])
+        elif words[:2] == ["no", "plan"]:
+            self.no_plan(text.split(" ", 2)[2])
         elif words[:2] == ["start", "refused"]:
             self.start_refused(text.split(" ", 2)[2])
         elif words[0] == "run":
@@ -249,6 +264,14 @@ class Course:
             part = text.split(" ", 2)[2]
             path = "/v1/runs/%s/jobs/%s:explain" % (self.run, words[1])
             wait_for(lambda: part in self.p.get(path)["text"], text)
+        elif words[0] == "other":
+            self.apply()
+            other = Course(self.p, os.path.join(HERE, words[1] + ".yml"))
+            other.start()
+            self.p.wait_run(other.run)
+        elif words[0] == "follow":
+            path = "/v1/runs?pipeline=" + self.name
+            self.take(wait_for(lambda: [r["id"] for r in self.p.get(path)["runs"] if r["id"] not in self.runs], text)[0])
         elif words[0] == "touch":
             open(os.path.join(self.folder, words[1]), "w").close()
         else:

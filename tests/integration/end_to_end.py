@@ -2,12 +2,12 @@
 
 import base64
 import concurrent.futures
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -99,7 +99,10 @@ jobs:
     jobs = p.jobs(run)
     expect(jobs["last"]["started_at_ms"] >= max(jobs["left"]["ended_at_ms"], jobs["right"]["ended_at_ms"]), "order")
     expect(all(len(j["attempts"]) == 1 for j in jobs.values()), "one attempt each")
-    wait_for(lambda: b"last" in p.log(run), "the log is whole")
+    p.wait_log(run, b"last")
+    p.wait_log(run, b"first", "first")
+    p.wait_log(run, b"left", "left")
+    p.wait_log(run, b"two", "right")
     expect(p.log(run, "first") == b"first pipeline job run\n", "env: %r" % p.log(run, "first"))
     expect(p.log(run, "left") == b"left is $A\n", "no shell: %r" % p.log(run, "left"))
     expect(p.log(run, "right") == b"right one\nright two\n", "both steps: %r" % p.log(run, "right"))
@@ -616,17 +619,9 @@ jobs:
     p.wait_run(run)
 
 
-def person(name, permissions="*", tenant="default"):
-    """Headers of somebody with a token of their own."""
-    token = "hodei_" + base64.urlsafe_b64encode(hashlib.sha256(("token of " + name).encode()).digest()).decode()[:43]
-    p.sql("insert into auth.tokens (sha256, subject, tenant, permissions, created_at_ms) values"
-          " ('\\x%s', 'user:%s', '%s', '{%s}', 0) on conflict do nothing" % (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
-    return {"Authorization": "Bearer " + token}
-
-
 def test_approvals_by_people():
-    ann, bob, carl = person("ann"), person("bob"), person("carl")
-    dora, eve = person("dora", "run.read"), person("eve", tenant="other")
+    ann, bob, carl = p.person("ann"), p.person("bob"), p.person("carl")
+    dora, eve = p.person("dora", "run.read"), p.person("eve", tenant="other")
     p.apply("""
 hodei: v1
 name: by-people
@@ -706,6 +701,60 @@ jobs:
     p.wait_run(first, "cancelled")
 
 
+def test_waiting_never_counts_against_the_timeout():
+    gate = os.path.join(p.folder, "timeout-gate")
+    hold = "while ! test -e %s; do sleep 0.05; done" % gate
+    p.apply("""
+hodei: v1
+name: patient
+jobs:
+  holder: { concurrency: { group: patient }, run: '%s' }
+  queued: { needs: [first], concurrency: { group: patient }, timeout: 1s, run: echo in time }
+  first: { run: echo first }
+  h1: { needs: [first], run: '%s' }
+  h2: { needs: [first], run: '%s' }
+  h3: { needs: [first], run: '%s' }
+  ready: { needs: [first], priority: -1, timeout: 1s, run: echo in time }
+  slow: { timeout: 1s, cancel_grace: 1s, run: sleep 600 }
+""" % (hold, hold, hold, hold))
+    run = p.start_run("patient")
+    wait_for(lambda: p.job_state(run, "slow") == "timed_out", "what runs for too long is stopped")
+
+    def waited(job):
+        got = p.jobs(run)[job]
+        return not got.get("started_at_ms") and got["queued_at_ms"] and time.time() * 1000 > int(got["queued_at_ms"]) + 2500
+
+    wait_for(lambda: waited("queued") and waited("ready"), "both have waited for longer than their timeout")
+    expect(p.job_state(run, "queued") == "queued" and p.job_state(run, "ready") == "ready", "for a slot of the group, and for a worker: %r" % states(run))
+    open(gate, "w").close()
+    p.wait_run(run, "failed")
+    expect(p.job_state(run, "queued") == "succeeded" and p.job_state(run, "ready") == "succeeded", "in time: %r" % states(run))
+
+
+def test_slots_of_a_group_of_jobs():
+    hold = "while ! test -e %s/$HODEI_RUN; do sleep 0.05; done" % p.folder
+    text = "hodei: v1\nname: slots\njobs: { one: { concurrency: { group: slots, limit: %d }, cancel_grace: 1s, run: '" + hold + "' } }\n"
+
+    def active(*runs):
+        return [p.job_state(run, "one") == "active" for run in runs]
+
+    p.apply(text % 1)
+    runs = [p.start_run("slots") for _ in range(4)]
+    wait_for(lambda: active(*runs) == [True, False, False, False], "one at a time")
+    wait_for(lambda: all(p.jobs(run)["one"].get("waits_for") == ["group"] for run in runs[1:]), "the others wait")
+    p.api("POST", "/v1/runs/%s/jobs/one:cancel" % runs[0])  # a cancel of who holds the slot frees it
+    p.wait_run(runs[0], "cancelled", 10)
+    wait_for(lambda: active(*runs[1:]) == [True, False, False], "the next in turn", 10)
+    p.apply(text % 3)
+    raised = p.start_run("slots")  # the limit is that of the newest that asks
+    wait_for(lambda: active(*runs[1:]) == [True, True, True], "a raised limit releases what waits", 10)
+    expect(p.jobs(raised)["one"].get("waits_for") == ["group"], "in their order")
+    for run in runs[1:] + [raised]:
+        open(os.path.join(p.folder, run), "w").close()
+    for run in runs[1:] + [raised]:
+        p.wait_run(run, "succeeded")
+
+
 def test_full_groups():
     hold = "while ! test -e %s/$HODEI_RUN; do sleep 0.05; done" % p.folder
     for policy in ("reject", "replace_pending", "cancel_running"):
@@ -760,6 +809,136 @@ jobs: { a: { run: '%s' } }
         open(os.path.join(p.folder, run), "w").close()
     for run in runs + [raised]:
         p.wait_run(run)
+
+
+def keyed(method, path, body, key, code):
+    reply = p.api(method, path, body, {"Idempotency-Key": key})
+    expect(reply.status == code, "%s %s with key %s: %r" % (method, path, key, reply))
+    return reply.json
+
+
+def test_every_command_knows_its_key():
+    """The same key and the same command: the same answer and no second effect. Another command: CONFLICT, and no effect."""
+    cron = "\non: { cron: [{ expr: '0 4 1 1 *' }] }\n"
+    one, two = one_job("keyed", "echo 1") + cron, one_job("keyed", "echo 2") + cron
+    first = keyed("POST", "/v1/pipelines", one, "apply-1", 200)
+    expect(first["changed"] and keyed("POST", "/v1/pipelines", one, "apply-1", 200) == first, "as it was: %r" % first)
+    conflict = keyed("POST", "/v1/pipelines", two, "apply-1", 409)
+    expect(conflict["field"] == "idempotency_key" and "take a new key" in conflict["hint"], "%r" % conflict)
+    expect(p.get("/v1/pipelines/keyed")["version"] == 1, "no version of it")
+    expect(keyed("POST", "/v1/pipelines", two, "apply-2", 200)["pipeline"]["version"] == 2, "another key")
+    expect(keyed("POST", "/v1/pipelines", one, "apply-1", 200) == first and p.get("/v1/pipelines/keyed")["version"] == 2, "late, and without effect")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: json.dumps(keyed("POST", "/v1/pipelines", one_job("keyed-2", "echo"), "apply-3", 200)), range(8)))
+    expect(len(set(got)) == 1, "all at once, one answer: %r" % got)
+    schedule = p.get("/v1/schedules?pipeline=keyed")["schedules"][0]["id"]
+    path = "/v1/schedules/%s:" % schedule
+    paused = keyed("POST", path + "pause?reason=a", None, "pause-1", 200)
+    expect(keyed("POST", path + "pause?reason=a", None, "pause-1", 200) == paused, "as it was")
+    keyed("POST", path + "pause?reason=b", None, "pause-1", 409)
+    keyed("POST", path + "resume", None, "pause-1", 409)
+    expect(p.get("/v1/schedules?pipeline=keyed")["schedules"][0]["paused"], "still paused")
+    resumed = keyed("POST", path + "resume", None, "resume-1", 200)
+    keyed("POST", path + "pause", None, "pause-2", 200)
+    expect(keyed("POST", path + "resume", None, "resume-1", 200) == resumed, "as it was")
+    expect(p.get("/v1/schedules?pipeline=keyed")["schedules"][0]["paused"], "late, and without effect")
+    p.cli("pipeline", "delete", "keyed")
+
+    gate = os.path.join(p.folder, "keyed-gate")
+    hold = "while ! test -e %s; do sleep 0.05; done" % gate
+    p.apply("hodei: v1\nname: keyed-run\njobs: { a: { run: sleep 600, cancel_grace: 1s } }\nfinally: { last: { run: '%s' } }\n" % hold)
+    body = {"pipeline": "keyed-run"}
+    run = keyed("POST", "/v1/runs", body, "start-1", 201)["id"]
+    expect(keyed("POST", "/v1/runs", body, "start-1", 201)["id"] == run, "the same run")
+    keyed("POST", "/v1/runs", {"pipeline": "keyed-2"}, "start-1", 409)
+    wait_for(lambda: p.job_state(run, "a") == "active", "it runs")
+    path = "/v1/runs/%s:" % run
+    cancelled = keyed("POST", path + "cancel", {"reason": "enough"}, "cancel-1", 200)
+    wait_for(lambda: p.job_state(run, "last") == "active", "finally runs")
+    expect(keyed("POST", path + "cancel", {"reason": "enough"}, "cancel-1", 200) == cancelled, "as it was")
+    keyed("POST", path + "cancel", {"reason": "other"}, "cancel-1", 409)
+    keyed("POST", path + "pause", None, "cancel-1", 409)
+    expect(p.job_state(run, "last") == "active" and len(p.run(run)["actions"]) == 1, "the jobs of finally are left alone")
+    open(gate, "w").close()
+    p.wait_run(run, "cancelled")
+    expect(p.job_state(run, "last") == "succeeded", "to its end")
+    made = keyed("POST", path + "rerun", None, "rerun-1", 201)
+    expect(keyed("POST", path + "rerun", None, "rerun-1", 201) == made, "one run")
+    keyed("POST", path + "rerun", {"from": "failed"}, "rerun-1", 409)
+    new = "/v1/runs/%s" % made["run"]
+    wait_for(lambda: p.job_state(made["run"], "a") == "active", "it runs")
+    for command, body in ((":pause", None), (":resume", None), (":prioritize", {"priority": 7}), ("/jobs/a:cancel", None)):
+        answer = keyed("POST", new + command, body, "steer" + command, 200)
+        expect(keyed("POST", new + command, body, "steer" + command, 200) == answer, "%s: as it was" % command)
+        keyed("POST", new + command, {"reason": "other"}, "steer" + command, 409)
+    wait_for(lambda: p.run(made["run"])["state"] == "cancelled", "its one job is cancelled")
+    expect([a["action"] for a in p.run(made["run"])["actions"]] == ["pause", "resume", "set_priority", "cancel_job"], "each once")
+    for command in ("retry", "mark-done"):
+        answer = keyed("POST", new + "/jobs/a:" + command, None, "steer-" + command, 200)
+        expect(keyed("POST", new + "/jobs/a:" + command, None, "steer-" + command, 200) == answer, "%s: as it was" % command)
+        p.api("POST", "/v1/runs/%s:cancel" % answer["run"])
+    gated = "hodei: v1\nname: keyed-gates\njobs: { a: { approval: {}, run: x }, b: { approval: {}, run: x }, c: { approval: {}, run: x } }\n"
+    p.apply(gated)
+    run = p.start_run("keyed-gates")
+    wait_for(lambda: all(j.get("waits_for") == ["approval"] for j in p.jobs(run).values()), "they wait")
+    for job, command in (("a", "approve"), ("b", "reject"), ("c", "skip")):
+        answer = keyed("POST", "/v1/runs/%s/jobs/%s:%s" % (run, job, command), None, "steer-" + command, 200)
+        expect(keyed("POST", "/v1/runs/%s/jobs/%s:%s" % (run, job, command), None, "steer-" + command, 200) == answer, "%s: as it was" % command)
+        keyed("POST", "/v1/runs/%s/jobs/%s:%s" % (run, "c" if job == "b" else "b", command), None, "steer-" + command, 409)
+    p.wait_run(run, "failed")
+    expect(len(p.run(run)["actions"]) == 3, "each once: %r" % p.run(run)["actions"])
+
+
+def test_what_cannot_be_done_is_refused():
+    done = run_one("refusals", "echo done")
+    for path, code, word in ((":cancel", 412, "the run has ended: it succeeded"), (":pause", 412, "has ended"), (":resume", 412, "has ended"),
+                             ("/jobs/only:cancel", 412, "has ended"), ("/jobs/only:skip", 412, "has ended"),
+                             ("/jobs/only:approve", 412, "has ended"), ("/jobs/only:mark-done", 412, "not one that failed")):
+        problem = check_problem(p.api("POST", "/v1/runs/%s%s" % (done, path)), code, path)
+        expect(word in problem["detail"], "%s: %r" % (path, problem))
+    before = p.run(done)
+    expect(not before.get("actions"), "nothing was done to it: %r" % before)
+    long = start_long("refusals-long")
+    wait_for(lambda: p.jobs(long)["only"]["attempts"][0]["state"] == "running", "its start is known")
+    etag = p.run(long)["etag"]
+    for path, body, code, word in ((":rerun", None, 412, "the run has not ended"), ("/jobs/only:retry", None, 412, "is active"),
+                                   ("/jobs/only:mark-done", None, 412, "is active"), ("/jobs/only:skip", None, 412, "is active"),
+                                   ("/jobs/only:approve", None, 412, "is active"), (":prioritize", {"priority": 101}, 400, "not -100 to 100"),
+                                   (":rerun", {"from": "nowhere"}, 400, "from"), ("/jobs/none:cancel", None, 404, "no job"),
+                                   (":pause", {"reason": "x" * 1001}, 400, "reason")):
+        problem = check_problem(p.api("POST", "/v1/runs/%s%s" % (long, path), body), code, path)
+        expect(word in problem["detail"] + problem.get("field", ""), "%s: %r" % (path, problem))
+    expect(p.run(long)["etag"] == etag and not p.run(long).get("actions"), "no change")
+    p.api("POST", "/v1/runs/%s:cancel" % long)
+    p.wait_run(long, "cancelled")
+
+
+def test_two_commands_at_once():
+    """Of two that conflict one wins and the other is refused; what is there afterwards is what the winner said."""
+    p.apply("hodei: v1\nname: duel\njobs: { a: { approval: {}, run: x }, b: { run: x } }\n")
+    barrier = threading.Barrier(2)
+
+    def fire(path):
+        barrier.wait()
+        return p.api("POST", path).status
+
+    ends = {"approve": ("succeeded", "failed"), "reject": ("failed",), "skip": ("skipped",), "cancel": ("cancelled",)}
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for first, second in (("approve", "reject"), ("skip", "reject"), ("reject", "cancel"), ("skip", "cancel"), ("approve", "approve")) * 4:
+            run = p.start_run("duel")
+            wait_for(lambda: p.jobs(run)["a"].get("waits_for") == ["approval"], "it waits")
+            codes = list(pool.map(fire, ["/v1/runs/%s/jobs/a:%s" % (run, c) for c in (first, second)]))
+            expect(sorted(codes) == [200, 412], "%s and %s: %r" % (first, second, codes))
+            won = (first, second)[codes.index(200)]
+            wait_for(lambda: p.run(run)["state"] in ENDED, "it ends")
+            expect(p.job_state(run, "a") in ends[won], "%s won, and it %s" % (won, p.job_state(run, "a")))
+            expect(len(p.run(run)["actions"]) == 1, "only the winner is written down: %r" % p.run(run)["actions"])
+        run = start_long("duel-pause")
+        for command in ("pause", "resume") * 4:
+            codes = list(pool.map(fire, ["/v1/runs/%s:%s" % (run, command)] * 2))
+            expect(sorted(codes) == [200, 412], "%s twice: %r" % (command, codes))
+        p.api("POST", "/v1/runs/%s:cancel" % run)
+        p.wait_run(run, "cancelled")
 
 
 def test_what_is_not_interruptible_runs_to_its_end():
@@ -893,9 +1072,16 @@ finally:
     expect(explain(run, "first") == ("ended", "it succeeded"), "%r" % (explain(run, "first"),))
     p.api("POST", "/v1/runs/%s:cancel" % run)
     p.wait_run(run, "cancelled")
+    p.apply("hodei: v1\nname: why-held\nconcurrency: { group: why-held }\njobs: { only: { run: sleep 600 } }\n")
+    holder, held = p.start_run("why-held"), p.start_run("why-held")
+    got = explain(held, "only")
+    expect(got[0] == "group" and got[1].startswith("the run waits for its concurrency group why-held: 1 of 1") and holder in got[1], "%r" % (got,))
+    for run in (holder, held):
+        p.api("POST", "/v1/runs/%s:cancel" % run)
+        p.wait_run(run, "cancelled")
     p.limit(1)
     try:
-        runs = [start_long("why-quota-%d" % i) if i == 0 else None for i in range(1)]
+        runs = [start_long("why-quota-0")]
         p.apply(one_job("why-quota-2", "echo x"))
         second = p.start_run("why-quota-2")
         got = explain(second, "only")
@@ -992,6 +1178,21 @@ def test_two_side_by_side():
         wait_for(lambda: not other.everything(), "nothing is left", 10)
     finally:
         other.destroy()
+
+
+def test_started_at_the_same_moment():
+    """Each chooses its ports before its services listen on them; no two choose the same."""
+    both = [Platform(agents=0) for _ in range(3)]
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(both)) as pool:
+            list(pool.map(lambda one: one.start(), both))
+        ports = [x["port"] for one in both for x in one.info["processes"] if x["port"]] + [one.info["server"] for one in both]
+        expect(len(set(ports)) == len(ports), "all differ: %r" % sorted(map(str, ports)))
+        for one in both:
+            expect(all(x["starts"] == 1 for x in one.read_info()["processes"]), "nothing had to start again: %s" % one.output())
+    finally:
+        for one in both:
+            one.destroy()
 
 
 def test_stops_everything():

@@ -1,6 +1,8 @@
 """The whole platform as `hodei dev` starts it, for tests: start, ask, kill, wait, stop. Python's standard library only."""
 
 import atexit
+import base64
+import hashlib
 import http.client
 import json
 import os
@@ -267,6 +269,10 @@ class Platform:
         expect(reply.status == 200, "log: %r" % reply)
         return reply.body
 
+    def wait_log(self, run, holds, job=None):
+        """The log, once it holds that: what a job has said may be stored a moment after its end is known."""
+        return wait_for(lambda: (lambda log: holds in log and log)(self.log(run, job)), "the log of %s %s holds %r" % (run, job or "", holds), 20)
+
     def cli(self, *argv, code=0, text=None, timeout=60):
         env = dict(os.environ, HODEI_SERVER=self.info["server"], HODEI_TOKEN=self.token)
         done = subprocess.run([HODEI, *argv], env=env, input=text, capture_output=True, text=True, timeout=timeout)
@@ -279,6 +285,14 @@ class Platform:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         expect(done.returncode == 0, "%s: %s" % (statement, done.stderr))
         return done.stdout
+
+    def person(self, name, permissions="*", tenant="default"):
+        """Headers of somebody with a token of their own."""
+        token = "hodei_" + base64.urlsafe_b64encode(hashlib.sha256(("token of " + name).encode()).digest()).decode()[:43]
+        self.sql("insert into auth.tokens (sha256, subject, tenant, permissions, created_at_ms) values"
+                 " ('\\x%s', 'user:%s', '%s', '{%s}', 0) on conflict do nothing" %
+                 (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
+        return {"Authorization": "Bearer " + token}
 
     def nats(self):
         with open(self.info["nats_password_file"]) as file:

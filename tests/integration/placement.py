@@ -2,6 +2,7 @@
 """Placement from outside: workers that differ, jobs that ask for labels and resources, and why a job waits."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -95,13 +96,17 @@ def explain(run, job=0, pool="mixed"):
     return verdict.get(3, [0])[0], verdict.get(4, [b""])[0].decode(), verdict.get(5, [0])[0]
 
 
-def waits_because(run, text, job=0):
+def waits_because(run, text, job=0, headers={}):
     def look():
         got = explain(run, job)  # without a leader nobody answers: a timeout, and asked again
         expect(text in got[1], got[1])
         return got
 
-    return wait_for(look, "it waits because %s" % text, 15)
+    found = wait_for(look, "it waits because %s" % text, 15)
+    if headers is not None:  # what a user is told is the same
+        path = "/v1/runs/%s/jobs/only:explain" % run
+        wait_for(lambda: text in p.api("GET", path, headers=headers).json["text"], "the API says so: %r" % p.api("GET", path, headers=headers))
+    return found
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
@@ -127,7 +132,8 @@ def test_labels_choose():
     run = pipeline("choose", ("a", "echo on $HODEI_WORKER", "labels: { size: large }"),
                    ("b", "echo on $HODEI_WORKER", "labels: { size: small, os: linux }"))
     p.wait_run(run, "succeeded")
-    expect(b"on large" in p.log(run, "a") and b"on small" in p.log(run, "b"), "each where its labels say")
+    p.wait_log(run, b"on large", "a")  # each where its labels say
+    p.wait_log(run, b"on small", "b")
 
 
 def test_a_retry_avoids_the_worker_before():
@@ -169,7 +175,7 @@ def test_a_job_waits_for_room_and_then_runs():
     open(mark, "w").close()
     p.wait_run(holder, "succeeded")
     p.wait_run(big, "succeeded")
-    expect(b"on large" in p.log(big), "on the only one that is large enough")
+    p.wait_log(big, b"on large")  # the only one that is large enough
 
 
 def test_room_is_never_exceeded():
@@ -179,7 +185,8 @@ def test_room_is_never_exceeded():
     jobs = [("j%d" % i, script % (folder, folder, folder), "resources: { cpu: 1 }") for i in range(18)]
     run = pipeline("room", *jobs)
     p.wait_run(run, "succeeded")
-    most = max(int(x) for x in p.log(run).decode().split() if x.isdigit())
+    wait_for(lambda: len(p.log(run).split()) == len(jobs), "each has said how many there were")
+    most = max(int(x) for x in p.log(run).decode().split())
     expect(1 < most <= 4, "at most one job a CPU: %d at once" % most)
 
 
@@ -195,6 +202,49 @@ def test_reasons():
         p.api("POST", "/v1/runs/%s:cancel" % run)
 
 
+def test_no_worker_has_the_executor():
+    """Agents of today have them all: the stored version is made to ask for one that this one does not have."""
+    p.apply("hodei: v1\nname: elsewhere-executed\njobs:\n  only: { pool: mixed, run: 'true' }\n")
+    where = "where name = 'elsewhere-executed'"
+    data = p.sql("select encode(data, 'hex') from orchestrator.pipeline_versions " + where).strip()
+    at = data.index(b"mixed".hex()) + len(b"mixed".hex())
+    expect(data[at:at + 4] == "4001", "executor is field 8: %r" % data[at:at + 8])
+    p.sql("update orchestrator.pipeline_versions set data = '\\x%s' %s" % (data[:at] + "4003" + data[at + 4:], where))
+    run = p.start_run("elsewhere-executed")
+    waits_because(run, 'of pool "mixed" has the executor kubernetes: start one that has')
+    p.api("POST", "/v1/runs/%s:cancel" % run)
+
+
+def test_silent_workers():
+    start_agent("silent", "--labels=size=silent")
+    os.kill(agents["silent"].pid, signal.SIGSTOP)
+    wait_for(lambda: worker("silent")["state"] == "suspect", "it is suspect", 30)
+    run = pipeline("waits-for-silent", ("only", "true", "labels: { size: silent }"))
+    waits_because(run, "could run it, and none is online: look at its agent")
+    os.kill(agents["silent"].pid, signal.SIGCONT)
+    p.wait_run(run, "succeeded")
+
+
+def test_fair_share():
+    eve, mark = p.person("eve", tenant="other"), os.path.join(p.folder, "go-fair")
+    hold = "while [ ! -e %s ]; do sleep 0.05; done" % mark
+    same = ("resources: { cpu: 1 }", "labels: { size: small }")
+    holders = [pipeline("fair-%d" % i, ("only", hold, *same)) for i in range(2)]
+    for run in holders:
+        wait_for(lambda run=run: p.job_state(run, "only") == "active", "it runs")
+    text = "hodei: v1\nname: hers\njobs:\n  only:\n    pool: mixed\n    resources: { cpu: 1 }\n    labels: { size: small }\n    run: 'true'\n"
+    expect(p.api("POST", "/v1/pipelines", text, eve).status == 200, "she has pipelines of her own")
+    mine = pipeline("fair-mine", ("only", "true", *same))
+    waits_because(mine, "it is number 1 of 1 in the queue")
+    hers = p.api("POST", "/v1/runs", {"pipeline": "hers"}, eve).json["id"]
+    waits_because(hers, "it is number 1 of 2 in the queue", headers=eve)  # she has less of the pool
+    waits_because(mine, "1 job of tenants with less goes first, as the weights of the tenants say; it is number 2 of 2")
+    expect(p.api("GET", "/v1/runs/%s/jobs/only:explain" % mine, headers=eve).status == 404, "she learns nothing of others")
+    open(mark, "w").close()
+    for run in holders + [mine]:
+        p.wait_run(run, "succeeded")
+
+
 def test_taints_keep_away():
     start_agent("special", "--cpu=8", "--taints=gpu=only", "--labels=size=special")
     kept = pipeline("kept-away", ("only", "true", "labels: { size: special }"))
@@ -202,7 +252,7 @@ def test_taints_keep_away():
     let = pipeline("let-in", ("only", "echo on $HODEI_WORKER", "labels: { size: special }",
                               "tolerations: [{ key: gpu }]"))
     p.wait_run(let, "succeeded")
-    expect(b"on special" in p.log(let), "on the tainted one")
+    p.wait_log(let, b"on special")  # the tainted one
     p.api("POST", "/v1/runs/%s:cancel" % kept)
 
 
@@ -220,7 +270,30 @@ def test_priority_and_position():
     open(mark, "w").close()
     for run in (holder, high, low):
         p.wait_run(run, "succeeded")
-    expect(explain(low)[0] == 2, "the leader forgets what has ended")
+    wait_for(lambda: explain(low)[0] == 2, "the leader forgets what has ended")
+
+
+def test_the_priority_is_changed_while_it_waits():
+    mark = os.path.join(p.folder, "go-prio")
+    same = ("resources: { cpu: 2 }", "labels: { size: small }")
+    holder = pipeline("hold-prio", ("a", "while [ ! -e %s ]; do sleep 0.05; done" % mark, *same))
+    wait_for(lambda: p.job_state(holder, "a") == "active", "it runs")
+    older = pipeline("older", ("only", "true", *same))
+    waits_because(older, "it is number 1 of 1 in the queue")
+    newer = pipeline("newer", ("only", "true", *same))
+    waits_because(newer, "it is number 2 of 2 in the queue")
+    expect(p.api("POST", "/v1/runs/%s:prioritize" % newer, {"priority": 5}).status == 200, "raised")
+    waits_because(newer, "it is number 1 of 2 in the queue")
+    waits_because(older, "1 job of higher priority goes first: raise its priority above 0")
+    p.limit(1)  # the same before the grant: what waits there is admitted by priority
+    last = pipeline("prio-last", ("only", "true", *same))
+    before = pipeline("prio-before", ("only", "true", *same))
+    wait_for(lambda: p.job_state(last, "only") == p.job_state(before, "only") == "queued", "they wait for quota")
+    expect(p.api("POST", "/v1/runs/%s:prioritize" % before, {"priority": 3}).status == 200, "raised")
+    open(mark, "w").close()
+    ends = [p.wait_run(run, "succeeded") and int(p.jobs(run)["only"]["started_at_ms"]) for run in (newer, older, before, last)]
+    p.limit(1000)
+    expect(ends == sorted(ends), "in the order of their priorities: %r" % ends)
 
 
 def test_a_new_leader_knows_what_is_taken():

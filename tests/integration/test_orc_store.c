@@ -640,7 +640,8 @@ static void sessions(struct fixture *f) {
     CHECK(seen);
     struct orc_job_ref first = {run->id, 0};
     struct hd_uuid run_id = run->id;
-    for (int cancelled = 0; cancelled < 2; cancelled++) { // one that is held is left alone, unless it is to be cancelled
+    for (int cancelled = 0; cancelled < 2;
+         cancelled++) { // one that is held is left alone, unless it is to be cancelled
         orc_ws_init(&ws, &f->arena);
         OK(f, runs_load, &ws, &run_id, 1, true);
         OK(f, jobs_load, &ws, &first, 1);

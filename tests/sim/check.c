@@ -52,7 +52,8 @@ static size_t retries_of(const struct sim *sim, const struct orc_job *job) {
 static void check_held(struct sim *sim, const struct orc_job *job) {
     size_t made = 0;
     for (size_t i = 0; i < sim->mem->all.attempts.n; i++)
-        made += sim->mem->all.attempts.items[i]->job == job && sim->mem->all.attempts.items[i]->state != ATTEMPT(REFUSED);
+        made +=
+            sim->mem->all.attempts.items[i]->job == job && sim->mem->all.attempts.items[i]->state != ATTEMPT(REFUSED);
     if (made > 1 + retries_of(sim, job))
         sim_fail(sim, "job %u is to be held, and has %zu attempts that nobody decided", job->idx, made);
 }
@@ -120,7 +121,8 @@ static void check_attempts(struct sim *sim) {
 static bool steered(const struct sim *sim, const struct orc_run *run) {
     for (size_t i = 0; i < sim->mem->actions.n; i++) {
         const struct orc_done *done = sim->mem->actions.items[i];
-        if (hd_uuid_eq(done->run, run->id) && !hd_streq(done->action, "cancel") && !hd_streq(done->action, "cancel_job"))
+        if (hd_uuid_eq(done->run, run->id) && !hd_streq(done->action, "cancel") &&
+            !hd_streq(done->action, "cancel_job"))
             return true;
     }
     return false;

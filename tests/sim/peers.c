@@ -343,7 +343,7 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
             start_answered(sim, &sim->runs[i], answer);
     } else if (kind == ASK_CANCEL) {
         sim->runs[i].cancel_asked = false;
-        sim->runs[i].cancel_accepted |= ok;
+        sim->runs[i].cancel_accepted |= ok || (answer && answer->status == HODEI__V1__STATUS__STATUS_PRECONDITION);
     } else if (kind == ASK_DECIDE) {
         sim->decision_asked = false; // refused where the worker came back in time, or is asked again
     } else if (kind == ASK_LOST && !ok) {

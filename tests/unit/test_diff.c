@@ -156,6 +156,15 @@ TEST(what_it_means) {
     CHECK_STR(joined(reply.jobs_removed, reply.n_jobs_removed), "");
     CHECK_STR(joined(reply.jobs_changed, reply.n_jobs_changed), "b,m"); // a stays, though the place of z has moved
     CHECK_STR(joined(reply.keys_changed, reply.n_keys_changed), "inputs,timeout");
+    struct pip_side cron = {"cron",
+                            "hodei: v1\nname: p\non: { cron: [{ expr: \"@daily\" }] }\njobs: { a: { run: x } }\n"},
+                    after = {"after",
+                             "hodei: v1\nname: q\non: { cron: [{ expr: \"@daily\" }], pipeline: [{ name: b }] }\n"
+                             "jobs: { a: { run: x } }\n"};
+    hodei__v1__diff_pipeline_reply__init(&reply);
+    pip_diff(&arena, &cron, &after, &reply);
+    CHECK_STR(joined(reply.keys_changed, reply.n_keys_changed), "name,on");
+    CHECK_INT(reply.n_jobs_changed, 0);
     hodei__v1__diff_pipeline_reply__init(&reply);
     pip_diff(&arena, &none, &from, &reply);
     CHECK_STR(joined(reply.jobs_added, reply.n_jobs_added), "z,a,b,m");

@@ -131,7 +131,7 @@ TEST(bombs_end_with_an_error) {
     hd_buf_adds(&text, "a");
     for (int i = 0; i < 5000; i++)
         hd_buf_adds(&text, ".a");
-    CHECK_STR(run(&w, text.data), "! a name has more than 32 parts");
+    CHECK_STR(run(&w, text.data), "! a name has more than 33 parts");
     hd_buf_clear(&text);
     hd_buf_adds(&text, "1");
     for (int i = 0; i < 3000; i++)
@@ -166,7 +166,7 @@ TEST(types) {
         {"input.target", "1: there is no name \"input\""},
         {"inputs.tarket", "8: there is no \"tarket\" here"},
         {"inputs.n == '3'", "10: a number and a text cannot be compared"},
-        {"inputs.target && true", "7: && takes true or false, not a text"},
+        {"inputs.target && true", "1: && takes true or false, not a text"},
         {"inputs.target < true", "15: a text and true or false cannot be compared"},
         {"true < false", "6: true or false has no order"},
         {"list['a']", "6: a part of a list is named by a number, not by a text"},

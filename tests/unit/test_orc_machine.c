@@ -32,7 +32,8 @@ static const char *const job_matrix_failed[] = {"QKFF------C------", QUEUED_READ
 static const char *const job_matrix_cancelled[] = {"QKFC------C------", QUEUED_READY, "----------GSFCTFF", CANCELLING,
                                                    ENDED};
 
-static const char *const job_matrix_held[] = {"QKFS------C------", QUEUED_READY, "-----QS---GSFCTFF", CANCELLING, ENDED};
+static const char *const job_matrix_held[] = {"QKFS------C------", QUEUED_READY, "-----QS---GSFCTFF", CANCELLING,
+                                              ENDED};
 
 TEST(job_pairs) {
     walk(&orc_job_machine, job_letters, job_matrix, 0);

@@ -62,7 +62,8 @@ static const char SOURCE[] =
     "hodei: v1\nname: p\n"
     "inputs:\n  mode: { type: enum, values: [debug, release], default: release }\n  n: { type: number, default: 2 }\n"
     "  list: { type: json, default: [{ x: 1 }, { x: 2 }] }\n"
-    "env: { MODE: \"${{ inputs.mode }}\", OUT: \"out/${{ env.MODE }}/${{ run.id }}\", AFTER: \"${{ env.OUT }}/x\" }\n"
+    "env: { MODE: \"${{ inputs.mode }}\", OUT: \"out/${{ env.MODE }}/${{ run.id }}\", AFTER: \"${{ env.OUT }}/x\", "
+    "ALL: \"${{ to_json(run) }}\" }\n"
     "timeout: 2h\n"
     "concurrency: { group: \"${{ run.pipeline }}-${{ inputs.mode }}-${{ run.version }}\" }\n"
     "jobs:\n"
@@ -101,7 +102,8 @@ TEST(what_is_known_is_resolved) {
     CHECK_STR(one->spec->labels[0]->value, "linux");
     CHECK_STR(third->spec->labels[0]->value, "bsd");
     CHECK(one->spec->matrix->fail_fast && !*one->spec->matrix->axes);
-    CHECK_INT(one->spec->n_env, 4); // the hidden MODE of the pipeline is gone
+    CHECK_STR(ENV(one->spec, "ALL"), "${{ to_json(run) }}"); // of which only a part is known
+    CHECK_INT(one->spec->n_env, 5);                          // the hidden MODE of the pipeline is gone
     CHECK_STR(ENV(one->spec, "MODE"), "job-1");
     CHECK_STR(ENV(one->spec, "LATE"), "job-1");
     CHECK_STR(ENV(one->spec, "OUT"), "out/release/${{ run.id }}");
@@ -171,6 +173,7 @@ TEST(what_cannot_be_planned) {
         enum hd_status status;
     } rows[] = {
         {SOURCE, "mod=x", "the pipeline has no input \"mod\"", "inputs[0]", HD_INVALID},
+        {SOURCE, "n=1 n=2", "input \"n\" is given twice", "inputs[1]", HD_INVALID},
         {SOURCE, "mode=x", "input \"mode\" cannot be \"x\"", "inputs.mode", HD_INVALID},
         {SOURCE, "n=x", "input \"n\" must be a number, as in JSON", "inputs.n", HD_INVALID},
         {SOURCE, "list=7",
@@ -181,7 +184,8 @@ TEST(what_cannot_be_planned) {
         {TOP "inputs: { j: { type: json, default: {} } }\njobs: { a: { run: x, if: inputs.j } }\n", "",
          "the condition of the job \"a\": it gives a map, not true or false", "jobs.a", HD_INVALID},
         {TOP "jobs: { a: { run: x } }\nfinally: { z: { command: [echo, \"${{ from_json('{') }}\"] } }\n", "",
-         "an expression of the job \"z\": from_json(): not valid JSON: a bracket is not closed", "finally.z", HD_INVALID},
+         "an expression of the job \"z\": from_json(): not valid JSON: a bracket is not closed", "finally.z",
+         HD_INVALID},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct world w;
