@@ -166,7 +166,7 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
-	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" "python3 tests/model/model.py $(B)/model-driver --graphs 5000" "python3 tests/model/model.py $(B)/model-driver --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py" "python3 tests/integration/corpus.py" "python3 tests/integration/placement.py"
+	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" "python3 tests/model/model.py $(B)/model-driver --graphs 5000" "python3 tests/model/model.py $(B)/model-driver --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh "python3 tests/lint/docs.py $(B)" "python3 tests/integration/end_to_end.py" "python3 tests/integration/corpus.py" "python3 tests/integration/placement.py" "python3 tests/integration/workers.py"
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 

@@ -17,7 +17,48 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
     message->joined_at_ms = worker->joined_at_ms;
     message->heartbeat_at_ms = worker->heartbeat_at_ms;
     message->running = (uint32_t)worker->running;
+    message->unfit = (char *)(uintptr_t)worker->unfit;
+    if (worker->cordon != MODE(OPEN)) {
+        message->cordon = (Hodei__V1__Cordon *)hd_pb_new(cx->arena, &hodei__v1__cordon__descriptor);
+        message->cordon->mode = (Hodei__V1__CordonMode)worker->cordon;
+        message->cordon->actor = (char *)(uintptr_t)worker->cordon_actor;
+        message->cordon->reason = (char *)(uintptr_t)worker->cordon_reason;
+        message->cordon->at_ms = worker->cordon_at_ms;
+    }
     *ret = message;
+    return HD_OK;
+}
+
+static enum hd_status add_usage(struct hd_ctx *cx, const struct worker *worker, bool jobs, Hodei__V1__Worker *message) {
+    ProtobufCMessage *msg;
+    HD_TRY(
+        hd_pb_unpack(cx->arena, &hodei__v1__worker__descriptor, worker->usage.data, worker->usage.len, &cx->err, &msg));
+    const Hodei__V1__Worker *usage = (const Hodei__V1__Worker *)msg;
+    message->load = usage->load;
+    if (jobs) {
+        message->jobs = usage->jobs;
+        message->n_jobs = usage->n_jobs;
+    }
+    return HD_OK;
+}
+
+enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) {
+    Hodei__V1__Worker *message;
+    struct hd_rows rows;
+    HD_TRY(worker_message(cx, worker, &message));
+    HD_TRY(add_usage(cx, worker, true, message));
+    HD_TRY(store_actions(cx, worker->name, &rows));
+    message->actions = HD_NEW_ARRAY(cx->arena, rows.n + 1, Hodei__V1__WorkerAction *);
+    for (size_t i = rows.n; i-- > 0;) {
+        Hodei__V1__WorkerAction *action =
+            (Hodei__V1__WorkerAction *)hd_pb_new(cx->arena, &hodei__v1__worker_action__descriptor);
+        action->at_ms = hd_row_int(&rows, i, 0);
+        action->actor = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 1));
+        action->action = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 2));
+        action->reason = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 3));
+        message->actions[message->n_actions++] = action;
+    }
+    *ret = *message;
     return HD_OK;
 }
 
@@ -51,12 +92,15 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
     return publish_difference(cx, changed, n);
 }
 
-static enum hd_status list(struct hd_ctx *cx, const char *pool, Hodei__V1__Worker ***ret, size_t *ret_n) {
+static enum hd_status list(struct hd_ctx *cx, const char *pool, bool load, Hodei__V1__Worker ***ret, size_t *ret_n) {
     struct workers workers;
     HD_TRY(store_list(cx, pool, &workers));
     Hodei__V1__Worker **messages = HD_NEW_ARRAY(cx->arena, workers.n + 1, Hodei__V1__Worker *);
-    for (size_t i = 0; i < workers.n; i++)
+    for (size_t i = 0; i < workers.n; i++) {
         HD_TRY(worker_message(cx, &workers.rows[i], &messages[i]));
+        if (load)
+            HD_TRY(add_usage(cx, &workers.rows[i], false, messages[i]));
+    }
     *ret = messages;
     *ret_n = workers.n;
     return HD_OK;
@@ -72,7 +116,21 @@ enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *item
             hd_err_field(&items[i].err, "pool");
             continue;
         }
-        HD_TRY(list(cx, request->pool, &reply->workers, &reply->n_workers));
+        HD_TRY(list(cx, request->pool, true, &reply->workers, &reply->n_workers));
+    }
+    return HD_OK;
+}
+
+enum hd_status registry_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)self;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = ((const Hodei__V1__GetWorkerRequest *)items[i].msg)->name;
+        struct workers workers;
+        HD_TRY(store_load(cx, &name, 1, &workers));
+        if (workers.rows[0].state == REG_NONE)
+            hd_item_fail(&items[i], HD_MISSING, "there is no worker \"%.80s\"", name);
+        else
+            HD_TRY(worker_full_message(cx, &workers.rows[0], (Hodei__V1__Worker *)items[i].reply));
     }
     return HD_OK;
 }
@@ -88,7 +146,7 @@ enum hd_status registry_get_fleet(struct hd_ctx *cx, void *self, struct hd_item 
         if (request->version == (uint64_t)version)
             continue;
         reply->version = (uint64_t)version;
-        HD_TRY(list(cx, "", &reply->workers, &reply->n_workers));
+        HD_TRY(list(cx, "", false, &reply->workers, &reply->n_workers));
     }
     return HD_OK;
 }
