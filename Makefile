@@ -170,11 +170,11 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
-test-long: ## fuzzing, simulation, faults (40 minutes at most)
+test-long: ## fuzzing, simulation, faults (45 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
-	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "python3 tests/model/model.py $(B)/model-driver --graphs 100000 --seed 100000" "python3 tests/integration/faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" "bash tests/fuzz/run.sh $(B)/fuzz 60"
+	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "python3 tests/model/model.py $(B)/model-driver --graphs 100000 --seed 100000" "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" "bash tests/fuzz/run.sh $(B)/fuzz 60"
 
 sim: $(B)/sim ## the simulator: SEEDS=n, or SEED=n with its trace
 	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
@@ -222,6 +222,9 @@ release: ## stripped binaries in build/release, with their sizes
 install: release ## installs to $(DESTDIR)$(PREFIX)
 	@install -d $(DESTDIR)$(PREFIX)/bin
 	@install -m 755 $(addprefix $(BUILD)/release/,$(notdir $(BINS))) $(DESTDIR)$(PREFIX)/bin
+	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/hodei
+	@sed 's|/usr/local|$(PREFIX)|g' agent/hodei-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/hodei-agent.service
+	@install -m 644 agent/README.md $(DESTDIR)$(PREFIX)/share/doc/hodei/agent.md
 
 .PHONY: clean format
 format: ## formats every C file

@@ -68,6 +68,7 @@ static void say(struct job *job, const char *text) {
 static void release(struct job *job) {
     struct shim *shim = job->shim;
     (void)unlink(job->spool);
+    spool_forgotten(job);
     hd_map_remove(&shim->jobs, key_of(job->id));
     job->next = shim->dead; // its events may still be in this turn's batch
     shim->dead = job;
@@ -170,6 +171,7 @@ static void next_step(struct job *job) {
     job->killed = false;
     job->step_deadline_ms = step->timeout_ms > 0 ? shim->now.mono_ms + step->timeout_ms : SHIM_NEVER;
     hd_map_put(&shim->pids, (uint64_t)job->pid, job);
+    job_dirty(job); // its process is another one
 }
 
 static void begin(struct job *job) {

@@ -120,7 +120,7 @@ static void reap_strays(struct shim *shim) {
     struct pids pids = {0};
     add_children(&shim->scratch, getpid(), &pids);
     for (size_t i = 0; i < pids.n; i++)
-        if (!hd_map_get(&shim->pids, (uint64_t)pids.items[i]))
+        if (pids.items[i] != shim->agent.pid && !hd_map_get(&shim->pids, (uint64_t)pids.items[i]))
             (void)waitpid(pids.items[i], NULL, WNOHANG);
 }
 
@@ -163,7 +163,7 @@ static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
         alone &= job->finishing;
     for (size_t i = 0; i < pids.n; i++) {
         pid_t pid = pids.items[i];
-        if (hd_map_get(&shim->pids, (uint64_t)pid) || waitpid(pid, NULL, WNOHANG) == pid)
+        if (pid == shim->agent.pid || hd_map_get(&shim->pids, (uint64_t)pid) || waitpid(pid, NULL, WNOHANG) == pid)
             continue;
         struct job *job = job_of_stray(shim, pid);
         if (job ? job->finishing || job->phase == PHASE_ENDED : alone)

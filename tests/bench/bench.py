@@ -24,7 +24,8 @@ QUICK = "--quick" in sys.argv
 CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
 ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if QUICK else 10
 BEAT = {"noop.single_per_s": (1000, ">"), "process.ratio_to_spawn": (0.3, ">"), "latency.submit_to_start_ms.p50": (15, "<"),
-        "memory.control_plane_pss_mb": (80, "<")}
+        "memory.control_plane_pss_mb": (80, "<"), "agent.log_mb_per_s": (50, ">"), "agent.log_peak_mb": (16, "<")}
+LOG_MB = 50 if QUICK else 400
 
 
 def say(text):
@@ -222,6 +223,30 @@ def measure_fanout(platform, samples, key, name, job):
         samples.setdefault(key, []).append(FANOUT_JOBS / (took / 1e9))
 
 
+def measure_log(platform, samples):
+    """One job's output, lines of 100 bytes, from its start until all of it is stored; and the most memory that its agent has had."""
+    platform.apply(pipeline("bench-log", 1, "run: 'head -c %d000000 /dev/zero | tr \"\\\\0\" x | fold -w 99'" % LOG_MB))
+    agent = platform.process_of("agent-1")["pid"]
+    wanted = LOG_MB * 1000000 // 99 * 100
+    for _ in range(ROUNDS):
+        say("one job that writes %d MB" % LOG_MB)
+        settle(platform)
+        before = platform.counter("observability", "hodei_observability_log_bytes_total")
+        with open("/proc/%d/clear_refs" % agent, "w") as f:
+            f.write("5")  # the peak is that of what comes
+        start = time.monotonic_ns()
+        platform.call("POST", "/v1/runs", json.dumps({"pipeline": "bench-log"}))
+        while platform.counter("observability", "hodei_observability_log_bytes_total") < before + wanted:
+            if time.monotonic_ns() - start > 300e9:
+                sys.exit("bench: the log does not arrive")
+            time.sleep(0.01)
+        took = (time.monotonic_ns() - start) / 1e9
+        with open("/proc/%d/status" % agent) as f:
+            peak = int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
+        samples.setdefault("agent.log_mb_per_s", []).append(wanted / 1e6 / took)
+        samples.setdefault("agent.log_peak_mb", []).append(peak)
+
+
 def measure_spawn(samples):
     for _ in range(ROUNDS):
         got = load("spawn", SPAWN_SECONDS)
@@ -285,6 +310,7 @@ def main():
         measure_single(platform, samples)
         measure_fanout(platform, samples, "noop.fanout_per_s", "bench-fanout", "executor: noop, run: x")
         measure_fanout(platform, samples, "process.jobs_per_s", "bench-process", "command: [/bin/true]")
+        measure_log(platform, samples)
         measure_memory(platform, samples, "_after_load")
     finally:
         platform.stop()
