@@ -12,10 +12,10 @@
 #include "agent/agent.h"
 #include "agent/check.h"
 #include "agent/executor/shim_client.h"
-#include "agent/vitals.h"
 #include "agent/profile.h"
 #include "agent/state.h"
 #include "agent/stream/journal.h"
+#include "agent/vitals.h"
 #include "base/log.h"
 #include "base/pb.h"
 #include "service/health.h"
@@ -431,10 +431,20 @@ static void hear_signals(struct process *process, struct hd_now now) {
     }
 }
 
+// Draining took as long as it may: what still runs is stopped, and told of.
+static void stop_draining(struct process *process, struct hd_now now) {
+    if (!process->stopping || process->on_stop != ON_STOP_DRAIN || now.mono_ms < process->stop_at_ms)
+        return;
+    hd_warn("stop-timeout is over: the %u jobs that still run are stopped", process->agent->session.live);
+    process->on_stop = ON_STOP_STOP;
+    process->stop_at_ms = now.mono_ms + STOP_JOBS_MS;
+    agent_stop(process->agent, true, now);
+}
+
 static bool leaves(const struct process *process, struct hd_now now) {
     if (!process->stopping)
         return false;
-    if (process->stop_now || now.mono_ms >= process->stop_at_ms)
+    if (process->stop_now || (process->on_stop != ON_STOP_DRAIN && now.mono_ms >= process->stop_at_ms))
         return true;
     return agent_idle(process->agent) && (process->on_stop == ON_STOP_LEAVE || process->agent->session.live == 0);
 }
@@ -467,6 +477,7 @@ static void run(struct process *process) {
     bool shim_ready = false;
     hd_info("started, version %s", HD_VERSION);
     while (!leaves(process, now)) {
+        stop_draining(process, now);
         tend_shim(process, now, shim_ready);
         bool did = agent_turn(process->agent, now);
         watch_shim(process);

@@ -192,6 +192,23 @@ def test_stopping_drains():
         agent.end()
 
 
+def test_draining_ends_in_time():
+    """What has not ended after stop-timeout is stopped, and told of as lost to the worker: it waits for another one."""
+    agent = Agent("impatient", stop_timeout="1s").start()
+    try:
+        mark = os.path.join(p.folder, "impatient.mark")
+        run = there(agent, "touch %s; sleep 600" % mark)
+        wait_for(lambda: os.path.exists(mark), "it runs")
+        began = time.monotonic()
+        agent.signal(signal.SIGTERM)
+        expect(agent.process.wait(10) == 0 and time.monotonic() - began >= 1, "it has left, and not before")
+        only = wait_for(lambda: (lambda j: j["attempts"][0]["state"] == "lost" and j)(p.jobs(run)["only"]), "that is known at once", 3)
+        expect(only["state"] == "ready", "it waits for another worker: %r" % only)
+        p.api("POST", "/v1/runs/%s:cancel" % run)
+    finally:
+        agent.end()
+
+
 def test_leaving_and_coming_back():
     """on-stop: leave, as the systemd unit says: jobs run on without the agent, and the next one adopts them."""
     gate = os.path.join(p.folder, "leaving.gate")
