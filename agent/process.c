@@ -390,7 +390,7 @@ static enum hd_status reload(struct process *process, struct hd_now now, struct 
     struct profile profile = {0};
     struct vitals vitals = process->vitals;
     enum on_stop on_stop = process->on_stop;
-    enum hd_log_level level;
+    enum hd_log_level level = HD_LOG_INFO;
     bool done = false;
     enum hd_status status = parse(process->table, process->argc, process->argv, err, &fresh, &level, &done);
     if (status == HD_OK)
