@@ -48,6 +48,10 @@ static const struct cli_option worker_options[] = {
 static const struct cli_option steer_worker_options[] = {
     {"reason", "TEXT", "why, for those who look at the worker later"},
 };
+static const struct cli_option drain_options[] = {
+    {"reason", "TEXT", "why, for those who look at the worker later"},
+    {"wait", NULL, "until it is drained", 'w'},
+};
 static const struct cli_option reason_options[] = {
     {"reason", "TEXT", "why, for those who look at the run later"},
 };
@@ -128,7 +132,7 @@ const struct cli_command cli_commands[] = {
     {"worker cordon", "NAME", "place nothing new on a worker; its jobs run on",
      "hodei worker cordon build-3 --reason \"new kernel\"", OPTIONS(steer_worker_options), 1, 1, cmd_worker_cordon},
     {"worker drain", "NAME", "the same, until its jobs have ended: then it is drained and can be switched off",
-     "hodei worker drain build-3 --reason \"new disks\"", OPTIONS(steer_worker_options), 1, 1, cmd_worker_drain},
+     "hodei worker drain build-3 --reason \"new disks\" --wait", OPTIONS(drain_options), 1, 1, cmd_worker_drain},
     {"worker uncordon", "NAME", "let a worker take jobs again", "hodei worker uncordon build-3",
      OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
     {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},

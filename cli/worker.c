@@ -160,6 +160,26 @@ int cmd_worker_get(struct cli *cli) {
     return 0;
 }
 
+#define WAIT_MS 20000
+
+// Until it is drained, or somebody lets it take jobs again. `worker` is replaced.
+static enum hd_status wait_drained(struct cli *cli, cJSON **worker) {
+    while (hd_streq(j_text(j_get(*worker, "cordon"), "mode"), "draining")) {
+        const char *path =
+            hd_arena_printf(&cli->arena, "/v1/workers/%s?wait_ms=%d&etag=%s", cli_escape(cli, cli->args[0]), WAIT_MS,
+                            cli_escape(cli, j_text(*worker, "etag")));
+        struct cli_request request = {.method = "GET", .path = path, .wait_ms = WAIT_MS};
+        cJSON *next;
+        HD_TRY(cli_call(cli, &request, &next));
+        cJSON_Delete(*worker);
+        *worker = next;
+    }
+    if (hd_streq(j_text(j_get(*worker, "cordon"), "mode"), "drained"))
+        return HD_OK;
+    return hd_err_set(&cli->err, HD_CONFLICT, "worker %s is not being drained any more: it is %s", cli->args[0],
+                      state_of(*worker));
+}
+
 static int steer(struct cli *cli, const char *command) {
     const char *reason = cli_option(cli, "reason");
     cJSON *body = cJSON_CreateObject(), *reply;
@@ -173,6 +193,10 @@ static int steer(struct cli *cli, const char *command) {
     cJSON_Delete(body);
     if (status != HD_OK)
         return cli_failed(cli);
+    if (cli_option(cli, "wait") && wait_drained(cli, &reply) != HD_OK) {
+        cJSON_Delete(reply);
+        return cli_failed(cli);
+    }
     if (cli->json)
         cli_print_json(reply);
     else

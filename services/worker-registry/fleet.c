@@ -1,4 +1,5 @@
 // The fleet as others see it: lists for people and schedulers, and the difference at each change.
+#include "base/map.h"
 #include "services/worker-registry/registry.h"
 
 // A difference of so many workers, each with all its labels, fits a message.
@@ -29,6 +30,18 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
     return HD_OK;
 }
 
+// Of what somebody may wait for; load and usage change with every heartbeat.
+static char *etag_of(struct hd_ctx *cx, const struct worker *worker) {
+    char session[HD_UUID_TEXT];
+    hd_uuid_format(worker->session, session);
+    const char *text =
+        hd_arena_printf(cx->arena, "%d %s %d %lld %s %d %s", (int)worker->state, session, worker->cordon,
+                        (long long)worker->cordon_at_ms, worker->cordon_reason, worker->running, worker->unfit);
+    uint64_t hash = hd_hash(text, strlen(text), 0);
+    return hd_arena_printf(cx->arena, "%016llx",
+                           (unsigned long long)hd_hash(worker->profile.data, worker->profile.len, hash));
+}
+
 static enum hd_status add_usage(struct hd_ctx *cx, const struct worker *worker, bool jobs, Hodei__V1__Worker *message) {
     ProtobufCMessage *msg;
     HD_TRY(
@@ -46,6 +59,7 @@ enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worke
     Hodei__V1__Worker *message;
     struct hd_rows rows;
     HD_TRY(worker_message(cx, worker, &message));
+    message->etag = etag_of(cx, worker);
     HD_TRY(add_usage(cx, worker, true, message));
     HD_TRY(store_actions(cx, worker->name, &rows));
     message->actions = HD_NEW_ARRAY(cx->arena, rows.n + 1, Hodei__V1__WorkerAction *);
@@ -121,17 +135,24 @@ enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *item
     return HD_OK;
 }
 
+static enum hd_status get_one(struct hd_ctx *cx, struct hd_item *item) {
+    const Hodei__V1__GetWorkerRequest *request = (const Hodei__V1__GetWorkerRequest *)item->msg;
+    struct worker worker;
+    HD_TRY(store_get(cx, request->name, &worker));
+    if (worker.state == REG_NONE) {
+        hd_item_fail(item, HD_MISSING, "there is no worker \"%.80s\"", request->name);
+        return HD_OK;
+    }
+    bool same = *request->etag && strcmp(request->etag, etag_of(cx, &worker)) == 0;
+    if (same && request->wait_ms > 0 && hd_item_park(cx, item, request->wait_ms))
+        return HD_OK;
+    return worker_full_message(cx, &worker, (Hodei__V1__Worker *)item->reply);
+}
+
 enum hd_status registry_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     (void)self;
-    for (size_t i = 0; i < n; i++) {
-        const char *name = ((const Hodei__V1__GetWorkerRequest *)items[i].msg)->name;
-        struct workers workers;
-        HD_TRY(store_load(cx, &name, 1, &workers));
-        if (workers.rows[0].state == REG_NONE)
-            hd_item_fail(&items[i], HD_MISSING, "there is no worker \"%.80s\"", name);
-        else
-            HD_TRY(worker_full_message(cx, &workers.rows[0], (Hodei__V1__Worker *)items[i].reply));
-    }
+    for (size_t i = 0; i < n; i++)
+        HD_TRY(get_one(cx, &items[i]));
     return HD_OK;
 }
 

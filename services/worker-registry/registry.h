@@ -124,13 +124,15 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
 enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) HD_MUST_USE;
 
 // store.c
-#define REGISTRY_SQL_COUNT 19
+#define REGISTRY_SQL_COUNT 20
 extern const struct hd_sql registry_sql[REGISTRY_SQL_COUNT];
 // Locks the rows of these names (doubles are folded); has an entry for each.
 enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) HD_MUST_USE;
 enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) HD_MUST_USE;
 enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) HD_MUST_USE;
 enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *ret) HD_MUST_USE;
+// Without a lock, for readers; its state is REG_NONE where there is no row.
+enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) HD_MUST_USE;
 // What people did to a worker, the newest first, at most 100: at_ms, actor, action, reason.
 enum hd_status store_actions(struct hd_ctx *cx, const char *worker, struct hd_rows *ret) HD_MUST_USE;
 enum hd_status store_add_action(struct hd_ctx *cx, const char *worker,

@@ -20,6 +20,7 @@ enum {
     CORDONS,
     ACTIONS_ADD,
     ACTIONS_LIST,
+    GET,
     SQL_COUNT
 };
 _Static_assert(SQL_COUNT == REGISTRY_SQL_COUNT, "the header says how many");
@@ -86,6 +87,7 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
                  " AS u (name, cordon, actor, reason, at) WHERE w.name = u.name"},
     [ACTIONS_ADD] = {"registry_actions_add", "INSERT INTO actions (worker, at_ms, actor, action, reason)"
                                              " VALUES ($1::text, $2::int8, $3::text, $4::text, $5::text)"},
+    [GET] = {"registry_get", "SELECT " WORKER_COLUMNS STEERED_COLUMNS " FROM workers WHERE name = $1::text"},
     [ACTIONS_LIST] = {"registry_actions_list", "SELECT at_ms, actor, action, reason FROM actions"
                                                " WHERE worker = $1::text ORDER BY id DESC LIMIT 100"},
 };
@@ -258,6 +260,15 @@ enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *r
     *ret = (struct workers){HD_NEW_ARRAY(cx->arena, rows.n + 1, struct worker), rows.n};
     for (size_t i = 0; i < rows.n; i++)
         read_worker(&rows, i, &ret->rows[i]);
+    return HD_OK;
+}
+
+enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &registry_sql[GET], &rows, HD_TEXT(name)));
+    *ret = (struct worker){.name = name};
+    if (rows.n)
+        read_worker(&rows, 0, ret);
     return HD_OK;
 }
 

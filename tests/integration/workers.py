@@ -116,9 +116,13 @@ def test_drain_ends_when_the_jobs_have():
     p.cli("worker", "drain", "agent-1")
     wait_for(lambda: time.time() - get()["cordon"]["at_ms"] / 1000 > 12, "long enough for an empty one to be drained", 20)
     expect(get()["cordon"]["mode"] == "draining", "while a job runs: %r" % get()["cordon"])
+    waits = subprocess.Popen([os.path.join(BUILD, "hodei"), "worker", "drain", "agent-1", "--wait"], stdout=subprocess.PIPE, text=True,
+                             env=dict(os.environ, HODEI_SERVER=p.info["server"], HODEI_TOKEN=p.token))
     open(gate, "w").close()
     p.wait_run(running, "succeeded")
-    wait_for(lambda: get()["cordon"]["mode"] == "drained", "it is drained", 20)
+    said, _ = waits.communicate(timeout=30)
+    expect(waits.returncode == 0 and "drained" in said, "who waits is told: %r" % said)
+    expect(get()["cordon"]["mode"] == "drained", "it is drained")
     expect("drained" in p.cli("worker", "list").stdout, "in the list too")
     p.cli("worker", "uncordon", "agent-1")
 
