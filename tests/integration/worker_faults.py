@@ -106,6 +106,44 @@ def test_agent_killed_fifty_times():
         agent.end()
 
 
+# --- a full disk ---------------------------------------------------------------------------------------------------------------
+
+
+def test_full_disk():
+    """With too little disk the worker takes nothing and says so, and what waits runs once there is room again. A job that fills the
+    disk to its end fails, with that cause; the worker stays well."""
+    if os.geteuid() != 0:
+        print("        left out: a small file system needs root")
+        return
+    folder, gate = os.path.join(p.folder, "w-disk"), os.path.join(p.folder, "disk.gate")
+    os.makedirs(folder)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], capture_output=True, text=True)
+    expect(done.returncode == 0, done.stderr)
+    agent = None
+    try:
+        agent = Agent("w-disk", "disk", disk_floor="16Mi", disk="1Gi")
+        low = start("disk-low", "disk", "head -c 40000000 /dev/zero >file\ntouch %s.there\nwhile [ ! -e %s ]; do sleep 0.05; done" %
+                    (gate, gate))
+        wait_for(lambda: os.path.exists(gate + ".there"), "little disk is left")
+        wait_for(lambda: "disk-floor" in worker("w-disk").get("unfit", ""), "the worker says so")
+        waits = start("disk-waits", "disk", "echo ran")
+        wait_for(lambda: "disk-floor" in p.get("/v1/runs/%s/jobs/only:explain" % waits)["text"], "explain says it")
+        expect(worker("w-disk")["state"] == "online", "it lives on")
+        open(gate, "w").close()
+        p.wait_run(low, "succeeded")
+        p.wait_run(waits, "succeeded")
+        full = start("disk-full", "disk", "cat /dev/zero >file || true\nwhile echo more; do sleep 0.01; done")
+        p.wait_run(full, "failed")
+        only = p.jobs(full)["only"]["attempts"][0]
+        expect("cannot write its log" in only["message"] and "No space left on device" in only["message"], "%r" % only)
+        p.wait_run(start("disk-after", "disk", "echo ran"), "succeeded")
+        expect("unfit" not in worker("w-disk"), "it is well again")
+    finally:
+        if agent:
+            agent.end()
+        subprocess.run(["umount", "-l", folder], capture_output=True)
+
+
 # --- the shim as the first process of a container ------------------------------------------------------------------------------
 
 
