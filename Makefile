@@ -167,7 +167,7 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end definitions corpus placement worker replicas graphs large
+PLATFORM := end_to_end definitions corpus placement worker workers replicas graphs large
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
@@ -178,12 +178,12 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
-test-long: ## fuzzing, simulation, faults (40 minutes at most)
+test-long: ## fuzzing, simulation, faults (45 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" \
-	    "python3 tests/integration/faults.py" $(B)/soak-agent "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
+	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" $(B)/soak-agent "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
@@ -238,6 +238,9 @@ release: ## stripped binaries in build/release, with their sizes
 install: release ## installs to $(DESTDIR)$(PREFIX)
 	@install -d $(DESTDIR)$(PREFIX)/bin
 	@install -m 755 $(addprefix $(BUILD)/release/,$(notdir $(BINS))) $(DESTDIR)$(PREFIX)/bin
+	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/hodei
+	@sed 's|/usr/local|$(PREFIX)|g' agent/hodei-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/hodei-agent.service
+	@install -m 644 agent/README.md $(DESTDIR)$(PREFIX)/share/doc/hodei/agent.md
 
 .PHONY: clean format
 format: ## formats every C file

@@ -10,9 +10,10 @@
 #define HINT_ACKS 0
 #define REPORTS_OUT_MAX 2
 #define REPORTS_PAUSE_MAX_MS 20
-#define LOGS_OUT_MAX 32
+#define LOGS_OUT_MAX 12 // 3 MiB: what bounds the memory that logs take, however many jobs write
 #define WORK_AGAIN_MS 500
 #define COMPLAIN_MS 10000
+#define SHIM_AWAY_MS 5000
 enum tag { TAG_REPORT = 1, TAG_LOG };
 
 enum hd_status agent_init(struct agent *agent, const struct agent_def *def, const struct agent_env *env,
@@ -25,6 +26,7 @@ enum hd_status agent_init(struct agent *agent, const struct agent_def *def, cons
     agent->session.capacity = def->capacity;
     session_begin(&agent->session, &agent->arena, now);
     connection_init(&agent->connection, &agent->def.connection, env->rng);
+    agent->connection.unfit = agent->unfit;
     enum hd_status status =
         env->bus->ops->listen(env->bus, hd_subject(&agent->arena, HD_SUBJECT_ACK, def->worker), NULL, HINT_ACKS, err);
     return status == HD_UNAVAILABLE ? HD_OK : status; // the bus does it once it is connected
@@ -91,8 +93,11 @@ static bool write_journal(struct agent *agent) {
     struct hd_err err = {0};
     if (!fx->journal.len)
         return true;
-    if (agent->env.record(agent->env.arg, fx->journal.data, fx->journal.len, fx->sync, &err) == HD_OK)
+    if (agent->env.record(agent->env.arg, fx->journal.data, fx->journal.len, fx->sync, &err) == HD_OK) {
+        agent->journal_problem[0] = '\0';
         return true;
+    }
+    hd_strlcpy(agent->journal_problem, err.text, sizeof(agent->journal_problem));
     if (agent->session.now.mono_ms >= agent->complained_ms) {
         agent->complained_ms = agent->session.now.mono_ms + COMPLAIN_MS;
         hd_error("%s: no work is taken until it can be written", err.text);
@@ -114,9 +119,14 @@ static void settle_works(struct agent *agent, bool recorded) {
 
 static void tell_shim(struct agent *agent) {
     Hodei__V1__ShimMessage *msg = &agent->session.fx.shim;
-    bool renewed = agent->connection.lease_until_ms > agent->told_lease_ms;
+    bool new_shim = agent->session.shim_up && agent->told_hello != agent->session.hello;
+    bool renewed = new_shim || agent->connection.lease_until_ms > agent->told_lease_ms;
     if (renewed) // it ends what may not outlive it, also when this process is gone
         agent->told_lease_ms = msg->lease_until_ms = agent->connection.lease_until_ms;
+    if (new_shim) {
+        agent->told_hello = agent->session.hello;
+        msg->spool_max_bytes = agent->def.spool_max_bytes;
+    }
     if (renewed || msg->n_jobs || msg->n_cancels || msg->n_forgets || msg->n_log_acks)
         agent->env.to_shim(agent->env.arg, msg);
 }
@@ -173,6 +183,37 @@ static void tell_logs(struct agent *agent) {
 
 // --- the turn --------------------------------------------------------------------------------------------------------
 
+// One reason, the one that people can do most about first.
+static const char *why_unfit(const struct agent *agent) {
+    const char *machine = agent->session.unfit;
+    if (agent->stopping)
+        return "its agent is being stopped";
+    if (*machine || *agent->journal_problem)
+        return *machine ? machine : agent->journal_problem;
+    if (!agent->session.shim_up && agent->session.now.mono_ms > agent->shim_since_ms + SHIM_AWAY_MS)
+        return "its shim, which starts jobs, is not there";
+    return "";
+}
+
+// Told with heartbeats; a change at once, so that nothing is placed here in vain.
+static void watch_fitness(struct agent *agent) {
+    struct session *session = &agent->session;
+    if (session->shim_up != agent->shim_was_up || !agent->shim_since_ms)
+        agent->shim_since_ms = session->now.mono_ms;
+    agent->shim_was_up = session->shim_up;
+    session->unfit = agent->env.unfit ? agent->env.unfit(agent->env.arg, session->now.mono_ms) : "";
+    const char *why = why_unfit(agent);
+    if (hd_streq(why, agent->unfit))
+        return;
+    hd_strlcpy(agent->unfit, why, sizeof(agent->unfit));
+    hd_metric_set(&session_metrics[SESSION_M_UNFIT], *why != '\0');
+    if (*why)
+        hd_warn("no work is taken: %s", why);
+    else
+        hd_info("work is taken again");
+    connection_beat_now(&agent->connection, session);
+}
+
 static void watch_bus(struct agent *agent) {
     if (!agent->env.bus->ops->connected(agent->env.bus) && agent->connection.was_connected)
         hd_warn("NATS is not connected; jobs go on");
@@ -183,6 +224,7 @@ bool agent_turn(struct agent *agent, struct hd_now now) {
     hd_arena_reset(&agent->arena);
     session_begin(&agent->session, &agent->arena, now);
     watch_bus(agent);
+    watch_fitness(agent);
     bool did = receive(agent);
     while ((said = agent->env.from_shim(agent->env.arg, &agent->arena))) {
         session_shim(&agent->session, said);
@@ -210,6 +252,19 @@ int64_t agent_due_ms(const struct agent *agent) {
     if (agent->session.log_ready.head && agent->logs_out < LOGS_OUT_MAX)
         due = 0;
     return due;
+}
+
+void agent_change(struct agent *agent, const struct agent_profile *profile, struct hd_now now) {
+    struct connection_def *def = &agent->def.connection;
+    agent->session.slots = profile->slots;
+    agent->session.capacity = profile->capacity;
+    def->labels = profile->labels;
+    def->n_labels = profile->n_labels;
+    def->taints = profile->taints;
+    def->n_taints = profile->n_taints;
+    agent->session.now = now;
+    if (!agent->stopping)
+        connection_join_again(&agent->connection, &agent->session);
 }
 
 void agent_stop(struct agent *agent, bool jobs, struct hd_now now) {

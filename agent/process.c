@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/check.h"
 #include "agent/executor/host.h"
 #include "agent/executor/shim_client.h"
-#include "agent/monitor/capacity.h"
-#include "agent/monitor/monitor.h"
+#include "agent/profile.h"
 #include "agent/state.h"
 #include "agent/stream/journal.h"
+#include "agent/vitals.h"
 #include "base/log.h"
 #include "base/pb.h"
 #include "service/health.h"
@@ -23,11 +24,18 @@
 #define EVENTS_MAX 8
 #define WAIT_MAX_MS 1000 // also how soon a bus that came back is noticed
 #define STOP_QUIET_MS 1500
+#define SPOOL_MIN (4 << 20)
 #define SWEEP_MS (10 * 60 * 1000)
-#define TOKEN_MAX 4096
+#define STOP_JOBS_MS 12000 // with on-stop: stop, where no other time is set
+
+enum on_stop { ON_STOP_DRAIN, ON_STOP_LEAVE, ON_STOP_STOP };
 
 struct process {
-    const struct hd_settings *settings;
+    struct hd_settings *settings; // owned
+    const struct hd_settings_table *table;
+    int argc; // as given, to be read again
+    char **argv;
+    struct profile profile;
     struct hd_rng rng;
     struct state state;
     struct journal journal;
@@ -36,14 +44,16 @@ struct process {
     struct shim_client shim;
     uint32_t shim_events; // that are watched
     int shim_watched;     // descriptor, -1: none
-    struct monitor monitor;
+    struct vitals vitals;
     struct hd_arena arena;
     struct hd_bus *bus;
     struct agent *agent;
     struct health *health;
     struct health_source health_source;
     int epoll_fd, signal_fd;
-    int64_t stop_at_ms; // monotonic; 0: runs
+    enum on_stop on_stop;
+    bool stopping;
+    int64_t stop_at_ms; // monotonic: when it leaves at the latest
     int64_t sweep_ms;
     bool stop_now, swept;
     char name[80], program[4200];
@@ -82,8 +92,12 @@ static enum hd_status read_spool(void *arg, const char *attempt, uint64_t from, 
     return state_read_spool(&((struct process *)arg)->state, attempt, from, ret, len, ret_len);
 }
 
-static void measure(void *arg, Hodei__V1__WorkerLoad *ret) {
-    monitor_read(&((struct process *)arg)->monitor, ret);
+static void measure(void *arg, const struct session *session, Hodei__V1__HeartbeatRequest *ret) {
+    vitals_fill(&((struct process *)arg)->vitals, session, ret);
+}
+
+static const char *unfit(void *arg, int64_t mono_ms) {
+    return vitals_unfit(&((struct process *)arg)->vitals, mono_ms);
 }
 
 static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) {
@@ -98,52 +112,6 @@ static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) 
 }
 
 // --- start -----------------------------------------------------------------------------------------------------------
-
-// "key=value,key=value", cut in place; the registry checks the rest.
-static enum hd_status next_pair(const char *setting, char **rest, struct hd_err *err, char **ret_key,
-                                char **ret_value) {
-    char *word = strsep(rest, ",");
-    while (word && !*word)
-        word = strsep(rest, ",");
-    char *equals = word ? strchr(word, '=') : NULL;
-    if (word && (!equals || equals == word))
-        return hd_err_set(err, HD_INVALID, "%s: \"%.80s\" is not key=value", setting, word);
-    if (word)
-        *equals = '\0';
-    *ret_key = word;
-    *ret_value = word ? equals + 1 : NULL;
-    return HD_OK;
-}
-
-static enum hd_status parse_labels(struct process *process, struct connection_def *def, struct hd_err *err) {
-    char *rest = hd_arena_strdup(&process->arena, hd_settings_text(process->settings, "labels")), *key, *value;
-    size_t cap = 0;
-    for (;;) {
-        HD_TRY(next_pair("labels", &rest, err, &key, &value));
-        if (!key)
-            return HD_OK;
-        HD_GROW(&process->arena, def->labels, def->n_labels, cap);
-        Hodei__V1__Label *label = def->labels[def->n_labels++] = HD_NEW(&process->arena, Hodei__V1__Label);
-        *label = (Hodei__V1__Label)HODEI__V1__LABEL__INIT;
-        label->key = key;
-        label->value = value;
-    }
-}
-
-static enum hd_status parse_taints(struct process *process, struct connection_def *def, struct hd_err *err) {
-    char *rest = hd_arena_strdup(&process->arena, hd_settings_text(process->settings, "taints")), *key, *value;
-    size_t cap = 0;
-    for (;;) {
-        HD_TRY(next_pair("taints", &rest, err, &key, &value));
-        if (!key)
-            return HD_OK;
-        HD_GROW(&process->arena, def->taints, def->n_taints, cap);
-        Hodei__V1__Taint *taint = def->taints[def->n_taints++] = HD_NEW(&process->arena, Hodei__V1__Taint);
-        *taint = (Hodei__V1__Taint)HODEI__V1__TAINT__INIT;
-        taint->key = key;
-        taint->value = value;
-    }
-}
 
 static enum hd_status choose_name(struct process *process, struct hd_err *err) {
     const char *name = hd_settings_text(process->settings, "name");
@@ -180,12 +148,27 @@ static enum hd_status choose_shim(struct process *process, struct hd_err *err) {
     return HD_PRECONDITION;
 }
 
-static unsigned slots_of(const struct hd_settings *settings) {
-    int64_t slots = hd_settings_int(settings, "slots");
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    if (slots)
-        return (unsigned)slots;
-    return cpus > 2 ? (unsigned)(cpus < 4000 ? 2 * cpus : 8000) : 4;
+static enum hd_status choose_on_stop(const struct hd_settings *settings, struct hd_err *err, enum on_stop *ret) {
+    static const char *const words[] = {"drain", "leave", "stop"};
+    const char *text = hd_settings_text(settings, "on-stop");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (hd_streq(text, words[i])) {
+            *ret = (enum on_stop)i;
+            return HD_OK;
+        }
+    return hd_err_set(err, HD_INVALID, "on-stop: \"%.40s\" is not drain, leave or stop", text);
+}
+
+static enum hd_status choose_spool(const struct hd_settings *settings, struct hd_err *err, uint64_t *ret) {
+    const char *text = hd_settings_text(settings, "spool-max");
+    int64_t bytes = 0;
+    if (hd_bytes_parse(text, &bytes) != HD_OK || bytes < SPOOL_MIN) {
+        hd_err_set(err, HD_INVALID, "spool-max: \"%.40s\" is not an amount of bytes, at least 4Mi", text);
+        hd_err_hint(err, "for example 256Mi or 10Gi");
+        return HD_INVALID;
+    }
+    *ret = (uint64_t)bytes;
+    return HD_OK;
 }
 
 static void replay(void *arg, const Hodei__V1__JournalRecord *each) {
@@ -221,7 +204,8 @@ static struct hd_bus *open_bus(const struct process *process) {
         .user = or_null(hd_settings_text(settings, "nats-user")),
         .password = or_null(hd_settings_text(settings, "nats-password")),
         .name = hd_arena_printf((struct hd_arena *)(uintptr_t)&process->arena, "hodei-agent %s", process->name),
-        .inbox = or_null(hd_settings_text(settings, "nats-inbox"))});
+        .inbox = or_null(hd_settings_text(settings, "nats-inbox")),
+        .reconnect_max_ms = hd_settings_int(settings, "reconnect-max")});
 }
 
 static void watch(struct process *process, int fd, int op, uint32_t events) {
@@ -236,6 +220,7 @@ static void open_loop(struct process *process) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
         signal(SIGCHLD, SIG_IGN) == SIG_ERR)
         abort();
@@ -259,9 +244,9 @@ static bool is_ready(const void *arg, struct hd_buf *why) {
 }
 
 static void add_metrics(const void *arg, struct hd_buf *out) {
-    (void)arg;
     hd_metrics_format(session_metrics, SESSION_M_COUNT, out);
-    hd_metrics_format(monitor_metrics, MONITOR_COUNT, out);
+    hd_metrics_format(connection_metrics, CONNECTION_M_COUNT, out);
+    vitals_metrics(&((const struct process *)arg)->vitals, out);
 }
 
 static enum hd_status open_health(struct process *process, struct hd_err *err) {
@@ -278,18 +263,26 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     const struct hd_settings *settings = process->settings;
     const char *path = getenv("PATH"), *home = getenv("HOME");
     char session[HD_UUID_TEXT];
-    struct agent_def def = {.slots = slots_of(settings)};
+    struct agent_def def = {0};
     hd_rng_seed_os(&process->rng);
     HD_TRY(choose_name(process, err));
     HD_TRY(choose_shim(process, err));
-    HD_TRY(parse_labels(process, &def.connection, err));
-    HD_TRY(parse_taints(process, &def.connection, err));
+    HD_TRY(choose_on_stop(settings, err, &process->on_stop));
+    HD_TRY(choose_spool(settings, err, &def.spool_max_bytes));
+    HD_TRY(vitals_configure(&process->vitals, settings, err));
     HD_TRY(state_open(&process->state, hd_settings_text(settings, "state"), hd_now_read(), &process->rng, err));
-    HD_TRY(capacity_choose(settings, process->state.dir_fd, err, &def.capacity));
+    HD_TRY(profile_read(&process->profile, settings, process->state.dir_fd, err));
     hd_uuid_format(process->state.session, session);
     HD_TRY(host_prepare(&process->host, settings, session, &process->arena, err));
     open_loop(process);
-    process->monitor.dir_fd = process->state.dir_fd;
+    process->vitals.monitor.dir_fd = process->state.dir_fd;
+    process->vitals.state = process->state.path;
+    def.slots = process->profile.is.slots;
+    def.capacity = process->profile.is.capacity;
+    def.connection.labels = process->profile.is.labels;
+    def.connection.n_labels = process->profile.is.n_labels;
+    def.connection.taints = process->profile.is.taints;
+    def.connection.n_taints = process->profile.is.n_taints;
     shim_client_init(&process->shim, process->state.dir_fd, process->state.path, process->program, &process->host.told);
     process->bus = open_bus(process);
     def.worker = process->name;
@@ -299,11 +292,11 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
                                          .home = process->host.home ? process->host.home
                                                  : home             ? home
                                                                     : process->state.path};
-    def.connection.pool = hd_settings_text(settings, "pool");
+    def.connection.pool = hd_arena_strdup(&process->arena, hd_settings_text(settings, "pool"));
     def.connection.token = token;
     def.connection.measure = measure;
     def.connection.arg = process;
-    const struct agent_env env = {process->bus, &process->rng, record, from_shim, to_shim, read_spool, process};
+    const struct agent_env env = {process->bus, &process->rng, record, from_shim, to_shim, read_spool, unfit, process};
     HD_TRY(agent_init(process->agent, &def, &env, hd_now_read(), err));
     HD_TRY(open_journal(process, err));
     watch(process, process->bus->ops->fd(process->bus), EPOLL_CTL_ADD, EPOLLIN);
@@ -325,14 +318,14 @@ static void watch_shim(struct process *process) {
 static void shim_went(struct process *process) {
     process->shim_watched = -1; // it left the epoll when it was closed
     session_shim_gone(&process->agent->session);
-    if (!process->stop_at_ms)
+    if (!process->stopping)
         hd_warn("the shim's connection is gone");
 }
 
 static void tend_shim(struct process *process, struct hd_now now, bool ready) {
     if (process->shim.fd >= 0 && ready && !shim_client_io(&process->shim, now))
         shim_went(process);
-    if (!process->stop_at_ms || process->agent->session.live)
+    if (!process->stopping || process->agent->session.live)
         shim_client_tick(&process->shim, now);
     watch_shim(process);
 }
@@ -355,35 +348,119 @@ static void keep_journal_small(struct process *process) {
         hd_warn("%s", err.text);
 }
 
-static void hear_signals(struct process *process, struct hd_now now) {
-    struct signalfd_siginfo info;
-    while (read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        process->stop_now = process->stop_at_ms != 0;
-        if (process->stop_at_ms)
-            continue;
-        bool jobs = hd_settings_bool(process->settings, "stop-jobs");
-        hd_info(jobs ? "stopping, and the jobs too" : "stopping; jobs go on");
-        process->stop_at_ms =
-            now.mono_ms + (jobs ? hd_settings_int(process->settings, "stop-timeout") : (int64_t)STOP_QUIET_MS);
-        agent_stop(process->agent, jobs, now);
+static enum hd_status parse(const struct hd_settings_table *table, int argc, char *const *argv, struct hd_err *err,
+                            struct hd_settings **ret, enum hd_log_level *ret_level, bool *ret_done) {
+    char **words = hd_calloc((size_t)argc + 1, sizeof(*words)); // parsing takes flags out
+    memcpy(words, argv, (size_t)argc * sizeof(*words));
+    enum hd_status status = hd_settings_parse(
+        "hodei-agent: carries out jobs on this machine; `hodei-agent check` says what is missing for that", table, 1,
+        &argc, words, err, ret, ret_done);
+    if (status == HD_OK && !*ret_done && argc > 1 && !(argc == 2 && hd_streq(words[1], "check")))
+        status = hd_err_set(err, HD_INVALID, "\"%.80s\" is no setting: settings are written --name=value", words[1]);
+    if (status == HD_OK && !*ret_done && hd_log_level_parse(hd_settings_text(*ret, "log-level"), ret_level) != HD_OK)
+        status = hd_err_set(err, HD_INVALID, "log-level: \"%.40s\" is not debug, info, warn or error",
+                            hd_settings_text(*ret, "log-level"));
+    free(words);
+    return status;
+}
+
+static void begin_stop(struct process *process, struct hd_now now) {
+    static const char *const texts[] = {"taking no more work, and leaving when the jobs have ended",
+                                        "stopping; jobs go on", "stopping, and the jobs too"};
+    int64_t timeout_ms = hd_settings_int(process->settings, "stop-timeout");
+    hd_info("%s", texts[process->on_stop]);
+    if (process->on_stop == ON_STOP_LEAVE)
+        timeout_ms = STOP_QUIET_MS;
+    else if (process->on_stop == ON_STOP_STOP && !timeout_ms)
+        timeout_ms = STOP_JOBS_MS;
+    process->stopping = true;
+    process->stop_at_ms = timeout_ms ? now.mono_ms + timeout_ms : INT64_MAX;
+    agent_stop(process->agent, process->on_stop == ON_STOP_STOP, now);
+}
+
+// What cannot be changed while it runs is named; it holds as it was.
+static void name_unchanged(const struct process *process, const struct hd_settings *fresh) {
+    static const char *const live[] = {"labels", "taints",     "slots",        "cpu",     "memory",     "disk",
+                                       "gpu",    "disk-floor", "stop-timeout", "on-stop", "join-token", "log-level"};
+    for (size_t i = 0; i < process->table->n; i++) {
+        const struct hd_setting *row = &process->table->rows[i];
+        bool can = false;
+        for (size_t k = 0; k < sizeof(live) / sizeof(live[0]) && !can; k++)
+            can = hd_streq(live[k], row->name);
+        if (!can && !hd_settings_same(process->settings, fresh, row->name))
+            hd_warn("reload: %s is changed only by a restart", row->name);
     }
 }
 
+static enum hd_status reload(struct process *process, struct hd_now now, struct hd_err *err) {
+    struct hd_settings *fresh = NULL;
+    struct profile profile = {0};
+    struct vitals vitals = process->vitals;
+    enum on_stop on_stop = process->on_stop;
+    enum hd_log_level level = HD_LOG_INFO;
+    bool done = false;
+    enum hd_status status = parse(process->table, process->argc, process->argv, err, &fresh, &level, &done);
+    if (status == HD_OK)
+        status = vitals_configure(&vitals, fresh, err);
+    if (status == HD_OK)
+        status = choose_on_stop(fresh, err, &on_stop);
+    if (status == HD_OK)
+        status = profile_read(&profile, fresh, process->state.dir_fd, err);
+    if (status != HD_OK) {
+        profile_release(&profile);
+        hd_settings_free(fresh);
+        return status;
+    }
+    name_unchanged(process, fresh);
+    hd_log_setup("agent", level);
+    process->vitals = vitals;
+    process->on_stop = on_stop;
+    agent_change(process->agent, &profile.is, now);
+    profile_release(&process->profile);
+    process->profile = profile;
+    hd_settings_free(process->settings);
+    process->settings = fresh;
+    return HD_OK;
+}
+
+static void hear_signals(struct process *process, struct hd_now now) {
+    struct signalfd_siginfo info;
+    struct hd_err err = {0};
+    while (read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGHUP && reload(process, now, &err) == HD_OK)
+            hd_info("settings are read again");
+        else if (info.ssi_signo == SIGHUP)
+            hd_error("reload: %s%s%s; all stays as it was", err.text, *err.hint ? ": " : "", err.hint);
+        else if (process->stopping)
+            process->stop_now = true;
+        else
+            begin_stop(process, now);
+    }
+}
+
+// Draining took as long as it may: what still runs is stopped, and told of.
+static void stop_draining(struct process *process, struct hd_now now) {
+    if (!process->stopping || process->on_stop != ON_STOP_DRAIN || now.mono_ms < process->stop_at_ms)
+        return;
+    hd_warn("stop-timeout is over: the %u jobs that still run are stopped", process->agent->session.live);
+    process->on_stop = ON_STOP_STOP;
+    process->stop_at_ms = now.mono_ms + STOP_JOBS_MS;
+    agent_stop(process->agent, true, now);
+}
+
 static bool leaves(const struct process *process, struct hd_now now) {
-    const struct session *session = &process->agent->session;
-    if (!process->stop_at_ms)
+    if (!process->stopping)
         return false;
-    if (process->stop_now || now.mono_ms >= process->stop_at_ms)
+    if (process->stop_now || (process->on_stop != ON_STOP_DRAIN && now.mono_ms >= process->stop_at_ms))
         return true;
-    bool jobs = hd_settings_bool(process->settings, "stop-jobs");
-    return agent_idle(process->agent) && (!jobs || session->live == 0);
+    return agent_idle(process->agent) && (process->on_stop == ON_STOP_LEAVE || process->agent->session.live == 0);
 }
 
 // Returns whether the shim's descriptor is ready.
 static bool wait_events(struct process *process, struct hd_now now, int64_t due_ms) {
     struct epoll_event events[EVENTS_MAX];
     bool shim_ready = false;
-    if (process->stop_at_ms && process->stop_at_ms < due_ms)
+    if (process->stopping && process->stop_at_ms < due_ms)
         due_ms = process->stop_at_ms;
     if (process->shim.fd < 0 && process->shim.retry_ms < due_ms)
         due_ms = process->shim.retry_ms;
@@ -407,6 +484,7 @@ static void run(struct process *process) {
     bool shim_ready = false;
     hd_info("started, version %s", HD_VERSION);
     while (!leaves(process, now)) {
+        stop_draining(process, now);
         tend_shim(process, now, shim_ready);
         bool did = agent_turn(process->agent, now);
         watch_shim(process);
@@ -418,10 +496,10 @@ static void run(struct process *process) {
     }
 }
 
-// With its jobs stopped the shim is not needed any more.
+// With no job the shim is not needed any more.
 static void leave(struct process *process) {
     Hodei__V1__ShimMessage bye = HODEI__V1__SHIM_MESSAGE__INIT;
-    if (hd_settings_bool(process->settings, "stop-jobs") && process->agent->session.live == 0) {
+    if (process->on_stop != ON_STOP_LEAVE && process->agent->session.live == 0) {
         bye.shutdown = true;
         shim_client_send(&process->shim, &bye);
     }
@@ -433,8 +511,10 @@ static void release(struct process *process) {
     health_free(process->health);
     shim_client_release(&process->shim);
     journal_close(&process->journal);
-    agent_release(process->agent);
+    if (process->agent)
+        agent_release(process->agent);
     free(process->agent);
+    profile_release(&process->profile);
     if (process->bus)
         process->bus->ops->free(process->bus);
     hd_close_fd(&process->epoll_fd);
@@ -448,48 +528,65 @@ static int usage_error(const struct hd_err *err) {
     return 2;
 }
 
-static enum hd_status parse(const struct hd_settings_table *table, int argc, char **argv, struct hd_err *err,
-                            struct hd_settings **ret, bool *ret_done) {
-    enum hd_log_level level;
-    HD_TRY(
-        hd_settings_parse("hodei-agent: carries out jobs on this machine", table, 1, &argc, argv, err, ret, ret_done));
-    if (*ret_done)
-        return HD_OK;
-    if (argc > 1)
-        return hd_err_set(err, HD_INVALID, "\"%.80s\" is no setting: settings are written --name=value", argv[1]);
-    if (hd_log_level_parse(hd_settings_text(*ret, "log-level"), &level) != HD_OK)
-        return hd_err_set(err, HD_INVALID, "log-level: \"%.40s\" is not debug, info, warn or error",
-                          hd_settings_text(*ret, "log-level"));
-    hd_log_setup("agent", level);
-    return HD_OK;
+static bool wants_check(int argc, char *const *argv) {
+    for (int i = 1; i < argc; i++)
+        if (hd_streq(argv[i], "check"))
+            return true;
+    return false;
 }
 
-int agent_main(const struct hd_setting *settings, size_t n_settings, int argc, char **argv) {
-    struct process process = {.epoll_fd = -1, .signal_fd = -1, .shim_watched = -1};
-    struct hd_settings *values = NULL;
+static int serve(struct process *process) {
     struct hd_err err = {0};
-    bool done = false;
-    process.state = (struct state){.dir_fd = -1, .lock_fd = -1, .spool_fd = -1};
-    process.shim.fd = process.journal.fd = -1;
-    if (parse(&(struct hd_settings_table){settings, n_settings}, argc, argv, &err, &values, &done) != HD_OK || done) {
-        hd_settings_free(values);
-        return done ? 0 : usage_error(&err);
-    }
-    process.settings = values;
-    process.agent = calloc(1, sizeof(*process.agent));
-    if (!process.agent)
+    process->agent = calloc(1, sizeof(*process->agent));
+    if (!process->agent)
         abort();
-    hd_arena_init(&process.arena);
-    enum hd_status status = start(&process, &err);
+    enum hd_status status = start(process, &err);
     if (status == HD_OK) {
-        run(&process);
-        leave(&process);
+        run(process);
+        leave(process);
     } else if (status == HD_INVALID) {
         usage_error(&err);
     } else {
         hd_error("cannot start: %s%s%s", err.text, *err.hint ? "; " : "", err.hint);
     }
-    release(&process);
-    hd_settings_free(values);
     return status == HD_OK ? 0 : status == HD_INVALID ? 2 : 1;
+}
+
+static int check(struct process *process) {
+    struct hd_err err = {0};
+    struct check_def def = {.settings = process->settings, .name = process->name, .shim = process->program};
+    hd_rng_seed_os(&process->rng);
+    if (choose_name(process, &err) != HD_OK)
+        return usage_error(&err);
+    def.shim_problem = choose_shim(process, &err) == HD_OK ? "" : err.text;
+    process->bus = open_bus(process);
+    def.bus = process->bus;
+    def.rng = &process->rng;
+    return check_run(&def);
+}
+
+int agent_main(const struct hd_setting *settings, size_t n_settings, int argc, char **argv) {
+    const struct hd_settings_table table = {settings, n_settings};
+    struct process process = {.epoll_fd = -1, .signal_fd = -1, .shim_watched = -1, .table = &table};
+    struct hd_err err = {0};
+    enum hd_log_level level = HD_LOG_INFO;
+    bool done = false;
+    int code;
+    process.state = (struct state){.dir_fd = -1, .lock_fd = -1, .spool_fd = -1};
+    process.shim.fd = process.journal.fd = -1;
+    process.argc = argc;
+    process.argv = argv;
+    hd_arena_init(&process.arena);
+    if (parse(&table, argc, argv, &err, &process.settings, &level, &done) != HD_OK || done) {
+        code = done ? 0 : usage_error(&err);
+    } else if (wants_check(argc, argv)) {
+        hd_log_setup("agent", HD_LOG_ERROR);
+        code = check(&process);
+    } else {
+        hd_log_setup("agent", level);
+        code = serve(&process);
+    }
+    release(&process);
+    hd_settings_free(process.settings);
+    return code;
 }

@@ -99,6 +99,9 @@ enum hd_status state_read_spool(void *arg, const char *attempt, uint64_t from, v
     size_t done = 0;
     if (fd < 0)
         return errno == ENOENT ? HD_MISSING : HD_UNAVAILABLE;
+    (void)flock(
+        fd,
+        LOCK_SH); // while it is read, the shim drops nothing of it; where there are no locks, it cannot make holes either
     while (done < len) {
         ssize_t n = pread(fd, (char *)ret + done, len - done, (off_t)(from + done));
         if (n < 0 && errno == EINTR)

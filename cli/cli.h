@@ -94,6 +94,9 @@ const char *j_text(const cJSON *object, const char *name);
 int64_t j_int(const cJSON *object, const char *name);
 const cJSON *j_get(const cJSON *object, const char *name);
 
+// worker.c: the words of a list, or key=value of labels and taints, with commas; "-" where it is empty.
+const char *cli_words(struct cli *cli, const cJSON *list);
+
 // output.c
 void cli_print_json(const cJSON *value);
 const char *cli_time(struct cli *cli, int64_t wall_ms);           // local time, "-" for 0
@@ -164,6 +167,10 @@ int cmd_run_watch(struct cli *cli);
 int cmd_run_cancel(struct cli *cli);
 int cmd_logs(struct cli *cli);
 int cmd_worker_list(struct cli *cli);
+int cmd_worker_get(struct cli *cli);
+int cmd_worker_cordon(struct cli *cli);
+int cmd_worker_drain(struct cli *cli);
+int cmd_worker_uncordon(struct cli *cli);
 int cmd_quota_get(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_whoami(struct cli *cli);

@@ -52,6 +52,13 @@ static const struct cli_option logs_options[] = {
 static const struct cli_option worker_options[] = {
     {"pool", "NAME", "only that pool"},
 };
+static const struct cli_option steer_worker_options[] = {
+    {"reason", "TEXT", "why, for those who look at the worker later"},
+};
+static const struct cli_option drain_options[] = {
+    {"reason", "TEXT", "why, for those who look at the worker later"},
+    {"wait", NULL, "until it is drained", 'w'},
+};
 static const struct cli_option reason_options[] = {
     {"reason", "TEXT", "why, for those who look at the run later"},
 };
@@ -136,6 +143,14 @@ const struct cli_command cli_commands[] = {
      1, 1, cmd_logs},
     {"worker list", "", "list workers", "hodei worker list --pool default", OPTIONS(worker_options), 0, 0,
      cmd_worker_list},
+    {"worker get", "NAME", "show a worker: what it has, what uses it, what keeps work away", "hodei worker get build-3",
+     NULL, 0, 1, 1, cmd_worker_get},
+    {"worker cordon", "NAME", "place nothing new on a worker; its jobs run on",
+     "hodei worker cordon build-3 --reason \"new kernel\"", OPTIONS(steer_worker_options), 1, 1, cmd_worker_cordon},
+    {"worker drain", "NAME", "the same, until its jobs have ended: then it is drained and can be switched off",
+     "hodei worker drain build-3 --reason \"new disks\" --wait", OPTIONS(drain_options), 1, 1, cmd_worker_drain},
+    {"worker uncordon", "NAME", "let a worker take jobs again", "hodei worker uncordon build-3",
+     OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
     {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},
     {"quota set", "N", "set how many jobs may run at once", "hodei quota set 50", NULL, 0, 1, 1, cmd_quota_set},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},

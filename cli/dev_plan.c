@@ -184,7 +184,7 @@ static void settle_agent(struct dev *dev, struct dev_proc *proc) {
     const char *const *own =
         words(dev, hd_arena_printf(arena, "HODEI_NAME=%s", proc->name),
               hd_arena_printf(arena, "HODEI_STATE=%s/%s", dev->data, proc->name),
-              env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"), "HODEI_STOP_JOBS=true", NULL);
+              env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"), "HODEI_ON_STOP=stop", NULL);
 
     if (dev->slots)
         own = joined(dev, own, words(dev, hd_arena_printf(arena, "HODEI_SLOTS=%lld", (long long)dev->slots), NULL));

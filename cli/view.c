@@ -100,6 +100,8 @@ void view_logs(struct view *view, const cJSON *entries) {
                 add_frame(view, stream, j_text(frame, "data"));
             number++;
         }
+        if (j_int(entry, "gap_frames")) // its one frame stands for so many
+            number = j_int(entry, "first_frame") + j_int(entry, "gap_frames");
         if (number > stream->next_frame)
             stream->next_frame = number;
     }

@@ -18,20 +18,45 @@
 #define LEASE_MAX_MS (10 * 60 * 1000)
 #define COMPLAIN_MS 30000
 
+#define SKEW_MAX_MS 5000
+
+struct hd_metric connection_metrics[CONNECTION_M_COUNT] = {
+    [CONNECTION_M_LEASE] = {"hodei_agent_lease_left_ms", NULL, "How long the lease goes on; 0: there is none",
+                            HD_GAUGE},
+    [CONNECTION_M_SKEW] = {"hodei_agent_clock_skew_ms", NULL, "The registry's wall clock less ours", HD_GAUGE},
+    [CONNECTION_M_FAILURES] = {"hodei_agent_registry_failures_total", NULL,
+                               "Joins and heartbeats without a good answer", HD_COUNTER},
+};
+
 enum answer_kind { ANSWER_JOIN, ANSWER_BEAT };
 
 void connection_init(struct connection *connection, const struct connection_def *def, struct hd_rng *rng) {
-    *connection = (struct connection){.def = def, .rng = rng, .heartbeat_ms = HEARTBEAT_MAX_MS};
+    *connection = (struct connection){.def = def, .rng = rng, .heartbeat_ms = HEARTBEAT_MAX_MS, .unfit = ""};
 }
 
 bool connection_has_lease(const struct connection *connection, int64_t mono_ms) {
     return mono_ms < connection->lease_until_ms;
 }
 
-void connection_stop_feed(struct connection *connection, struct hd_bus *bus) {
+static void close_feed(struct connection *connection, struct hd_bus *bus) {
     if (connection->feed_open)
         bus->ops->feed_close(bus, connection->consumer);
     connection->feed_open = false;
+}
+
+void connection_stop_feed(struct connection *connection, struct hd_bus *bus) {
+    connection->closed = true;
+    close_feed(connection, bus);
+}
+
+void connection_beat_now(struct connection *connection, const struct session *session) {
+    if (connection->joined && !connection->failures)
+        connection->due_ms = session->now.mono_ms;
+}
+
+void connection_join_again(struct connection *connection, const struct session *session) {
+    connection->joined = false;
+    connection->due_ms = session->now.mono_ms;
 }
 
 // --- asking ----------------------------------------------------------------------------------------------------------
@@ -46,6 +71,7 @@ static void ask(struct connection *connection, struct hd_bus *bus, const struct 
     hd_pb_pack(session->arena, &request.base, &data, &len);
     connection->asking = true;
     connection->asked_ms = session->now.mono_ms;
+    connection->asked_wall_ms = session->now.wall_ms;
     bus->ops->ask(bus, hd_subject_rpc(session->arena, SERVICE, method), data, len, kind, 0, timeout_ms);
 }
 
@@ -61,6 +87,7 @@ static void failed(struct connection *connection, const struct session *session,
         pause_ms = pause_ms * 3 / 2;
     later(connection, session, pause_ms < RETRY_MAX_MS ? pause_ms : RETRY_MAX_MS);
     connection->failures++;
+    hd_metric_add(&connection_metrics[CONNECTION_M_FAILURES], 1);
     // While everything starts, the registry is not there yet; that is no news.
     if (connection->failures < 8 || session->now.mono_ms < connection->complained_ms + COMPLAIN_MS)
         return;
@@ -98,15 +125,13 @@ static void join(struct connection *connection, struct hd_bus *bus, const struct
 
 static void beat(struct connection *connection, struct hd_bus *bus, const struct session *session) {
     Hodei__V1__HeartbeatRequest request = HODEI__V1__HEARTBEAT_REQUEST__INIT;
-    Hodei__V1__WorkerLoad load = HODEI__V1__WORKER_LOAD__INIT;
     request.worker = (char *)(uintptr_t)session->worker;
     request.session = (char *)(uintptr_t)session->text;
     request.attempts = session_held(session, &request.n_attempts);
     request.stream_missing = connection->feed_open && bus->ops->feed_missing(bus, connection->consumer);
-    if (connection->def->measure) {
-        connection->def->measure(connection->def->arg, &load);
-        request.load = &load;
-    }
+    request.unfit = (char *)(uintptr_t)connection->unfit;
+    if (connection->def->measure)
+        connection->def->measure(connection->def->arg, session, &request);
     ask(connection, bus, session, "Heartbeat", &request.base, ANSWER_BEAT, BEAT_TIMEOUT_MS);
 }
 
@@ -117,6 +142,8 @@ void connection_turn(struct connection *connection, struct hd_bus *bus, struct s
         later(connection, session, connection->joined ? connection->heartbeat_ms / 10 : RETRY_FIRST_MS);
     }
     connection->was_connected = connected;
+    int64_t left_ms = connection->lease_until_ms - session->now.mono_ms;
+    hd_metric_set(&connection_metrics[CONNECTION_M_LEASE], left_ms > 0 ? left_ms : 0);
     if (!connected || connection->asking || session->now.mono_ms < connection->due_ms)
         return;
     if (connection->joined)
@@ -142,10 +169,10 @@ static void lease(struct connection *connection, const struct session *session, 
 
 static void open_feed(struct connection *connection, struct hd_bus *bus, const Hodei__V1__JoinReply *reply) {
     struct hd_err err = {0};
-    if (connection->feed_open && hd_streq(connection->stream, reply->stream) &&
-        hd_streq(connection->consumer, reply->consumer))
+    if (connection->closed || (connection->feed_open && hd_streq(connection->stream, reply->stream) &&
+                               hd_streq(connection->consumer, reply->consumer)))
         return;
-    connection_stop_feed(connection, bus);
+    close_feed(connection, bus);
     if (!hd_token_valid(reply->consumer) || !hd_name_valid(reply->stream)) {
         hd_error("join: the stream \"%.80s\" and consumer \"%.80s\" are no names", reply->stream, reply->consumer);
         return;
@@ -192,6 +219,20 @@ static const ProtobufCMessage *body_of(const struct session *session, const stru
     return hd_pb_unpack(session->arena, desc, reply->body.data, reply->body.len, err, &msg) == HD_OK ? msg : NULL;
 }
 
+// The moment of the answer lies between asking and hearing. Times of logs and results are this machine's, so people should know.
+static void compare_clocks(struct connection *connection, const struct session *session, int64_t registry_ms) {
+    if (!registry_ms)
+        return;
+    int64_t skew_ms = registry_ms - (connection->asked_wall_ms + session->now.wall_ms) / 2;
+    hd_metric_set(&connection_metrics[CONNECTION_M_SKEW], skew_ms);
+    if ((skew_ms < SKEW_MAX_MS && skew_ms > -SKEW_MAX_MS) ||
+        session->now.mono_ms < connection->complained_ms + COMPLAIN_MS)
+        return;
+    connection->complained_ms = session->now.mono_ms;
+    hd_warn("this machine's clock is %" PRId64 " s %s the registry's: times of logs and results are wrong by that",
+            (skew_ms < 0 ? -skew_ms : skew_ms) / 1000, skew_ms < 0 ? "ahead of" : "behind");
+}
+
 void connection_answer(struct connection *connection, struct hd_bus *bus, struct session *session,
                        const struct hd_arrived *answer) {
     bool is_join = answer->table == ANSWER_JOIN;
@@ -215,5 +256,6 @@ void connection_answer(struct connection *connection, struct hd_bus *bus, struct
         connection->due_ms = session->now.mono_ms;
         return;
     }
+    compare_clocks(connection, session, reply->now_ms);
     lease(connection, session, reply->lease_ms);
 }

@@ -13,6 +13,9 @@
 #define CONNECTION_FEED 0         // table of the work feed
 #define CONNECTION_FEED_WINDOW 64 // messages; each may hold hundreds of assignments
 
+enum connection_metric { CONNECTION_M_LEASE, CONNECTION_M_SKEW, CONNECTION_M_FAILURES, CONNECTION_M_COUNT };
+extern struct hd_metric connection_metrics[CONNECTION_M_COUNT];
+
 struct connection_def {
     const char *pool;
     Hodei__V1__Label **labels; // borrowed
@@ -21,7 +24,8 @@ struct connection_def {
     size_t n_taints;
     // The join token, in the arena; NULL with the error where it cannot be read. Never logged.
     const char *(*token)(void *arg, struct hd_arena *arena, struct hd_err *err);
-    void (*measure)(void *arg, Hodei__V1__WorkerLoad *ret); // NULL: nothing is known
+    // Load and jobs of the next heartbeat, in the session's arena; NULL: nothing is known.
+    void (*measure)(void *arg, const struct session *session, Hodei__V1__HeartbeatRequest *ret);
     void *arg;
 };
 struct connection {
@@ -29,6 +33,9 @@ struct connection {
     struct hd_rng *rng;               // borrowed
     bool joined, asking, was_connected, feed_open;
     int64_t asked_ms, due_ms, lease_until_ms, heartbeat_ms; // monotonic
+    int64_t asked_wall_ms;                                  // to compare the clocks
+    const char *unfit;                                      // told with every heartbeat; borrowed
+    bool closed;                                            // the feed stays closed
     unsigned failures;
     int64_t complained_ms;
     char stream[128], consumer[128];
@@ -40,6 +47,8 @@ void connection_turn(struct connection *connection, struct hd_bus *bus, struct s
 void connection_answer(struct connection *connection, struct hd_bus *bus, struct session *session,
                        const struct hd_arrived *answer);
 bool connection_has_lease(const struct connection *connection, int64_t mono_ms);
-void connection_stop_feed(struct connection *connection, struct hd_bus *bus);
+void connection_stop_feed(struct connection *connection, struct hd_bus *bus);             // for good
+void connection_beat_now(struct connection *connection, const struct session *session);   // something must be told
+void connection_join_again(struct connection *connection, const struct session *session); // the worker is another one
 
 #endif

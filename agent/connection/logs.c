@@ -18,6 +18,8 @@ static bool window_open(const struct attempt_log *log) {
 }
 
 static bool to_send(const struct attempt_log *log) {
+    if (log->hole)
+        return false;
     return log->orphan ? !log->complete || log->sent_byte < log->known_byte : log->sent_byte < log->known_byte;
 }
 
@@ -44,6 +46,11 @@ void logs_grown(struct session *session, struct attempt *attempt, const Hodei__V
         log->sent_byte = log->acked_byte = state->acked_byte;
     }
     log->orphan = false;
+    if (state->dropped_frame > log->dropped_frame) {
+        log->dropped_frame = state->dropped_frame;
+        log->dropped_byte = state->dropped_byte;
+        log->hole = false;
+    }
     if (state->log_frames > log->known_frame) {
         log->known_frame = state->log_frames;
         log->known_byte = state->log_bytes;
@@ -56,6 +63,7 @@ void logs_orphan(struct session *session, struct attempt *attempt) {
     if (!attempt->detail || (attempt->log && attempt->log->complete))
         return;
     log_of(attempt)->orphan = true;
+    attempt->log->hole = false; // nobody is left to say more of it
     place(session, attempt);
 }
 
@@ -103,8 +111,11 @@ void logs_due(struct session *session) {
         struct attempt_log *log = attempt->log;
         log->sent_frame = log->acked_frame;
         log->sent_byte = log->acked_byte;
+        memcpy(log->splits, log->marks, sizeof(log->splits));
+        log->n_splits = log->n_marks;
         log->n_marks = 0;
-        queue_add(&session->log_ready, CHAIN_LOG, attempt);
+        queue_leave(CHAIN_LOG, attempt);
+        place(session, attempt);
     }
 }
 
@@ -116,7 +127,7 @@ static size_t cut_frames(struct session *session, const uint8_t *data, size_t le
     while (chunk->n_frames < LOG_CHUNK_FRAMES && len - used >= sizeof(struct spool_header)) {
         struct spool_header header;
         memcpy(&header, data + used, sizeof(header));
-        if (header.len > LOG_FRAME_BYTES) {
+        if (header.stream == 0 || header.len > LOG_FRAME_BYTES) { // zeros are a hole
             *ret_broken = true;
             break;
         }
@@ -165,8 +176,51 @@ static Hodei__V1__LogChunk *chunk_new(struct session *session, const struct atte
     return chunk;
 }
 
+static void sent(struct session *session, struct attempt *attempt) {
+    struct attempt_log *log = attempt->log;
+    if (!log->n_marks)
+        log->progress_ms = session->now.mono_ms;
+    log->marks[log->n_marks++] = (struct log_mark){log->sent_frame, log->sent_byte};
+    queue_leave(CHAIN_LOG, attempt); // to the back of its queue
+    place(session, attempt);
+}
+
+// Where the gap from sent_frame on ends: where the owner may have it up to, so that it need never guess what a part of a gap held.
+static struct log_mark gap_end(const struct attempt_log *log) {
+    for (unsigned i = 0; i < log->n_splits; i++)
+        if (log->splits[i].frame > log->sent_frame && log->splits[i].frame < log->dropped_frame)
+            return log->splits[i];
+    return (struct log_mark){log->dropped_frame, log->dropped_byte};
+}
+
+// What the shim has dropped. A very long gap goes in parts: how many bytes each had nobody knows, so they are shared out.
+static Hodei__V1__LogChunk *take_gap(struct session *session, struct attempt *attempt) {
+    struct attempt_log *log = attempt->log;
+    Hodei__V1__LogChunk *chunk = chunk_new(session, attempt);
+    if (!chunk) {
+        give_up(session, attempt);
+        return NULL;
+    }
+    struct log_mark end = gap_end(log);
+    uint64_t frames = end.frame - log->sent_frame, bytes = end.byte - log->sent_byte;
+    if (frames > LOG_GAP_FRAMES) {
+        bytes = bytes / frames * LOG_GAP_FRAMES;
+        frames = LOG_GAP_FRAMES;
+    }
+    uint64_t headers = frames * sizeof(struct spool_header);
+    chunk->gap_frames = frames;
+    chunk->gap_bytes = bytes > headers ? bytes - headers : 0;
+    log->sent_frame += frames;
+    log->sent_byte += bytes;
+    hd_metric_add(&session_metrics[SESSION_M_GAPS], 1);
+    sent(session, attempt);
+    return chunk;
+}
+
 static Hodei__V1__LogChunk *take_chunk(struct session *session, struct attempt *attempt, log_read_fn *read, void *arg) {
     struct attempt_log *log = attempt->log;
+    if (log->sent_frame < log->dropped_frame)
+        return take_gap(session, attempt);
     size_t want = LOG_CHUNK_BYTES, got = 0;
     bool broken = false;
     if (!log->orphan && log->known_byte - log->sent_byte < want)
@@ -175,6 +229,13 @@ static Hodei__V1__LogChunk *take_chunk(struct session *session, struct attempt *
     uint8_t *data = hd_arena_alloc(session->arena, want);
     enum hd_status status = read(arg, attempt->text, log->sent_byte, data, want, &got);
     size_t used = chunk && status == HD_OK ? cut_frames(session, data, got, chunk, &broken) : 0;
+    if (!used && broken && !log->orphan && got >= 1 &&
+        data[0] == 0) { // dropped a moment ago: the shim is about to say it
+        log->hole = true;
+        queue_leave(CHAIN_LOG, attempt);
+        place(session, attempt);
+        return NULL;
+    }
     if (!used) { // of an orphan this is the end; else the file is not what the shim wrote
         if (!log->orphan)
             hd_warn("the log of attempt %s ends at frame %llu: its spool cannot be read", attempt->text,
@@ -184,16 +245,12 @@ static Hodei__V1__LogChunk *take_chunk(struct session *session, struct attempt *
     }
     log->sent_frame += chunk->n_frames;
     log->sent_byte += used;
-    if (!log->n_marks)
-        log->progress_ms = session->now.mono_ms;
-    log->marks[log->n_marks++] = (struct log_mark){log->sent_frame, log->sent_byte};
     if (log->orphan && log->known_frame < log->sent_frame) {
         log->known_frame = log->sent_frame;
         log->known_byte = log->sent_byte;
         log->complete = broken || got < want;
     }
-    queue_leave(CHAIN_LOG, attempt); // to the back of its queue
-    place(session, attempt);
+    sent(session, attempt);
     return chunk;
 }
 

@@ -1,5 +1,6 @@
 #include "agent/monitor/capacity.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #define PATH_MAX_BYTES 2048
 #define CPUS_MAX 8192
+#define GPUS_MAX 1024
 
 static bool read_file(const char *path, char *ret, size_t size) {
     HD_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -96,11 +98,25 @@ static int64_t memory_bytes(void) {
     return at ? strtoll(at + strlen("MemTotal:"), NULL, 10) * 1024 : 0;
 }
 
+int64_t capacity_gpus(const char *dev) {
+    DIR *dir = opendir(dev);
+    const struct dirent *entry;
+    int64_t n = 0;
+    while (dir && (entry = readdir(dir))) {
+        const char *number = entry->d_name + strlen("nvidia");
+        n += hd_starts_with(entry->d_name, "nvidia") && *number && strspn(number, "0123456789") == strlen(number);
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
 // --- all -------------------------------------------------------------------------------------------------------------
 
 void capacity_detect(int dir_fd, struct hd_resources *ret) {
     struct statvfs fs;
-    *ret = (struct hd_resources){{[HD_CPU_MILLI] = cpu_milli(), [HD_MEMORY_BYTES] = memory_bytes()}};
+    *ret = (struct hd_resources){
+        {[HD_CPU_MILLI] = cpu_milli(), [HD_MEMORY_BYTES] = memory_bytes(), [HD_GPU] = capacity_gpus("/dev")}};
     limit_by_groups(ret);
     if (fstatvfs(dir_fd, &fs) == 0)
         ret->of[HD_DISK_BYTES] = (int64_t)(fs.f_bavail * fs.f_frsize);
@@ -118,6 +134,17 @@ static enum hd_status choose_bytes(const struct hd_settings *settings, const cha
     return HD_INVALID;
 }
 
+static enum hd_status choose_gpus(const struct hd_settings *settings, struct hd_err *err, int64_t *ret) {
+    const char *text = hd_settings_text(settings, "gpu");
+    int64_t n = *ret;
+    if (*text && (hd_parse_i64(text, &n) != HD_OK || n < 0 || n > GPUS_MAX)) {
+        hd_err_set(err, HD_INVALID, "gpu: \"%.40s\" is not a number of GPUs from 0 to %d", text, GPUS_MAX);
+        return HD_INVALID;
+    }
+    *ret = n;
+    return HD_OK;
+}
+
 enum hd_status capacity_choose(const struct hd_settings *settings, int dir_fd, struct hd_err *err,
                                struct hd_resources *ret) {
     const char *cpu = hd_settings_text(settings, "cpu");
@@ -129,6 +156,5 @@ enum hd_status capacity_choose(const struct hd_settings *settings, int dir_fd, s
     }
     HD_TRY(choose_bytes(settings, "memory", err, &ret->of[HD_MEMORY_BYTES]));
     HD_TRY(choose_bytes(settings, "disk", err, &ret->of[HD_DISK_BYTES]));
-    ret->of[HD_GPU] = hd_settings_int(settings, "gpu");
-    return HD_OK;
+    return choose_gpus(settings, err, &ret->of[HD_GPU]);
 }

@@ -6,8 +6,10 @@
 #include "base/settings.h"
 
 // CPUs that this process may run on and memory of the machine, both at most the limit of any control group around the process; disk
-// that is free in the folder; no GPUs. What cannot be read is 0.
+// that is free in the folder; GPUs by their devices /dev/nvidia<number>. What cannot be read is 0.
 void capacity_detect(int dir_fd, struct hd_resources *ret);
+// How many nvidia<number> a folder has.
+int64_t capacity_gpus(const char *dev);
 // The settings cpu, memory, disk and gpu win over what is found.
 enum hd_status capacity_choose(const struct hd_settings *settings, int dir_fd, struct hd_err *err,
                                struct hd_resources *ret) HD_MUST_USE;

@@ -70,6 +70,7 @@ static void release(struct job *job) {
     struct shim *shim = job->shim;
     if (job->spooled)
         (void)unlink(job->spool);
+    spool_forgotten(job);
     hd_map_remove(&shim->jobs, key_of(job->id));
     job->next = shim->dead; // its events may still be in this turn's batch
     shim->dead = job;
@@ -176,6 +177,7 @@ static void next_step(struct job *job) {
     job->killed = job->reaped = false;
     job->step_deadline_ms = step->timeout_ms > 0 ? shim->now.mono_ms + step->timeout_ms : SHIM_NEVER;
     hd_map_put(&shim->pids, (uint64_t)job->pid, job);
+    job_dirty(job); // its process is another one
 }
 
 static void begin(struct job *job) {

@@ -28,7 +28,7 @@ enum hd_status shim_watch(struct shim *shim, struct source *source, int fd, uint
     return HD_INTERNAL;
 }
 
-static void stop_all(struct shim *shim) {
+void shim_stop_all(struct shim *shim) {
     shim->leave = true;
     while (shim->waiting.head)
         job_stop(shim->waiting.head, STOP_CANCEL);
@@ -46,8 +46,8 @@ static void hear_signals(struct source *source, uint32_t events) {
         for (size_t i = 0; i < (size_t)n / sizeof(*info); i++) {
             if (info[i].ssi_signo == SIGCHLD)
                 shim->reap = true;
-            else
-                stop_all(shim);
+            else if (!init_signal(shim, (int)info[i].ssi_signo) && info[i].ssi_signo != SIGHUP)
+                shim_stop_all(shim);
         }
 }
 
@@ -69,6 +69,7 @@ static int signals_open(void) {
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -98,6 +99,8 @@ enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, stru
         abort();
     raise_files(shim);
     raise_priority(shim);
+    hd_random_bytes(&shim->id, sizeof(shim->id));
+    shim->id |= 1; // never 0
     shim->now = hd_now_read();
     shim->idle_since_ms = shim->now.mono_ms;
     shim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -119,6 +122,7 @@ static void free_job(struct job *job) {
     free(job->workspace);
     free(job->spool);
     free(job->message);
+    free(job->backlog.marks);
     names_release(job);
     free(job);
 }
@@ -139,6 +143,7 @@ static void bury(struct shim *shim) {
 void shim_release(struct shim *shim) {
     size_t pos = 0;
     wire_close(shim);
+    init_release(shim);
     for (struct job *job; (job = hd_map_next(&shim->jobs, &pos, NULL));)
         free_job(job);
     hd_map_release(&shim->jobs);
@@ -169,12 +174,16 @@ static bool leaves(struct shim *shim) {
     if (busy)
         return false;
     if (shim->leave)
-        return true;
+        return !shim->agent.pid;
+    if (shim->agent.argv)
+        return false;
     return !shim->jobs.n && (shim->shutdown || shim->now.mono_ms - shim->idle_since_ms >= SHIM_IDLE_MS);
 }
 
 static int wait_ms(struct shim *shim) {
-    int64_t due = shim_next_deadline(shim), idle = shim->idle_since_ms + SHIM_IDLE_MS;
+    int64_t due = shim_next_deadline(shim), idle = shim->idle_since_ms + SHIM_IDLE_MS, lease = spools_due(shim);
+    due = lease < due ? lease : due;
+    due = init_due(shim) < due ? init_due(shim) : due;
     if (shim->waiting.head || (shim->trash.len && !shim->remover))
         return 0;
     if (shim->stuck_ms && shim->stuck_ms < due)
@@ -200,11 +209,13 @@ void shim_run(struct shim *shim) {
             if (source->fd >= 0)
                 source->ready(source, events[i].events);
         }
+        init_tend(shim);
         if (shim->reap)
             tree_reap(shim);
         shim->reap = false;
         shim_deadlines(shim);
         tree_look(shim);
+        spools_tend(shim);
         if (shim->finishing)
             tree_sweep(shim);
         shim_start_waiting(shim, STARTS_A_TURN);

@@ -82,6 +82,21 @@ struct shim_host {
     unsigned kept_max;
 };
 
+struct spool_mark { // where a frame begins
+    uint64_t frame, byte;
+};
+struct backlog {              // what of a job's log waits to be stored (bound.c)
+    struct spool_mark *marks; // every SPOOL_PIECE, oldest at `first`: where it can be cut off
+    size_t first, n, cap;
+    uint64_t dropped_frame, dropped_byte; // everything below is gone, stored or not
+    uint64_t counted;                     // bytes of it in shim->spools.bytes
+};
+struct spools {
+    uint64_t bytes, max_bytes; // of all jobs; max 0: not told
+    bool was_cut, paused;      // the lease was over; a pipe may be paused for the bound
+    bool no_holes;             // the file system cannot give back a part of a file
+};
+
 struct batch { // the message that a job came with
     struct hd_arena arena;
     unsigned refs;
@@ -139,6 +154,7 @@ struct job {
     int spool_fd;
     bool spooled; // there is a file
     uint64_t log_frames, log_bytes, acked_frame, acked_byte, punched_byte;
+    struct backlog backlog;
 
     Hodei__V1__AttemptState state; // at the end
     Hodei__V1__Cause cause;
@@ -150,6 +166,15 @@ struct job {
     size_t n_outputs;
     int64_t started_at_ms, ended_at_ms;
     int64_t user_us, system_us, max_rss_bytes;
+};
+
+struct agent_process {          // started by the shim as the first process of a container (init.c)
+    char **argv, **env;         // argv NULL: an agent has started us; env owned
+    pid_t pid;                  // 0: it does not run
+    int64_t since_ms, again_ms; // monotonic: of its start, of the next
+    unsigned failures;
+    bool leaving; // it was told to, and is not started again
+    int code;     // to end with
 };
 
 struct shim {
@@ -177,9 +202,12 @@ struct shim {
     bool look_closely;           // a job was near its bound
     int64_t idle_since_ms;
     int64_t lease_until_ms; // monotonic, of the worker; 0: not told
+    struct spools spools;
+    uint64_t id; // random
     bool reap, shutdown;
     bool leave; // by a signal: ends with its last process, whoever still wants its results
     struct shim_host host;
+    struct agent_process agent;
     const char *state;   // absolute path; borrowed
     struct rlimit files; // descriptors that jobs may have
     int nice;            // of jobs
@@ -192,12 +220,21 @@ struct shim {
 enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, struct hd_err *err) HD_MUST_USE;
 void shim_release(struct shim *shim);
 void shim_run(struct shim *shim);
+void shim_stop_all(struct shim *shim); // it ends with its last job
 enum hd_status shim_watch(struct shim *shim, struct source *source, int fd, uint32_t events) HD_MUST_USE;
 
 // host.c: what it is told of the machine.
 void host_take(struct shim *shim, const Hodei__V1__ShimHost *told);
 void host_init(struct shim_host *host);
 void host_release(struct shim_host *host);
+// init.c: the agent, where it is ours to start.
+enum hd_status init_listen(const char *state, struct hd_err *err, int *ret_fd) HD_MUST_USE;
+void init_begin(struct shim *shim, char **argv); // argv borrowed, the program first
+void init_release(struct shim *shim);
+void init_tend(struct shim *shim);
+bool init_reaped(struct shim *shim, pid_t pid, int status); // false: it was not the agent
+bool init_signal(struct shim *shim, int signal);            // false: it is for us
+int64_t init_due(const struct shim *shim);                  // monotonic
 
 // wire.c: the agent's connection.
 void wire_accept(struct source *source, uint32_t events);
@@ -280,6 +317,15 @@ enum hd_status spool_add(struct job *job, uint8_t stream, const void *data, size
 void spool_say(struct job *job, const char *fmt, ...) HD_PRINTF(2, 3); // a line of the platform's own
 void spool_acked(struct job *job, uint64_t frame, uint64_t byte);
 void spool_close(struct job *job);
+
+// bound.c: what the spools may take.
+#define SPOOL_PIECE (1u << 20)               // is dropped, or given back to the disk, at once
+bool spool_full(const struct job *job);      // nothing more is read from it for now
+void spool_grew(struct job *job);            // after each frame
+void spool_shrank(struct job *job);          // after an acknowledgement
+void spool_forgotten(struct job *job);       // the record goes
+void spools_tend(struct shim *shim);         // once a turn
+int64_t spools_due(const struct shim *shim); // monotonic: when the lease ends, where that matters
 
 // tree.c: processes that belong to a job.
 void tree_signal(pid_t leader, int signal); // its group and all its descendants

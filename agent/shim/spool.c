@@ -21,10 +21,6 @@ void pipe_close(struct job_pipe *pipe) {
     pipe->paused = false;
 }
 
-static bool too_far_ahead(const struct job *job) {
-    return job->log_bytes - job->acked_byte > SHIM_SPOOL_AHEAD;
-}
-
 static void pipe_set_paused(struct job_pipe *pipe, bool paused) {
     if (pipe->source.fd < 0 || pipe->paused == paused)
         return;
@@ -48,6 +44,7 @@ static enum hd_status spool_write(struct job *job, const struct iovec *parts, si
     if (n == (ssize_t)len) {
         job->log_frames++;
         job->log_bytes += len;
+        spool_grew(job);
         job_dirty(job);
         return HD_OK;
     }
@@ -116,7 +113,8 @@ void pipe_ready(struct source *source, uint32_t events) {
         job_drained(job);
         return;
     }
-    if (job->phase == PHASE_RUNNING && too_far_ahead(job)) {
+    if (job->phase == PHASE_RUNNING && spool_full(job)) {
+        job->shim->spools.paused = true;
         pipe_set_paused(&job->out[0], true);
         pipe_set_paused(&job->out[1], true);
     }
@@ -124,7 +122,7 @@ void pipe_ready(struct source *source, uint32_t events) {
 
 // What is committed is given back to the disk, in large pieces; a file system that cannot do it keeps it until the end.
 static void punch(struct job *job) {
-    if (job->spool_fd < 0 || job->acked_byte - job->punched_byte < SHIM_SPOOL_AHEAD)
+    if (job->spool_fd < 0 || job->acked_byte < job->punched_byte + SPOOL_PIECE)
         return;
     (void)!fallocate(job->spool_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)job->punched_byte,
                      (off_t)(job->acked_byte - job->punched_byte));
@@ -137,7 +135,8 @@ void spool_acked(struct job *job, uint64_t frame, uint64_t byte) {
     job->acked_frame = frame;
     job->acked_byte = byte;
     punch(job);
-    if (!too_far_ahead(job))
+    spool_shrank(job);
+    if (!spool_full(job))
         pipes_resume(job);
 }
 

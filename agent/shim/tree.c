@@ -120,12 +120,18 @@ void tree_kill_leftovers(const char *work) {
 
 // --- reaping ---------------------------------------------------------------------------------------------------------
 
+// One that belongs to no job: whatever came to us, or what we have started ourselves.
+static void reaped(struct shim *shim, pid_t pid, int status) {
+    if (!init_reaped(shim, pid, status))
+        trash_reap(shim, pid, status);
+}
+
 // Of one that is no leader: true when it has ended.
 static bool reap(struct shim *shim, pid_t pid) {
     int status = 0;
     if (waitpid(pid, &status, WNOHANG) != pid)
         return false;
-    trash_reap(shim, pid, status);
+    reaped(shim, pid, status);
     return true;
 }
 
@@ -145,7 +151,7 @@ static void reap_all(struct shim *shim) {
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &usage)) > 0;) {
         struct job *job = hd_map_remove(&shim->pids, (uint64_t)pid);
         if (!job) {
-            trash_reap(shim, pid, status);
+            reaped(shim, pid, status);
             continue;
         }
         job->reaped = true;
@@ -198,7 +204,7 @@ static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
         alone &= job->finishing;
     for (size_t i = 0; i < pids.n; i++) {
         pid_t pid = pids.items[i];
-        if (hd_map_get(&shim->pids, (uint64_t)pid) || reap(shim, pid) || pid == shim->remover)
+        if (hd_map_get(&shim->pids, (uint64_t)pid) || reap(shim, pid) || pid == shim->remover || pid == shim->agent.pid)
             continue;
         struct job *job = job_of_stray(shim, pid);
         if (job ? job->finishing || job->phase == PHASE_ENDED : alone)

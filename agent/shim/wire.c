@@ -35,6 +35,14 @@ static Hodei__V1__ShimState *state_of(struct hd_arena *arena, const struct job *
     state->log_bytes = job->log_bytes;
     state->acked_frame = job->acked_frame;
     state->acked_byte = job->acked_byte;
+    state->dropped_frame = job->backlog.dropped_frame;
+    state->dropped_byte = job->backlog.dropped_byte;
+    state->pid = job->pid;
+    state->usage = HD_NEW(arena, Hodei__V1__Usage);
+    *state->usage = (Hodei__V1__Usage)HODEI__V1__USAGE__INIT;
+    state->usage->user_ms = job->user_us / 1000;
+    state->usage->system_ms = job->system_us / 1000;
+    state->usage->max_rss_bytes = job->max_rss_bytes;
     if (!state->ended)
         return state;
     state->state = job->state;
@@ -45,11 +53,6 @@ static Hodei__V1__ShimState *state_of(struct hd_arena *arena, const struct job *
     state->ended_at_ms = job->ended_at_ms;
     state->outputs = job->outputs;
     state->n_outputs = job->n_outputs;
-    state->usage = HD_NEW(arena, Hodei__V1__Usage);
-    *state->usage = (Hodei__V1__Usage)HODEI__V1__USAGE__INIT;
-    state->usage->user_ms = job->user_us / 1000;
-    state->usage->system_ms = job->system_us / 1000;
-    state->usage->max_rss_bytes = job->max_rss_bytes;
     return state;
 }
 
@@ -109,6 +112,7 @@ static void say_hello(struct shim *shim) {
     Hodei__V1__ShimMessage msg = HODEI__V1__SHIM_MESSAGE__INIT;
     size_t pos = 0;
     msg.hello = true;
+    msg.shim = shim->id;
     msg.states = HD_NEW_ARRAY(&shim->scratch, shim->jobs.n, Hodei__V1__ShimState *);
     for (const struct job *job; (job = hd_map_next(&shim->jobs, &pos, NULL));) {
         Hodei__V1__ShimState *state = msg.states[msg.n_states++] = state_of(&shim->scratch, job);
@@ -131,6 +135,8 @@ static void take_message(struct shim *shim, struct batch *batch, const Hodei__V1
         shim->lease_until_ms = msg->lease_until_ms;
     if (msg->host)
         host_take(shim, msg->host);
+    if (msg->spool_max_bytes)
+        shim->spools.max_bytes = msg->spool_max_bytes;
     for (size_t i = 0; i < msg->n_jobs; i++)
         shim_take(shim, batch, msg->jobs[i]);
     for (size_t i = 0; i < msg->n_cancels; i++) {

@@ -55,6 +55,18 @@ void journal_encode(struct hd_buf *out, const struct hd_uuid *id, Hodei__V1__Jou
     add(out, &record);
 }
 
+void journal_encode_taken(struct hd_buf *out, const struct hd_uuid *id, uint64_t shim, const void *assignment,
+                          size_t len) {
+    Hodei__V1__JournalRecord record = HODEI__V1__JOURNAL_RECORD__INIT;
+    char text[HD_UUID_TEXT];
+    hd_uuid_format(*id, text);
+    record.attempt = text;
+    record.kind = HODEI__V1__JOURNAL_RECORD__KIND__KIND_TAKEN;
+    record.shim = shim;
+    record.assignment = (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)assignment};
+    add(out, &record);
+}
+
 void journal_encode_floor(struct hd_buf *out, int64_t floor_ms) {
     Hodei__V1__JournalRecord record = HODEI__V1__JOURNAL_RECORD__INIT;
     record.kind = HODEI__V1__JOURNAL_RECORD__KIND__KIND_FLOOR;

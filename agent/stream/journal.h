@@ -21,6 +21,9 @@
 // Pure. `data` is the assignment or the report, by the kind.
 void journal_encode(struct hd_buf *out, const struct hd_uuid *id, Hodei__V1__JournalRecord__Kind kind, const void *data,
                     size_t len);
+// TAKEN, for that shim (0: not known).
+void journal_encode_taken(struct hd_buf *out, const struct hd_uuid *id, uint64_t shim, const void *assignment,
+                          size_t len);
 void journal_encode_floor(struct hd_buf *out, int64_t floor_ms);
 // Calls `each` for every whole record; returns the bytes that they take. The arena is reset between records.
 size_t journal_decode(struct hd_arena *arena, const uint8_t *data, size_t len,

@@ -28,6 +28,9 @@ struct hd_metric session_metrics[SESSION_M_COUNT] = {
                            HD_COUNTER},
     [SESSION_M_LIVE] = {"hodei_agent_attempts_live", NULL, "Attempts that have not ended", HD_GAUGE},
     [SESSION_M_HELD] = {"hodei_agent_attempts_held", NULL, "Attempts held, ended ones included", HD_GAUGE},
+    [SESSION_M_GAPS] = {"hodei_agent_log_gaps_total", NULL, "Gaps told of in logs: output that had to be dropped",
+                        HD_COUNTER},
+    [SESSION_M_UNFIT] = {"hodei_agent_unfit", NULL, "1: no work is taken, heartbeats say why", HD_GAUGE},
     [SESSION_M_TOMBSTONES] = {"hodei_agent_tombstones", NULL, "Attempts that must not be started again", HD_GAUGE},
 };
 
@@ -53,7 +56,7 @@ void queue_add(struct attempt_queue *queue, enum attempt_chain chain, struct att
 
 void session_init(struct session *session, struct hd_uuid id, const char *worker, unsigned slots,
                   const struct executor_env *env) {
-    *session = (struct session){.worker = worker, .slots = slots, .env = env};
+    *session = (struct session){.worker = worker, .slots = slots, .env = env, .unfit = ""};
     session->fx.shim = (Hodei__V1__ShimMessage)HODEI__V1__SHIM_MESSAGE__INIT;
     hd_uuid_format(id, session->text);
 }
@@ -216,6 +219,11 @@ void session_record(struct session *session, const struct hd_uuid *id, Hodei__V1
     session->fx.sync = session->fx.sync || kind == KIND(TAKEN) || kind == KIND(TOMBSTONE);
 }
 
+void session_record_taken(struct session *session, const struct attempt *attempt, const void *assignment, size_t len) {
+    journal_encode_taken(&session->fx.journal, &attempt->id, attempt->shim, assignment, len);
+    session->fx.sync = true;
+}
+
 void session_shim_cancel(struct session *session, const char *attempt) {
     Hodei__V1__ShimMessage *out = &session->fx.shim;
     Hodei__V1__ShimCancel *cancel = HD_NEW(session->arena, Hodei__V1__ShimCancel);
@@ -258,6 +266,13 @@ void session_lose(struct session *session, struct attempt *attempt) {
     logs_orphan(session, attempt);
     session_end(session, attempt, STATE(LOST), CAUSE(SHIM_LOST),
                 "the process that looked after the job is gone, and the job with it");
+    reports_record_end(session, attempt);
+}
+
+// The agent was gone between writing it down and handing it over, and the shim that would have it is the same: it never started.
+static void unstarted(struct session *session, struct attempt *attempt) {
+    session_end(session, attempt, STATE(REFUSED), CAUSE(STATE_LOST),
+                "the agent was stopped before it could hand the job over: it never started");
     reports_record_end(session, attempt);
 }
 
@@ -315,6 +330,9 @@ static void take_state(struct session *session, const Hodei__V1__ShimState *stat
         return;
     }
     attempt->hello = session->hello;
+    attempt->pid = state->ended ? 0 : (pid_t)state->pid;
+    if (state->usage)
+        attempt->steps_cpu_ms = state->usage->user_ms + state->usage->system_ms;
     if (state->started && !attempt->started) {
         attempt->started = true;
         attempt->started_at_ms = state->started_at_ms;
@@ -346,6 +364,8 @@ static void after_hello(struct session *session) {
         lost[i]->hello = 0;
         if (lost[i]->ended)
             logs_orphan(session, lost[i]);
+        else if (session->shim && lost[i]->shim == session->shim && !lost[i]->started)
+            unstarted(session, lost[i]);
         else
             session_lose(session, lost[i]);
     }
@@ -354,6 +374,7 @@ static void after_hello(struct session *session) {
 void session_shim(struct session *session, const Hodei__V1__ShimMessage *msg) {
     if (msg->hello) {
         session->hello++;
+        session->shim = msg->shim;
         session->shim_up = true;
     }
     for (size_t i = 0; i < msg->n_states; i++)
@@ -418,6 +439,7 @@ static void replay_taken(struct session *session, struct hd_uuid id, const Hodei
     const Hodei__V1__Assignment *detail = (const Hodei__V1__Assignment *)msg;
     const struct executor *executor = executor_of(detail->executor);
     struct attempt *attempt = session_add(session, id, detail->resources);
+    attempt->shim = record->shim;
     if (executor && executor->resume) {
         executor->resume(session, attempt);
         return;
@@ -492,7 +514,7 @@ void session_snapshot(const struct session *session, struct hd_buf *out) {
     hd_arena_init(&arena);
     for (size_t pos = 0; (attempt = hd_map_next(&session->attempts, &pos, NULL));) {
         if (attempt->detail)
-            journal_encode(out, &attempt->id, KIND(TAKEN), attempt->detail, attempt->detail_len);
+            journal_encode_taken(out, &attempt->id, attempt->shim, attempt->detail, attempt->detail_len);
         if (!attempt->ended)
             continue;
         uint8_t *end;

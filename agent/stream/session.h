@@ -8,6 +8,9 @@
 //
 //   held:  with the shim → ended → settled (a tombstone)
 //
+// One that was taken and that no shim knows is LOST, since it may have run, unless the very shim that it was for is there and has
+// never heard of it: then it never started, and is refused.
+//
 // An attempt is held until the orchestrator wants no more reports of it and its log is stored whole. A tombstone stays for 10
 // minutes; the floor rises to the ids of those that go, and nothing at or below the floor is started. So no attempt starts twice.
 // The session owns its attempts; fx lives in the arena of the turn.
@@ -48,11 +51,16 @@ struct attempt_log {                  // made when the attempt writes something
     uint64_t known_frame, known_byte; // ends of what is in the spool
     uint64_t sent_frame, sent_byte;
     uint64_t acked_frame, acked_byte;
+    uint64_t dropped_frame, dropped_byte; // what is below and not stored is gone: told as a gap
     struct log_mark marks[LOG_MARKS];
     unsigned n_marks;
+    struct log_mark splits
+        [LOG_MARKS]; // ends of chunks that went and were not acknowledged: the owner may have them up to one of these
+    unsigned n_splits;
     int64_t progress_ms; // monotonic: of the last acknowledgement or sending
     bool orphan;         // no shim has it: the file is read to its end
     bool complete;       // nothing comes beyond known_*
+    bool hole;           // what is next was dropped, and the shim has not said yet up to where
 };
 
 enum report_state {
@@ -72,11 +80,14 @@ struct attempt {
 
     struct hd_resources asks; // taken until its end
     bool started, ended;
-    bool cancelled; // the orchestrator asked
-    bool stopped;   // the agent leaves and takes its jobs along
-    bool fresh;     // in session->taken
-    bool dead;      // to be freed after the turn
-    unsigned hello; // the shim named it in that hello
+    bool cancelled;       // the orchestrator asked
+    bool stopped;         // the agent leaves and takes its jobs along
+    bool fresh;           // in session->taken
+    pid_t pid;            // of the step that runs, also its process group; 0: none
+    int64_t steps_cpu_ms; // of its steps that have ended
+    bool dead;            // to be freed after the turn
+    unsigned hello;       // the shim named it in that hello
+    uint64_t shim;        // it was for that one; 0: not known
     enum report_state report;
     int64_t report_due_ms; // monotonic: of CHAIN_REPORT
 
@@ -117,6 +128,8 @@ enum session_metric {
     SESSION_M_LIVE,
     SESSION_M_HELD,
     SESSION_M_TOMBSTONES,
+    SESSION_M_GAPS,
+    SESSION_M_UNFIT,
     SESSION_M_COUNT
 };
 extern struct hd_metric session_metrics[SESSION_M_COUNT];
@@ -129,6 +142,7 @@ struct session {
     const struct executor_env *env;         // borrowed
     struct hd_map attempts;                 // held ones, by session_key
     unsigned live;                          // not ended
+    const char *unfit;                      // why nothing new is taken, in words; "": it is. Borrowed
     struct hd_resources capacity, occupied; // occupied: by those that have not ended
     struct hd_map tombstones;               // session_key → 1: settled, 2: never started
     struct tombstone *stones;               // ring, oldest first
@@ -142,6 +156,7 @@ struct session {
 
     bool shim_up;   // its hello has come
     unsigned hello; // how many have
+    uint64_t shim;  // which one it is; 0: not told
     // Of the turn:
     struct hd_arena *arena;
     struct hd_now now;
@@ -192,6 +207,8 @@ void session_record(struct session *session, const struct hd_uuid *id, Hodei__V1
 // The end of an attempt: it no longer takes a slot, and its end is to be told. `message` is copied.
 void session_end(struct session *session, struct attempt *attempt, Hodei__V1__AttemptState state,
                  Hodei__V1__Cause cause, const char *message);
+// That it is taken, on the disk before anything comes of it. `assignment` is packed.
+void session_record_taken(struct session *session, const struct attempt *attempt, const void *assignment, size_t len);
 // Ends it as LOST: no shim knows of it.
 void session_lose(struct session *session, struct attempt *attempt);
 void session_settle(struct session *session, struct attempt *attempt); // where nothing more is wanted of it

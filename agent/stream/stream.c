@@ -50,7 +50,8 @@ static void take(struct session *session, struct hd_uuid id, const Hodei__V1__As
     detail.n_steps = detail.n_env = detail.n_outputs = 0;
     detail.context = (char *)(uintptr_t) "";
     hd_pb_pack(session->arena, &detail.base, &data, &len);
-    session_record(session, &id, KIND(TAKEN), data, len);
+    attempt->shim = session->shim;
+    session_record_taken(session, attempt, data, len);
     if (!executor->resume) { // the shim has it, and its log must say whose it is
         attempt->detail = hd_calloc(1, len);
         memcpy(attempt->detail, data, len);
@@ -77,6 +78,8 @@ static const char *no_room(const struct session *session, const Hodei__V1__Assig
     struct hd_resources left = hd_resources_left(&session->capacity, &session->occupied);
     enum hd_resource lacks = hd_resources_short(&asks, &left);
     HD_AUTO_BUF struct hd_buf text = {0};
+    if (*session->unfit)
+        return session->unfit;
     if (session->live >= session->slots)
         return "the worker has no free slot";
     if (lacks == HD_RESOURCES)

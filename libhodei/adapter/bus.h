@@ -115,7 +115,12 @@ struct hd_bus_nats_def {
     const char *name;     // of the connection
     const char *inbox;    // prefix, NULL: "_INBOX"
     unsigned queue_bound; // arrivals that may wait; 0: 8192
+    // Longest pause between two tries to connect. The pause begins at 100 ms and doubles; each is shortened by a random part of
+    // up to a half, so that those who were cut off together do not come back together. 0: 100 to 250 ms always.
+    int64_t reconnect_max_ms;
 };
+// The pause before the try number `attempt` (from 1), before it is shortened. Pure.
+int64_t hd_bus_reconnect_ms(int attempt, int64_t max_ms);
 // Does not need the server to be there: it goes on trying. Never NULL.
 struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def);
 // A synchronous request from any thread (gateway, CLI, tests); `*ret` is malloc'ed. HD_TIMEOUT, HD_UNAVAILABLE (no responders).

@@ -14,6 +14,7 @@
 
 #define KEEPER_AGAIN_MS 1000 // while something is missing
 #define CLOSE_WAIT_MS 2000
+#define RECONNECT_FIRST_MS 100
 #define PAYLOAD_MAX (8u << 20)
 
 int64_t nats_mono_ms(void) {
@@ -489,6 +490,23 @@ static void must(natsStatus status, const char *what) {
     abort();
 }
 
+int64_t hd_bus_reconnect_ms(int attempt, int64_t max_ms) {
+    int64_t pause_ms = RECONNECT_FIRST_MS;
+    for (int i = 1; i < attempt && pause_ms < max_ms; i++)
+        pause_ms *= 2;
+    return pause_ms < max_ms ? pause_ms : max_ms;
+}
+
+// Of nats.c's reconnecting thread.
+static int64_t on_reconnect_delay(natsConnection *nc, int attempts, void *closure) {
+    const struct nats_bus *bus = closure;
+    int64_t pause_ms = hd_bus_reconnect_ms(attempts, bus->reconnect_max_ms);
+    uint32_t random;
+    (void)nc;
+    hd_random_bytes(&random, sizeof(random));
+    return pause_ms - (int64_t)(random % (uint64_t)(pause_ms / 2 + 1));
+}
+
 static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *bus) {
     natsOptions *options = NULL;
     char urls[2048];
@@ -508,8 +526,10 @@ static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *
     must(natsOptions_SetSendAsap(options, true), "send");
     must(natsOptions_UseGlobalMessageDelivery(options, true), "delivery");
     must(natsOptions_SetMaxReconnect(options, -1), "reconnect");
-    must(natsOptions_SetReconnectWait(options, 100), "reconnect");
+    must(natsOptions_SetReconnectWait(options, RECONNECT_FIRST_MS), "reconnect");
     must(natsOptions_SetReconnectJitter(options, 150, 150), "reconnect");
+    if (def->reconnect_max_ms)
+        must(natsOptions_SetCustomReconnectDelay(options, on_reconnect_delay, bus), "reconnect");
     must(natsOptions_SetTimeout(options, 2000), "timeout");
     must(natsOptions_SetPingInterval(options, 5000), "ping");
     must(natsOptions_SetMaxPingsOut(options, 2), "ping");
@@ -541,6 +561,7 @@ struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def) {
     bus->base.ops = &nats_ops;
     bus->tail = &bus->head;
     bus->queue_bound = def->queue_bound ? def->queue_bound : NATS_QUEUE_BOUND;
+    bus->reconnect_max_ms = def->reconnect_max_ms;
     bus->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bus->inbox = new_inbox(def->inbox);
     pthread_mutex_init(&bus->mutex, NULL);

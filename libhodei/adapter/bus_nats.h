@@ -67,6 +67,7 @@ struct nats_bus {
     char *inbox; // without a dot at its end
     int event_fd;
     unsigned queue_bound;
+    int64_t reconnect_max_ms;
 
     pthread_mutex_t mutex;
     pthread_cond_t wake; // of the keeper

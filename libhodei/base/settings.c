@@ -318,6 +318,12 @@ const char *hd_settings_text(const struct hd_settings *settings, const char *nam
     return get(settings, name)->text;
 }
 
+bool hd_settings_same(const struct hd_settings *a, const struct hd_settings *b, const char *name) {
+    bool file;
+    const struct value *x = hd_settings_find(a, name, &file), *y = hd_settings_find(b, name, &file);
+    return x && y && hd_streq(x->text, y->text);
+}
+
 int64_t hd_settings_int(const struct hd_settings *settings, const char *name) {
     return get(settings, name)->number;
 }

@@ -40,6 +40,8 @@ void hd_settings_free(struct hd_settings *settings);
 const char *hd_settings_text(const struct hd_settings *settings, const char *name); // "" where empty
 int64_t hd_settings_int(const struct hd_settings *settings, const char *name);      // also DURATION, in ms
 bool hd_settings_bool(const struct hd_settings *settings, const char *name);
+// Whether a setting has the same value in both.
+bool hd_settings_same(const struct hd_settings *a, const struct hd_settings *b, const char *name);
 // "10s", "5m", "1h30m", "250ms" → milliseconds; the pipeline language uses it too.
 enum hd_status hd_duration_parse(const char *text, int64_t *ret_ms) HD_MUST_USE;
 

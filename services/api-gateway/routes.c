@@ -15,6 +15,12 @@
 #define STEER(path, rpc, permission, success)                                                                          \
     { "POST", path, MSG(steer_request), MSG(steer_reply), "orchestrator", rpc, permission, success, BODY_OPTIONAL }
 
+#define STEER_WORKER(command, rpc)                                                                                     \
+    {                                                                                                                  \
+        "POST", "/v1/workers/{name}:" command, MSG(steer_worker_request), MSG(worker), "worker-registry", rpc,         \
+            "worker.write", 200, BODY_OPTIONAL                                                                         \
+    }
+
 // clang-format off
 const struct route gateway_routes[] = {
     {"POST", "/v1/pipelines", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
@@ -61,6 +67,11 @@ const struct route gateway_routes[] = {
      .waits_on = "cursor", .text = true},
     {"GET", "/v1/workers", MSG(list_workers_request), MSG(list_workers_reply), "worker-registry", "ListWorkers",
      "worker.read", 200},
+    {"GET", "/v1/workers/{name}", MSG(get_worker_request), MSG(worker), "worker-registry", "GetWorker", "worker.read", 200,
+     .waits_on = "etag"},
+    STEER_WORKER("cordon", "Cordon"),
+    STEER_WORKER("drain", "Drain"),
+    STEER_WORKER("uncordon", "Uncordon"),
     {"GET", "/v1/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
     {"PUT", "/v1/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "quota.write", 200, BODY_JSON},
     {"GET", "/v1/stats/jobs", MSG(job_stats_request), MSG(job_stats_reply), "observability", "JobStats", "run.read", 200},

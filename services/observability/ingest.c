@@ -97,9 +97,29 @@ static void group_attempts(struct hd_ctx *cx, struct batch *batch) {
         HD_GROW(cx->arena, attempt->pieces, attempt->n_pieces, attempt->cap_pieces);
         attempt->pieces[attempt->n_pieces++] =
             (struct frames_piece){.first = arrival->chunk->first_frame,
-                                  .end = arrival->chunk->first_frame + arrival->chunk->n_frames,
+                                  .end = arrival->chunk->first_frame + obs_chunk_frames(arrival->chunk),
                                   .chunk = (void *)arrival->chunk};
     }
+}
+
+// What a reader sees where output is missing. Of a gap of which a part is stored already the bytes are shared out by frames.
+static void fill_gap(struct hd_ctx *cx, const Hodei__V1__LogChunk *chunk, uint64_t skip, Hodei__V1__LogChunk *ret) {
+    Hodei__V1__LogFrame *frame = (Hodei__V1__LogFrame *)hd_pb_new(cx->arena, &hodei__v1__log_frame__descriptor);
+    ret->gap_frames = chunk->gap_frames - skip;
+    ret->gap_bytes = (uint64_t)((double)chunk->gap_bytes * (double)ret->gap_frames / (double)chunk->gap_frames);
+    frame->stream = HODEI__V1__LOG_STREAM__LOG_STREAM_SYSTEM;
+    frame->at_ms = cx->now.wall_ms;
+    char *text =
+        hd_arena_printf(cx->arena,
+                        "\n[... %llu bytes of output were dropped here: the worker was cut off and its spool was "
+                        "full]\n",
+                        (unsigned long long)ret->gap_bytes);
+    frame->data.data = (uint8_t *)text;
+    frame->data.len = strlen(text);
+    ret->frames = HD_NEW_ARRAY(cx->arena, 1, Hodei__V1__LogFrame *);
+    ret->frames[ret->n_frames++] = frame;
+    hd_metric_add(&obs_metrics[OBS_M_GAPS], 1);
+    hd_metric_add(&obs_metrics[OBS_M_GAP_BYTES], (int64_t)ret->gap_bytes);
 }
 
 static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_attempt *attempt,
@@ -108,8 +128,12 @@ static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_att
     size_t skip = (size_t)(piece->from - piece->first), len;
     uint8_t *data;
 
-    stored.frames = chunk->frames + skip;
-    stored.n_frames = chunk->n_frames - skip;
+    if (chunk->gap_frames) {
+        fill_gap(cx, chunk, skip, &stored);
+    } else {
+        stored.frames = chunk->frames + skip;
+        stored.n_frames = chunk->n_frames - skip;
+    }
     hd_pb_pack(cx->arena, &stored.base, &data, &len);
     int64_t bytes = obs_frames_bytes(stored.frames, stored.n_frames);
     HD_GROW(cx->arena, batch->rows, batch->n_rows, batch->cap_rows);
@@ -118,7 +142,7 @@ static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_att
         .seq = ++obs_run_of(batch->runs, batch->n_runs, attempt->run)->last_seq,
         .attempt_number = (int32_t)chunk->attempt_number,
         .first_frame = (int64_t)piece->from,
-        .n_frames = (int32_t)stored.n_frames,
+        .n_frames = (int32_t)obs_chunk_frames(&stored),
         .bytes = bytes,
         .job = chunk->job,
         .frames = {data, len},

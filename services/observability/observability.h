@@ -23,6 +23,8 @@ enum obs_metric {
     OBS_M_DROPPED,
     OBS_M_REFUSED,
     OBS_M_BYTES,
+    OBS_M_GAPS,
+    OBS_M_GAP_BYTES,
     OBS_M_DELETED,
     OBS_M_EVENTS,
     OBS_M_EVENTS_AGAIN,

@@ -78,8 +78,10 @@ enum hd_status obs_check_chunk(const struct obs_log_subject *subject, const Hode
         return bad(err, "job", "a job's name is 1 to 128 of A-Z a-z 0-9 . _ -");
     if (chunk->attempt_number > INT32_MAX)
         return bad(err, "attempt_number", "the attempt's number is too large");
-    if (chunk->n_frames == 0)
-        return bad(err, "frames", "a log chunk has at least one frame");
+    if ((chunk->n_frames == 0) == (chunk->gap_frames == 0))
+        return bad(err, "frames", "a log chunk has at least one frame, or is a gap");
+    if (chunk->gap_frames > OBS_MAX_GAP || chunk->gap_bytes > INT64_MAX)
+        return bad(err, "gap_frames", "a gap has at most 2^30 frames");
     if (chunk->first_frame > (uint64_t)OBS_MAX_FRAME)
         return bad(err, "first_frame", "the frame's number is too large");
     for (size_t i = 0; i < chunk->n_frames; i++)
@@ -88,6 +90,10 @@ enum hd_status obs_check_chunk(const struct obs_log_subject *subject, const Hode
     *ret_run = run;
     *ret_attempt = attempt;
     return HD_OK;
+}
+
+uint64_t obs_chunk_frames(const Hodei__V1__LogChunk *chunk) {
+    return chunk->gap_frames ? chunk->gap_frames : chunk->n_frames;
 }
 
 int64_t obs_frames_bytes(Hodei__V1__LogFrame *const *frames, size_t n) {

@@ -62,6 +62,8 @@ static size_t add_entry(struct hd_ctx *cx, const struct hd_rows *rows, size_t ro
         entry->first_frame = (uint64_t)hd_row_int(rows, row, 3) + skip;
         entry->frames = chunk->frames + skip;
         entry->n_frames = n;
+        entry->gap_frames = chunk->gap_frames;
+        entry->gap_bytes = chunk->gap_bytes;
         reply->entries[reply->n_entries++] = entry;
     }
     return n;

@@ -148,8 +148,10 @@ static struct sch_verdict tainted(struct hd_arena *arena, const struct sch_fleet
 }
 
 struct room_count {
-    const struct sch_worker *avoided; // it has room, and is not taken since others will do
-    size_t fit, online;
+    const struct sch_worker *avoided;          // it has room, and is not taken since others will do
+    size_t fit, online, open;                  // open: online and not cordoned
+    size_t takes;                              // and its agent takes work
+    const struct sch_worker *cordoned, *unfit; // one of each; NULL: none
     int64_t free_slots;
     struct hd_resources most; // free on one worker that has a slot
 };
@@ -171,7 +173,14 @@ static struct room_count count_room(const struct sch_fleet *fleet, const struct 
         }
         struct sch_room room = sch_room_of(worker);
         count.fit++;
-        count.online += worker->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
+        bool online = worker->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
+        count.online += online;
+        count.open += online && !worker->cordoned;
+        count.takes += sch_takes_work(worker);
+        if (online && worker->cordoned && !count.cordoned)
+            count.cordoned = worker;
+        if (online && !worker->cordoned && *worker->unfit && !count.unfit)
+            count.unfit = worker;
         count.free_slots += room.slots;
         for (size_t r = 0; r < HD_RESOURCES; r++)
             if (room.slots > 0 && room.amounts.of[r] > count.most.of[r])
@@ -192,6 +201,25 @@ static const char *busy_text(struct hd_arena *arena, const struct sch_fleet *fle
     return hd_arena_printf(arena, "none of %s of pool \"%s\" that can run it has %s free at the moment, the most is %s",
                            of, fleet->pool, amount(arena, lacks, asks->of[lacks]),
                            amount(arena, lacks, count->most.of[lacks]));
+}
+
+// Online, and still nothing may go there.
+static struct sch_verdict closed(struct hd_arena *arena, const struct sch_fleet *fleet,
+                                 const struct room_count *count) {
+    const char *of = count_of(arena, count->online, "worker");
+    if (!count->open)
+        return verdict(REASON(CORDONED),
+                       hd_arena_printf(arena,
+                                       "%s of pool \"%s\" could run it, and %s %s: hodei worker uncordon %s, or start "
+                                       "another one",
+                                       of, fleet->pool, count->online == 1 ? "it is" : "all of them are",
+                                       count->cordoned->draining ? "being drained" : "cordoned",
+                                       count->cordoned->name));
+    return verdict(
+        REASON(UNFIT),
+        hd_arena_printf(arena, "%s of pool \"%s\" could run it, and %s no work at the moment: worker \"%s\" says: %s",
+                        of, fleet->pool, count->online == 1 ? "it takes" : "they take", count->unfit->name,
+                        count->unfit->unfit));
 }
 
 struct sch_verdict sch_explain_class(struct hd_arena *arena, const struct sch_fleet *fleet,
@@ -231,6 +259,8 @@ struct sch_verdict sch_explain_class(struct hd_arena *arena, const struct sch_fl
                        hd_arena_printf(arena, "%s of pool \"%s\" could run it, and none is online: look at %s",
                                        count_of(arena, count.fit, "worker"), fleet->pool,
                                        count.fit == 1 ? "its agent" : "their agents"));
+    if (!count.takes)
+        return closed(arena, fleet, &count);
     return verdict(REASON(BUSY), busy_text(arena, fleet, &count, asks));
 }
 

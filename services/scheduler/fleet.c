@@ -92,6 +92,11 @@ static void take_worker(struct scheduler *scheduler, const Hodei__V1__Worker *fr
     hd_strlcpy(worker->session, from->session, sizeof(worker->session));
     worker->state = from->state;
     worker->slots = from->slots < SCH_MAX_SLOTS ? from->slots : SCH_MAX_SLOTS;
+    Hodei__V1__CordonMode mode = from->cordon ? from->cordon->mode : HODEI__V1__CORDON_MODE__CORDON_MODE_OPEN;
+    worker->cordoned =
+        mode > HODEI__V1__CORDON_MODE__CORDON_MODE_OPEN; // what a newer registry adds keeps work away too
+    worker->draining = mode > HODEI__V1__CORDON_MODE__CORDON_MODE_CORDONED;
+    hd_strlcpy(worker->unfit, from->unfit, sizeof(worker->unfit));
     worker->heartbeat_at_ms = from->heartbeat_at_ms;
     worker->seen = scheduler->fleet_seen;
     worker->executors = 0;

@@ -46,9 +46,12 @@ bool sch_avoided(const struct sch_worker *worker, const struct sch_needs *needs)
 
 // --- room ------------------------------------------------------------------------------------------------------------
 
+bool sch_takes_work(const struct sch_worker *worker) {
+    return worker->state == HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE && !worker->cordoned && !*worker->unfit;
+}
+
 struct sch_room sch_room_of(const struct sch_worker *worker) {
-    if (worker->state != HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE || worker->full_until_mono_ms ||
-        worker->used >= worker->slots)
+    if (!sch_takes_work(worker) || worker->full_until_mono_ms || worker->used >= worker->slots)
         return (struct sch_room){0};
     return (struct sch_room){worker->slots - worker->used, hd_resources_left(&worker->capacity, &worker->taken)};
 }

@@ -1,7 +1,7 @@
 // Which worker takes a job. Pure and deterministic.
 //
 // A worker *fits* a job by what it is: it has the executor, every label that is asked for, and no taint that the job does not
-// tolerate. It has *room* by what it holds at the moment: it is ONLINE, has not just refused, and a slot and every amount that is
+// tolerate. It has *room* by what it holds at the moment: it is ONLINE, neither people nor its agent keep work away, it has not just refused, and a slot and every amount that is
 // asked for are free. Among those that fit and have room the pool's policy chooses (index.h).
 #ifndef SCH_PLACE_H
 #define SCH_PLACE_H
@@ -40,6 +40,9 @@ struct sch_worker {
     uint32_t executors;                  // bit 1 << executor
     struct sch_pairs labels, taints;
     int64_t heartbeat_at_ms;
+    bool cordoned;              // people keep new work away
+    bool draining;              // and wait for its jobs to end
+    char unfit[200];            // why its agent takes no work, cut off; "": it does
     int64_t full_until_mono_ms; // not 0: it refused a job, so it has less room than it said
     uint64_t seen;              // fleet version that named it last
 };
@@ -57,6 +60,8 @@ const struct sch_pair *sch_intolerable(const struct sch_worker *worker, const st
 bool sch_fits(const struct sch_worker *worker, const struct sch_needs *needs); // `avoid` left aside
 bool sch_avoided(const struct sch_worker *worker, const struct sch_needs *needs);
 
+// ONLINE, and neither people nor its agent keep new work away.
+bool sch_takes_work(const struct sch_worker *worker);
 struct sch_room sch_room_of(const struct sch_worker *worker);
 bool sch_has_room(const struct sch_worker *worker, const struct hd_resources *asks);
 // Whether it could hold such a job with nothing else on it.

@@ -1,4 +1,5 @@
 // The fleet as others see it: lists for people and schedulers, and the difference at each change.
+#include "base/map.h"
 #include "services/worker-registry/registry.h"
 
 // A difference of so many workers, each with all its labels, fits a message.
@@ -17,7 +18,61 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
     message->joined_at_ms = worker->joined_at_ms;
     message->heartbeat_at_ms = worker->heartbeat_at_ms;
     message->running = (uint32_t)worker->running;
+    message->unfit = (char *)(uintptr_t)worker->unfit;
+    if (worker->cordon != MODE(OPEN)) {
+        message->cordon = (Hodei__V1__Cordon *)hd_pb_new(cx->arena, &hodei__v1__cordon__descriptor);
+        message->cordon->mode = (Hodei__V1__CordonMode)worker->cordon;
+        message->cordon->actor = (char *)(uintptr_t)worker->cordon_actor;
+        message->cordon->reason = (char *)(uintptr_t)worker->cordon_reason;
+        message->cordon->at_ms = worker->cordon_at_ms;
+    }
     *ret = message;
+    return HD_OK;
+}
+
+// Of what somebody may wait for; load and usage change with every heartbeat.
+static char *etag_of(struct hd_ctx *cx, const struct worker *worker) {
+    char session[HD_UUID_TEXT];
+    hd_uuid_format(worker->session, session);
+    const char *text =
+        hd_arena_printf(cx->arena, "%d %s %d %lld %s %d %s", (int)worker->state, session, worker->cordon,
+                        (long long)worker->cordon_at_ms, worker->cordon_reason, worker->running, worker->unfit);
+    uint64_t hash = hd_hash(text, strlen(text), 0);
+    return hd_arena_printf(cx->arena, "%016llx",
+                           (unsigned long long)hd_hash(worker->profile.data, worker->profile.len, hash));
+}
+
+static enum hd_status add_usage(struct hd_ctx *cx, const struct worker *worker, bool jobs, Hodei__V1__Worker *message) {
+    ProtobufCMessage *msg;
+    HD_TRY(
+        hd_pb_unpack(cx->arena, &hodei__v1__worker__descriptor, worker->usage.data, worker->usage.len, &cx->err, &msg));
+    const Hodei__V1__Worker *usage = (const Hodei__V1__Worker *)msg;
+    message->load = usage->load;
+    if (jobs) {
+        message->jobs = usage->jobs;
+        message->n_jobs = usage->n_jobs;
+    }
+    return HD_OK;
+}
+
+enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) {
+    Hodei__V1__Worker *message;
+    struct hd_rows rows;
+    HD_TRY(worker_message(cx, worker, &message));
+    message->etag = etag_of(cx, worker);
+    HD_TRY(add_usage(cx, worker, true, message));
+    HD_TRY(store_actions(cx, worker->name, &rows));
+    message->actions = HD_NEW_ARRAY(cx->arena, rows.n + 1, Hodei__V1__WorkerAction *);
+    for (size_t i = rows.n; i-- > 0;) {
+        Hodei__V1__WorkerAction *action =
+            (Hodei__V1__WorkerAction *)hd_pb_new(cx->arena, &hodei__v1__worker_action__descriptor);
+        action->at_ms = hd_row_int(&rows, i, 0);
+        action->actor = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 1));
+        action->action = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 2));
+        action->reason = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 3));
+        message->actions[message->n_actions++] = action;
+    }
+    *ret = *message;
     return HD_OK;
 }
 
@@ -51,12 +106,15 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
     return publish_difference(cx, changed, n);
 }
 
-static enum hd_status list(struct hd_ctx *cx, const char *pool, Hodei__V1__Worker ***ret, size_t *ret_n) {
+static enum hd_status list(struct hd_ctx *cx, const char *pool, bool load, Hodei__V1__Worker ***ret, size_t *ret_n) {
     struct workers workers;
     HD_TRY(store_list(cx, pool, &workers));
     Hodei__V1__Worker **messages = HD_NEW_ARRAY(cx->arena, workers.n + 1, Hodei__V1__Worker *);
-    for (size_t i = 0; i < workers.n; i++)
+    for (size_t i = 0; i < workers.n; i++) {
         HD_TRY(worker_message(cx, &workers.rows[i], &messages[i]));
+        if (load)
+            HD_TRY(add_usage(cx, &workers.rows[i], false, messages[i]));
+    }
     *ret = messages;
     *ret_n = workers.n;
     return HD_OK;
@@ -72,8 +130,29 @@ enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *item
             hd_err_field(&items[i].err, "pool");
             continue;
         }
-        HD_TRY(list(cx, request->pool, &reply->workers, &reply->n_workers));
+        HD_TRY(list(cx, request->pool, true, &reply->workers, &reply->n_workers));
     }
+    return HD_OK;
+}
+
+static enum hd_status get_one(struct hd_ctx *cx, struct hd_item *item) {
+    const Hodei__V1__GetWorkerRequest *request = (const Hodei__V1__GetWorkerRequest *)item->msg;
+    struct worker worker;
+    HD_TRY(store_get(cx, request->name, &worker));
+    if (worker.state == REG_NONE) {
+        hd_item_fail(item, HD_MISSING, "there is no worker \"%.80s\"", request->name);
+        return HD_OK;
+    }
+    bool same = *request->etag && strcmp(request->etag, etag_of(cx, &worker)) == 0;
+    if (same && request->wait_ms > 0 && hd_item_park(cx, item, request->wait_ms))
+        return HD_OK;
+    return worker_full_message(cx, &worker, (Hodei__V1__Worker *)item->reply);
+}
+
+enum hd_status registry_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)self;
+    for (size_t i = 0; i < n; i++)
+        HD_TRY(get_one(cx, &items[i]));
     return HD_OK;
 }
 
@@ -88,7 +167,7 @@ enum hd_status registry_get_fleet(struct hd_ctx *cx, void *self, struct hd_item 
         if (request->version == (uint64_t)version)
             continue;
         reply->version = (uint64_t)version;
-        HD_TRY(list(cx, "", &reply->workers, &reply->n_workers));
+        HD_TRY(list(cx, "", false, &reply->workers, &reply->n_workers));
     }
     return HD_OK;
 }

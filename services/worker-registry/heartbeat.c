@@ -6,6 +6,8 @@
 #define RECONCILE_MAX 10000
 #define RECONCILE_TIMEOUT_MS 3000
 
+#define DRAINED_AFTER_MS 10000 // a placement that was under way when people asked has reached the agent by then
+
 static const Hodei__V1__HeartbeatRequest *request_of(const struct hd_item *item) {
     return (const Hodei__V1__HeartbeatRequest *)item->msg;
 }
@@ -39,6 +41,34 @@ static void ask_reconcile(struct hd_ctx *cx, Hodei__V1__HeldByWorker **held, siz
     }
 }
 
+// The load and what jobs use, for people; what the agent says against new work, which the scheduler must know.
+static void note_usage(struct hd_ctx *cx, const struct hd_item *item, struct worker *worker) {
+    const Hodei__V1__HeartbeatRequest *request = request_of(item);
+    Hodei__V1__Worker usage = HODEI__V1__WORKER__INIT;
+    uint8_t *data;
+    size_t len;
+
+    usage.load = request->load;
+    usage.jobs = request->jobs;
+    usage.n_jobs = request->n_jobs;
+    hd_pb_pack(cx->arena, &usage.base, &data, &len);
+    worker->usage = (struct hd_bytes){data, len};
+    if (strcmp(worker->unfit, request->unfit) != 0)
+        worker->changed = true;
+    worker->unfit = request->unfit;
+}
+
+static void note_drained(struct hd_ctx *cx, struct worker *worker) {
+    bool empty = worker->running == 0 && cx->now.wall_ms >= worker->cordon_at_ms + DRAINED_AFTER_MS;
+    if (worker->cordon != MODE(DRAINING) && worker->cordon != MODE(DRAINED))
+        return;
+    int32_t mode = empty ? MODE(DRAINED) : MODE(DRAINING);
+    if (mode == worker->cordon || (worker->cordon == MODE(DRAINED) && worker->running == 0))
+        return;
+    worker->cordon = mode;
+    worker->steered = worker->changed = true;
+}
+
 // True where the session is the worker's; then it has its lease.
 static bool beat(struct hd_ctx *cx, const struct registry *registry, const struct hd_item *item, struct worker *worker,
                  struct hd_uuid session) {
@@ -46,6 +76,7 @@ static bool beat(struct hd_ctx *cx, const struct registry *registry, const struc
     bool mine = worker->state != REG_NONE && hd_uuid_eq(worker->session, session) &&
                 worker_step(worker, REG_BEAT, (struct registry_facts){0}, &(struct lost_list){0}).answer == REG_STEP;
 
+    reply->now_ms = cx->now.wall_ms;
     hd_metric_add(&registry_metrics[mine ? REG_M_BEATS : REG_M_BEATS_UNKNOWN], 1);
     if (!mine) {
         reply->rejoin = true;
@@ -54,6 +85,8 @@ static bool beat(struct hd_ctx *cx, const struct registry *registry, const struc
     worker->beats++;
     worker->heartbeat_at_ms = cx->now.wall_ms;
     worker->running = (int32_t)request_of(item)->n_attempts;
+    note_usage(cx, item, worker);
+    note_drained(cx, worker);
     if (request_of(item)->stream_missing) {
         worker->stream_ready = false;
         hd_service_kick(registry->service, "streams");

@@ -97,6 +97,10 @@ static void apply(struct hd_ctx *cx, struct worker *worker, const struct hd_item
         worker->changed = true;
     worker->stream_ready = same && worker->stream_ready;
     worker->running = same ? worker->running : 0;
+    if (!same) { // a cordon belongs to the name and stays
+        worker->unfit = "";
+        worker->usage = (struct hd_bytes){NULL, 0};
+    }
     worker->session = session;
     worker->pool = request_of(item)->pool;
     worker->profile = profile;

@@ -14,6 +14,7 @@
 extern const struct hd_service_def registry_def; // service.c
 
 #define REGISTRY_SHA256_BYTES 32
+#define MODE(x) HODEI__V1__CORDON_MODE__CORDON_MODE_##x
 #define REGISTRY_STREAMS_MAX 32 // work streams made after one commit
 
 struct registry_stream {
@@ -58,13 +59,15 @@ enum hd_status registry_init(struct hd_service *service, const struct hd_setting
                              struct hd_err *err);
 void registry_release(void *self);
 
-hd_handler registry_join;                                  // join.c: Join
-hd_handler registry_heartbeat;                             // heartbeat.c: Heartbeat
-hd_handler registry_reconciled;                            // heartbeat.c: answer
-hd_handler registry_list;                                  // fleet.c: ListWorkers
-hd_handler registry_get_fleet;                             // fleet.c: GetFleet
-hd_handler registry_sweep;                                 // sweep.c: timer, who is silent
-hd_handler registry_forget;                                // sweep.c: timer, rows of long lost workers go
+hd_handler registry_join;                                      // join.c: Join
+hd_handler registry_heartbeat;                                 // heartbeat.c: Heartbeat
+hd_handler registry_reconciled;                                // heartbeat.c: answer
+hd_handler registry_list;                                      // fleet.c: ListWorkers
+hd_handler registry_get;                                       // fleet.c: GetWorker
+hd_handler registry_cordon, registry_drain, registry_uncordon; // steer.c: Cordon, Drain, Uncordon
+hd_handler registry_get_fleet;                                 // fleet.c: GetFleet
+hd_handler registry_sweep;                                     // sweep.c: timer, who is silent
+hd_handler registry_forget;                                    // sweep.c: timer, rows of long lost workers go
 hd_handler registry_tell_lost;                             // lost.c: timer, unconfirmed losses go to the orchestrator
 hd_handler registry_lost_told;                             // lost.c: answer
 hd_handler registry_streams;                               // streams.c: timer, which work streams must be made
@@ -87,9 +90,15 @@ struct worker {
     int64_t joined_at_ms, heartbeat_at_ms, beats;
     int32_t running;
     bool stream_ready;
-    bool fresh;        // gave a sign of life in this batch
-    bool beat, joined; // what must be written
-    bool changed;      // the fleet changed
+    int32_t cordon; // hodei.v1.CordonMode
+    const char *cordon_actor, *cordon_reason;
+    int64_t cordon_at_ms;
+    const char *unfit;     // why its agent takes no work; "": it does
+    struct hd_bytes usage; // hodei.v1.Worker with load and jobs
+    bool fresh;            // gave a sign of life in this batch
+    bool beat, joined;     // what must be written
+    bool steered;          // its cordon must be written
+    bool changed;          // the fleet changed
 };
 struct workers {
     struct worker *rows; // by name
@@ -109,16 +118,25 @@ struct registry_step worker_step(struct worker *worker, enum registry_event even
 
 // fleet.c: writes what changed and the lost sessions, and publishes the difference.
 enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const struct lost_list *lost) HD_MUST_USE;
+// As others see it: without load and jobs, which change with every heartbeat.
 enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker **ret) HD_MUST_USE;
+// All that is known of it, jobs and actions too.
+enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) HD_MUST_USE;
 
 // store.c
-#define REGISTRY_SQL_COUNT 16
+#define REGISTRY_SQL_COUNT 20
 extern const struct hd_sql registry_sql[REGISTRY_SQL_COUNT];
 // Locks the rows of these names (doubles are folded); has an entry for each.
 enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) HD_MUST_USE;
 enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) HD_MUST_USE;
 enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) HD_MUST_USE;
 enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *ret) HD_MUST_USE;
+// Without a lock, for readers; its state is REG_NONE where there is no row.
+enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) HD_MUST_USE;
+// What people did to a worker, the newest first, at most 100: at_ms, actor, action, reason.
+enum hd_status store_actions(struct hd_ctx *cx, const char *worker, struct hd_rows *ret) HD_MUST_USE;
+enum hd_status store_add_action(struct hd_ctx *cx, const char *worker,
+                                const Hodei__V1__WorkerAction *action) HD_MUST_USE;
 enum hd_status store_forget(struct hd_ctx *cx, int64_t before_ms) HD_MUST_USE;
 enum hd_status store_fleet_version(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
 enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;

@@ -23,6 +23,10 @@ static const struct hd_rpc rpcs[] = {
     {"Join", MSG(join_request), MSG(join_reply), registry_join},
     {"Heartbeat", MSG(heartbeat_request), MSG(heartbeat_reply), registry_heartbeat},
     {"ListWorkers", MSG(list_workers_request), MSG(list_workers_reply), registry_list},
+    {"GetWorker", MSG(get_worker_request), MSG(worker), registry_get},
+    {"Cordon", MSG(steer_worker_request), MSG(worker), registry_cordon},
+    {"Drain", MSG(steer_worker_request), MSG(worker), registry_drain},
+    {"Uncordon", MSG(steer_worker_request), MSG(worker), registry_uncordon},
     {"GetFleet", MSG(get_fleet_request), MSG(fleet), registry_get_fleet},
 };
 

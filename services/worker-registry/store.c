@@ -17,21 +17,29 @@ enum {
     DUE,
     MADE,
     TOKENS,
+    CORDONS,
+    ACTIONS_ADD,
+    ACTIONS_LIST,
+    GET,
     SQL_COUNT
 };
 _Static_assert(SQL_COUNT == REGISTRY_SQL_COUNT, "the header says how many");
 
 #define WORKER_COLUMNS                                                                                                 \
     "name, session, state, pool, profile, joined_at_ms, heartbeat_at_ms, beats, running, stream_ready"
+#define STEERED_COLUMNS ", cordon, cordon_actor, cordon_reason, cordon_at_ms, unfit, usage"
 
 // Rows are locked in the order of their names, and the fleet's row after them.
 const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
-    [LOAD] = {"registry_load",
-              "SELECT " WORKER_COLUMNS " FROM workers WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE"},
+    [LOAD] = {"registry_load", "SELECT " WORKER_COLUMNS STEERED_COLUMNS
+                               " FROM workers WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE"},
     [BEATS] = {"registry_beats", "UPDATE workers w SET state = u.state, heartbeat_at_ms = u.heartbeat, beats = u.beats,"
-                                 " running = u.running, stream_ready = u.stream_ready <> 0"
-                                 " FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int4[], $6::int4[])"
-                                 " AS u (name, state, heartbeat, beats, running, stream_ready) WHERE w.name = u.name"},
+                                 " running = u.running, stream_ready = u.stream_ready <> 0, unfit = u.unfit,"
+                                 " usage = u.usage"
+                                 " FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int4[], $6::int4[],"
+                                 " $7::text[], $8::bytea[])"
+                                 " AS u (name, state, heartbeat, beats, running, stream_ready, unfit, usage)"
+                                 " WHERE w.name = u.name"},
     // A row that came or changed hands since it was looked for is not touched; the caller sees fewer rows.
     [JOINS] = {"registry_joins",
                "INSERT INTO workers AS w (" WORKER_COLUMNS ")"
@@ -46,8 +54,9 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
                " stream_ready = excluded.stream_ready"
                " WHERE (w.name, w.session) IN (SELECT * FROM unnest($1::text[], $11::uuid[]))"},
     [LIVE] = {"registry_live", "SELECT name, session, state, beats FROM workers WHERE state IN (1, 2) ORDER BY name"},
-    [LIST] = {"registry_list", "SELECT " WORKER_COLUMNS " FROM workers WHERE $1::text = '' OR pool = $1::text"
-                               " ORDER BY name LIMIT 10000"},
+    [LIST] = {"registry_list",
+              "SELECT " WORKER_COLUMNS STEERED_COLUMNS " FROM workers WHERE $1::text = '' OR pool = $1::text"
+              " ORDER BY name LIMIT 10000"},
     [FORGET_WORKERS] = {"registry_forget_workers",
                         "DELETE FROM workers w WHERE state = 3 AND heartbeat_at_ms < $1::int8 AND NOT EXISTS"
                         " (SELECT 1 FROM lost_sessions l WHERE l.worker = w.name AND NOT l.confirmed)"},
@@ -72,6 +81,15 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
               " JOIN unnest($1::text[], $2::uuid[]) AS u (name, session) ON w2.name = u.name AND w2.session = u.session"
               " ORDER BY w2.name FOR UPDATE OF w2) l WHERE w.name = l.name"},
     [TOKENS] = {"registry_tokens", "SELECT sha256 FROM join_tokens WHERE sha256 = ANY ($1::bytea[])"},
+    [CORDONS] = {"registry_cordons",
+                 "UPDATE workers w SET cordon = u.cordon, cordon_actor = u.actor, cordon_reason = u.reason,"
+                 " cordon_at_ms = u.at FROM unnest($1::text[], $2::int4[], $3::text[], $4::text[], $5::int8[])"
+                 " AS u (name, cordon, actor, reason, at) WHERE w.name = u.name"},
+    [ACTIONS_ADD] = {"registry_actions_add", "INSERT INTO actions (worker, at_ms, actor, action, reason)"
+                                             " VALUES ($1::text, $2::int8, $3::text, $4::text, $5::text)"},
+    [GET] = {"registry_get", "SELECT " WORKER_COLUMNS STEERED_COLUMNS " FROM workers WHERE name = $1::text"},
+    [ACTIONS_LIST] = {"registry_actions_list", "SELECT at_ms, actor, action, reason FROM actions"
+                                               " WHERE worker = $1::text ORDER BY id DESC LIMIT 100"},
 };
 
 static void read_worker(const struct hd_rows *rows, size_t row, struct worker *ret) {
@@ -85,6 +103,12 @@ static void read_worker(const struct hd_rows *rows, size_t row, struct worker *r
     ret->beats = hd_row_int(rows, row, 7);
     ret->running = (int32_t)hd_row_int(rows, row, 8);
     ret->stream_ready = hd_row_bool(rows, row, 9);
+    ret->cordon = (int32_t)hd_row_int(rows, row, 10);
+    ret->cordon_actor = hd_row_text(rows, row, 11);
+    ret->cordon_reason = hd_row_text(rows, row, 12);
+    ret->cordon_at_ms = hd_row_int(rows, row, 13);
+    ret->unfit = hd_row_text(rows, row, 14);
+    ret->usage = hd_row_bytes(rows, row, 15);
 }
 
 static int by_text(const void *a, const void *b) {
@@ -99,7 +123,11 @@ enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struc
     qsort(sorted, n, sizeof(*sorted), by_text);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0)
-            workers.rows[workers.n++].name = sorted[i];
+            workers.rows[workers.n++] = (struct worker){.name = sorted[i],
+                                                        .cordon = HODEI__V1__CORDON_MODE__CORDON_MODE_OPEN,
+                                                        .cordon_actor = "",
+                                                        .cordon_reason = "",
+                                                        .unfit = ""};
     HD_TRY(HD_RUN(cx, &registry_sql[LOAD], &rows, HD_TEXTS(sorted, n)));
     for (size_t i = 0; i < rows.n; i++) {
         struct worker *worker = workers_find(&workers, hd_row_text(&rows, i, 0));
@@ -118,6 +146,8 @@ static enum hd_status save_beats(struct hd_ctx *cx, const struct workers *worker
     int64_t *beats = HD_NEW_ARRAY(cx->arena, workers->n + 1, int64_t);
     int32_t *running = HD_NEW_ARRAY(cx->arena, workers->n + 1, int32_t);
     int32_t *ready = HD_NEW_ARRAY(cx->arena, workers->n + 1, int32_t);
+    const char **unfit = HD_NEW_ARRAY(cx->arena, workers->n + 1, const char *);
+    struct hd_bytes *usages = HD_NEW_ARRAY(cx->arena, workers->n + 1, struct hd_bytes);
 
     for (size_t i = 0; i < workers->n; i++) {
         const struct worker *worker = &workers->rows[i];
@@ -128,12 +158,38 @@ static enum hd_status save_beats(struct hd_ctx *cx, const struct workers *worker
         heartbeats[n] = worker->heartbeat_at_ms;
         beats[n] = worker->beats;
         running[n] = worker->running;
+        unfit[n] = worker->unfit;
+        usages[n] = worker->usage;
         ready[n++] = worker->stream_ready;
     }
     if (n == 0)
         return HD_OK;
     return HD_RUN(cx, &registry_sql[BEATS], NULL, HD_TEXTS(names, n), HD_I32S(states, n), HD_I64S(heartbeats, n),
-                  HD_I64S(beats, n), HD_I32S(running, n), HD_I32S(ready, n));
+                  HD_I64S(beats, n), HD_I32S(running, n), HD_I32S(ready, n), HD_TEXTS(unfit, n), HD_BYTESS(usages, n));
+}
+
+static enum hd_status save_cordons(struct hd_ctx *cx, const struct workers *workers) {
+    size_t n = 0;
+    const char **names = HD_NEW_ARRAY(cx->arena, workers->n + 1, const char *);
+    int32_t *modes = HD_NEW_ARRAY(cx->arena, workers->n + 1, int32_t);
+    const char **actors = HD_NEW_ARRAY(cx->arena, workers->n + 1, const char *);
+    const char **reasons = HD_NEW_ARRAY(cx->arena, workers->n + 1, const char *);
+    int64_t *times = HD_NEW_ARRAY(cx->arena, workers->n + 1, int64_t);
+
+    for (size_t i = 0; i < workers->n; i++) {
+        const struct worker *worker = &workers->rows[i];
+        if (!worker->steered)
+            continue;
+        names[n] = worker->name;
+        modes[n] = worker->cordon;
+        actors[n] = worker->cordon_actor;
+        reasons[n] = worker->cordon_reason;
+        times[n++] = worker->cordon_at_ms;
+    }
+    if (n == 0)
+        return HD_OK;
+    return HD_RUN(cx, &registry_sql[CORDONS], NULL, HD_TEXTS(names, n), HD_I32S(modes, n), HD_TEXTS(actors, n),
+                  HD_TEXTS(reasons, n), HD_I64S(times, n));
 }
 
 static enum hd_status save_joins(struct hd_ctx *cx, const struct workers *workers) {
@@ -179,7 +235,8 @@ static enum hd_status save_joins(struct hd_ctx *cx, const struct workers *worker
 
 enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) {
     HD_TRY(save_beats(cx, workers));
-    return save_joins(cx, workers);
+    HD_TRY(save_joins(cx, workers));
+    return save_cordons(cx, workers);
 }
 
 enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) {
@@ -204,6 +261,24 @@ enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *r
     for (size_t i = 0; i < rows.n; i++)
         read_worker(&rows, i, &ret->rows[i]);
     return HD_OK;
+}
+
+enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &registry_sql[GET], &rows, HD_TEXT(name)));
+    *ret = (struct worker){.name = name};
+    if (rows.n)
+        read_worker(&rows, 0, ret);
+    return HD_OK;
+}
+
+enum hd_status store_actions(struct hd_ctx *cx, const char *worker, struct hd_rows *ret) {
+    return HD_RUN(cx, &registry_sql[ACTIONS_LIST], ret, HD_TEXT(worker));
+}
+
+enum hd_status store_add_action(struct hd_ctx *cx, const char *worker, const Hodei__V1__WorkerAction *action) {
+    return HD_RUN(cx, &registry_sql[ACTIONS_ADD], NULL, HD_TEXT(worker), HD_I64(action->at_ms), HD_TEXT(action->actor),
+                  HD_TEXT(action->action), HD_TEXT(action->reason));
 }
 
 enum hd_status store_forget(struct hd_ctx *cx, int64_t before_ms) {

@@ -11,6 +11,8 @@
 #define EXECUTORS_MAX 8
 #define VERSION_BYTES 64
 #define ATTEMPTS_MAX 10000
+#define UNFIT_BYTES 500
+#define JOBS_MAX 100
 
 static bool printable(const char *text, size_t max) {
     size_t n = 0;
@@ -117,6 +119,10 @@ enum hd_status registry_check_heartbeat(const Hodei__V1__HeartbeatRequest *reque
     for (size_t i = 0; i < request->n_attempts; i++)
         if (hd_uuid_parse(request->attempts[i], &attempt) != HD_OK)
             return invalid(err, "attempts", "an attempt is not a UUID");
+    if (!printable(request->unfit, UNFIT_BYTES))
+        return invalid(err, "unfit", "why it takes no work has at most 500 bytes and no control characters");
+    if (request->n_jobs > JOBS_MAX)
+        return invalid(err, "jobs", "a heartbeat names at most 100 jobs with what they use");
     *ret_session = session;
     return HD_OK;
 }

@@ -79,7 +79,7 @@ static inline void agent_start(struct world *w) {
                     "--name=w1",
                     "--slots=2000",
                     "--listen=127.0.0.1:0",
-                    "--stop-jobs",
+                    "--on-stop=stop",
                     "--stop-timeout=3s",
                     "--nats-user=agent",
                     state,

@@ -19,7 +19,7 @@ def start_agent(name, *settings):
             [os.path.join(BUILD, "hodei-agent"), "--name=" + name, "--pool=mixed", "--state=" + os.path.join(p.folder, name),
              "--nats=" + p.info["nats"], "--nats-user=" + p.info["nats_user"],
              "--nats-password-file=" + p.info["nats_password_file"], "--join-token-file=" + p.info["join_token_file"],
-             "--stop-jobs", *settings], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+             "--on-stop=stop", *settings], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     wait_for(lambda: worker(name)["state"] == "online", "%s is online" % name)
 
 

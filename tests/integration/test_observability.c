@@ -134,6 +134,46 @@ TEST(stored_acknowledged_and_read) {
     twin_release(&w.twin);
 }
 
+static void write_gap(struct world *w, uint64_t first, uint64_t n, uint64_t bytes) {
+    Hodei__V1__LogChunk *gap = chunk(w, 0, first, 1, 0);
+    gap->n_frames = 0;
+    gap->gap_frames = n;
+    gap->gap_bytes = bytes;
+    write_to(w, gap, hd_subject_log(&w->twin.arena, "w1", "acme", RUN, 0));
+}
+
+// What was dropped counts as stored, and whoever reads sees that it is missing.
+TEST(a_gap_is_stored_and_shown) {
+    struct world w;
+    world_init(&w, 1);
+    write_log(&w, 0, 0, 3);
+    CHECK_INT(acked(&w, 0), 3);
+    write_gap(&w, 3, 1000, 5000);
+    CHECK_INT(acked(&w, 0), 1003);
+    write_gap(&w, 3, 2000, 10000); // it has grown meanwhile
+    CHECK_INT(acked(&w, 0), 2003);
+    write_gap(&w, 3, 1000, 5000); // late
+    CHECK_INT(acked(&w, 0), 2003);
+    write_log(&w, 0, 2003, 2);
+    CHECK_INT(acked(&w, 0), 2005);
+    const Hodei__V1__ReadLogReply *reply = read_log(&w, "", "", 0);
+    CHECK_INT(reply->n_entries, 4);
+    const Hodei__V1__LogEntry *gap = reply->entries[1];
+    CHECK_INT(gap->first_frame, 3);
+    CHECK_INT(gap->gap_frames, 1000);
+    CHECK_INT(gap->gap_bytes, 5000);
+    CHECK_INT(gap->n_frames, 1);
+    CHECK_INT(gap->frames[0]->stream, HODEI__V1__LOG_STREAM__LOG_STREAM_SYSTEM);
+    const char *text = hd_arena_strndup(&w.twin.arena, (char *)gap->frames[0]->data.data, gap->frames[0]->data.len);
+    CHECK_STR(text, "\n[... 5000 bytes of output were dropped here: the worker was cut off and its spool was full]\n");
+    CHECK_INT(reply->entries[2]->first_frame, 1003);
+    CHECK_INT(reply->entries[2]->gap_frames, 1000);
+    CHECK_INT(reply->entries[2]->gap_bytes, 5000);
+    CHECK_INT(reply->entries[3]->first_frame, 2003);
+    CHECK_INT(reply->entries[3]->gap_frames, 0);
+    twin_release(&w.twin);
+}
+
 TEST(late_twice_and_cut_differently) {
     struct world w;
     world_init(&w, 1);

@@ -172,6 +172,102 @@ TEST(heartbeats_are_leases_and_no_change) {
     world_release(&w);
 }
 
+static Hodei__V1__Worker *get_worker(struct world *w, const char *name) {
+    Hodei__V1__GetWorkerRequest request = HODEI__V1__GET_WORKER_REQUEST__INIT;
+    Hodei__V1__Worker *reply = NULL;
+    request.name = (char *)(uintptr_t)name;
+    enum hd_status status =
+        twin_call(&w->twin, "", "worker-registry", "GetWorker", &request.base, MSG(worker), &w->err, &reply);
+    return status == HD_OK ? reply : NULL;
+}
+
+static enum hd_status steer(struct world *w, const char *method, const char *name, const char *reason) {
+    Hodei__V1__SteerWorkerRequest request = HODEI__V1__STEER_WORKER_REQUEST__INIT;
+    Hodei__V1__Worker *reply;
+    request.name = (char *)(uintptr_t)name;
+    request.reason = (char *)(uintptr_t)reason;
+    return twin_call(&w->twin, "default", "worker-registry", method, &request.base, MSG(worker), &w->err, &reply);
+}
+
+// A heartbeat with nothing held, a load and a word against new work.
+static void beat_with(struct world *w, const char *unfit) {
+    Hodei__V1__HeartbeatRequest request = HODEI__V1__HEARTBEAT_REQUEST__INIT;
+    Hodei__V1__WorkerLoad load = HODEI__V1__WORKER_LOAD__INIT;
+    Hodei__V1__JobUsage job = HODEI__V1__JOB_USAGE__INIT, *jobs = &job;
+    Hodei__V1__HeartbeatReply *reply;
+    request.worker = "w1";
+    request.session = S1;
+    request.unfit = (char *)(uintptr_t)unfit;
+    load.disk_bytes_free = 4711;
+    request.load = &load;
+    job.attempt = A1;
+    job.cpu_ms = 99;
+    request.jobs = &jobs;
+    request.n_jobs = 1;
+    CHECK_INT(
+        twin_call(&w->twin, "", "worker-registry", "Heartbeat", &request.base, MSG(heartbeat_reply), &w->err, &reply),
+        HD_OK);
+    CHECK_INT(reply->now_ms, w->twin.now.wall_ms);
+}
+
+TEST(people_cordon_and_drain) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(steer(&w, "Cordon", "w1", ""), HD_MISSING);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(&w, 0)->version;
+    CHECK_INT(steer(&w, "Cordon", "w1", "new kernel"), HD_OK);
+    CHECK_INT(steer(&w, "Cordon", "w1", "new kernel"), HD_OK); // said again
+    const Hodei__V1__Fleet *seen = fleet(&w, version);
+    CHECK_INT(seen->version, version + 1);
+    CHECK_INT(seen->workers[0]->cordon->mode, MODE(CORDONED));
+    const Hodei__V1__Worker *worker = get_worker(&w, "w1");
+    CHECK_INT(worker->cordon->mode, MODE(CORDONED));
+    CHECK_STR(worker->cordon->reason, "new kernel");
+    CHECK_STR(worker->cordon->actor, worker->actions[0]->actor);
+    CHECK(*worker->cordon->actor);
+    CHECK_INT(worker->n_actions, 1);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again
+    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(CORDONED));
+    // Drained: it holds nothing, and what was on its way has had time to arrive.
+    CHECK_INT(steer(&w, "Drain", "w1", ""), HD_OK);
+    beat_with(&w, "");
+    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINING));
+    twin_pass(&w.twin, 11000);
+    CHECK(beat(&w, "w1", S1, false)); // holds one
+    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINING));
+    beat_with(&w, "");
+    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINED));
+    CHECK_INT(steer(&w, "Drain", "w1", ""), HD_OK);
+    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINED));
+    CHECK_INT(steer(&w, "Uncordon", "w1", "done"), HD_OK);
+    worker = get_worker(&w, "w1");
+    CHECK(!worker->cordon);
+    CHECK_INT(worker->n_actions, 3);
+    CHECK_STR(worker->actions[2]->action, "uncordon");
+    CHECK_STR(worker->actions[2]->reason, "done");
+    world_release(&w);
+}
+
+TEST(what_an_agent_says_of_itself_is_shown) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(&w, 0)->version;
+    beat_with(&w, "");
+    CHECK_INT(fleet(&w, 0)->version, version); // a load alone is no change
+    beat_with(&w, "9 MiB of disk are free");
+    const Hodei__V1__Fleet *seen = fleet(&w, version);
+    CHECK_STR(seen->workers[0]->unfit, "9 MiB of disk are free");
+    CHECK(!seen->workers[0]->load);
+    const Hodei__V1__Worker *worker = get_worker(&w, "w1");
+    CHECK_INT(worker->load->disk_bytes_free, 4711);
+    CHECK_INT(worker->n_jobs, 1);
+    CHECK_INT(worker->jobs[0]->cpu_ms, 99);
+    CHECK(!get_worker(&w, "w2"));
+    world_release(&w);
+}
+
 TEST(silence_ends_in_loss_that_is_told_until_answered) {
     struct world w;
     world_init(&w);

@@ -34,7 +34,7 @@ class Agent:
         return [os.path.join(BUILD, "hodei-agent"), "--name=" + self.name, "--pool=" + self.name, "--state=" + self.state,
                 "--nats=" + p.info["nats"], "--nats-user=" + p.info["nats_user"],
                 "--nats-password-file=" + p.info["nats_password_file"], "--join-token-file=" + p.info["join_token_file"],
-                "--stop-jobs", *self.settings]
+                "--on-stop=stop", "--disk-floor=0", *self.settings]
 
     def start(self):
         with open(self.out, "ab") as out:

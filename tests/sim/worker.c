@@ -128,7 +128,7 @@ static void start_agent(struct worker *worker) {
                                   .executor = {.state = "/s", .path = "/bin", .home = "/h"},
                                   .connection = {.pool = "default", .token = token}};
     worker->bus = hd_bus_mem_new(sim->net, worker->name);
-    const struct agent_env env = {worker->bus, &sim->rng, record, from_shim, to_shim, read_log, worker};
+    const struct agent_env env = {worker->bus, &sim->rng, record, from_shim, to_shim, read_log, NULL, worker};
     worker->agent = hd_calloc(1, sizeof(*worker->agent));
     worker->hello_said = false;
     if (agent_init(worker->agent, &def, &env, sim->now, &err) != HD_OK)

@@ -27,6 +27,8 @@ struct world {
     char session_text[HD_UUID_TEXT];
     unsigned slots, joins, beats;
     bool refuse_beats;
+    const char *machine; // why it can take no work
+    char unfit[200];     // as the last heartbeat said
     // The disk.
     struct hd_buf journal, spool;
     bool disk_full;
@@ -85,6 +87,11 @@ static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, vo
     return HD_OK;
 }
 
+static const char *unfit(void *arg, int64_t mono_ms) {
+    (void)mono_ms;
+    return ((struct world *)arg)->machine;
+}
+
 static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) {
     (void)arg, (void)arena, (void)err;
     return "secret";
@@ -102,7 +109,7 @@ static void agent_start(struct world *w) {
                                   .executor = {.state = "/s", .path = "/bin", .home = "/h"},
                                   .connection = {.pool = "default", .token = token}};
     w->bus = hd_bus_mem_new(w->net, "agent");
-    const struct agent_env env = {w->bus, &w->rng, record, from_shim, to_shim, read_log, w};
+    const struct agent_env env = {w->bus, &w->rng, record, from_shim, to_shim, read_log, unfit, w};
     w->agent = calloc(1, sizeof(*w->agent));
     w->says[0] = NULL;
     w->n_says = w->said = 0;
@@ -122,7 +129,7 @@ static void agent_kill(struct world *w) {
 
 static void world_init(struct world *w) {
     struct hd_err err = {0};
-    *w = (struct world){.now = {WALL, 1000000}, .slots = 4};
+    *w = (struct world){.now = {WALL, 1000000}, .slots = 4, .machine = ""};
     hd_rng_seed(&w->rng, 7);
     hd_arena_init(&w->arena);
     w->net = hd_memnet_new(&w->rng);
@@ -178,6 +185,11 @@ static void serve(struct world *w, const struct hd_arrived *arrived) {
     }
     Hodei__V1__HeartbeatReply beat = HODEI__V1__HEARTBEAT_REPLY__INIT;
     w->beats++;
+    const Hodei__V1__RpcRequest *request =
+        (const Hodei__V1__RpcRequest *)unpack(w, &hodei__v1__rpc_request__descriptor, arrived->data, arrived->len);
+    const Hodei__V1__HeartbeatRequest *said = (const Hodei__V1__HeartbeatRequest *)unpack(
+        w, &hodei__v1__heartbeat_request__descriptor, request->body.data, request->body.len);
+    hd_strlcpy(w->unfit, said->unfit, sizeof(w->unfit));
     beat.lease_ms = LEASE_MS;
     if (!w->refuse_beats)
         reply(w, arrived->reply, &beat.base);
@@ -188,6 +200,12 @@ static void take_logs(struct world *w, const struct hd_arrived *arrived) {
         (const Hodei__V1__LogChunks *)unpack(w, &hodei__v1__log_chunks__descriptor, arrived->data, arrived->len);
     for (size_t i = 0; i < chunks->n_chunks; i++) {
         const Hodei__V1__LogChunk *chunk = chunks->chunks[i];
+        if (chunk->gap_frames && chunk->first_frame <= w->log_frames &&
+            chunk->first_frame + chunk->gap_frames > w->log_frames) {
+            CHECK_INT(chunk->first_frame, w->log_frames); // else nobody knows how many bytes are missing
+            w->log_len += (size_t)snprintf(w->log + w->log_len, 40, "[%" PRIu64 "]", chunk->gap_bytes);
+            w->log_frames += chunk->gap_frames;
+        }
         for (size_t k = 0; k < chunk->n_frames; k++) {
             if (chunk->first_frame + k != w->log_frames)
                 continue; // known already
@@ -513,6 +531,38 @@ TEST(without_a_lease_nothing_starts) {
     world_release(&w);
 }
 
+// What keeps work away is told at once, and taken back at once.
+TEST(why_it_takes_no_work_is_told) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    CHECK_STR(w.unfit, "");
+    w.machine = "no disk";
+    pass(&w, 10);
+    CHECK_STR(w.unfit, "no disk");
+    w.machine = "";
+    pass(&w, 10);
+    CHECK_STR(w.unfit, "");
+    w.disk_full = true;
+    assign(&w, assignment(&w, new_id(&w), EXEC(SHELL)));
+    pass(&w, 10);
+    CHECK_STR(w.unfit, "journal: full");
+    w.disk_full = false;
+    for (int i = 0; i < 4; i++)
+        pass(&w, 1000);
+    CHECK_STR(w.unfit, "");
+    session_shim_gone(&w.agent->session);
+    pass(&w, 1000);
+    CHECK_STR(w.unfit, ""); // it may be back in a moment
+    for (int i = 0; i < 8; i++)
+        pass(&w, 1000);
+    CHECK_STR(w.unfit, "its shim, which starts jobs, is not there");
+    agent_stop(w.agent, false, w.now);
+    pass(&w, 10);
+    CHECK_STR(w.unfit, "its agent is being stopped");
+    world_release(&w);
+}
+
 TEST(without_a_shim_nothing_starts) {
     struct world w;
     world_init(&w);
@@ -645,6 +695,50 @@ TEST(a_restart_adopts_what_the_shim_has_and_loses_the_rest) {
     world_release(&w);
 }
 
+static void hello_of(struct world *w, uint64_t shim) {
+    Hodei__V1__ShimMessage *hello = HD_NEW(&w->arena, Hodei__V1__ShimMessage);
+    *hello = (Hodei__V1__ShimMessage)HODEI__V1__SHIM_MESSAGE__INIT;
+    hello->hello = true;
+    hello->shim = shim;
+    w->says[w->n_says++] = hello;
+    pass(w, 1);
+}
+
+// The agent was killed after it wrote an attempt down. The shim that it was for is there and has never heard of it: it never
+// started, and may be placed anew. Of another shim nobody can say that.
+TEST(what_never_reached_its_shim_is_refused_and_not_lost) {
+    struct world w;
+    world_init(&w);
+    hello_of(&w, 77);
+    Hodei__V1__Assignment *a = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, a);
+    CHECK_INT(w.n_started, 1);
+    agent_kill(&w);
+    agent_start(&w);
+    hello_of(&w, 77);
+    pass(&w, 1);
+    CHECK_INT(last_report(&w)->state, STATE(REFUSED));
+    CHECK_STR(last_report(&w)->attempt, a->attempt);
+    assign(&w, a); // it comes again: it is known, and is not started
+    CHECK_INT(w.n_started, 1);
+    ack(&w, a->attempt, 2, true, 0);
+    CHECK_INT(w.agent->session.attempts.n, 0);
+    Hodei__V1__Assignment *b = assignment(&w, new_id(&w), EXEC(SHELL)), *c = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, b);
+    agent_kill(&w);
+    agent_start(&w);
+    hello_of(&w, 78);
+    pass(&w, 1);
+    CHECK_INT(last_report(&w)->state, STATE(LOST));
+    assign(&w, c); // one that the shim has named once did start
+    shim_says(&w, false, shim_state(&w, c->attempt, false, 0));
+    hello_of(&w, 78);
+    pass(&w, 1);
+    CHECK_INT(last_report(&w)->state, STATE(LOST));
+    CHECK_STR(last_report(&w)->attempt, c->attempt);
+    world_release(&w);
+}
+
 TEST(a_job_that_nobody_knows_is_stopped) {
     struct world w;
     world_init(&w);
@@ -739,6 +833,108 @@ TEST(logs_go_on_where_they_were_after_a_restart) {
     shim_says(&w, true, state);
     pass(&w, 1);
     CHECK_STR(w.log, "one two");
+    world_release(&w);
+}
+
+// The shim had to drop what nobody could take: the reader sees a gap of that size in its place, and nothing else is missing.
+TEST(what_was_dropped_goes_as_a_gap) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    Hodei__V1__Assignment *a = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, a);
+    spool_put(&w, "one ");
+    shim_says(&w, false, with_log(&w, shim_state(&w, a->attempt, false, 0), 1));
+    spool_put(&w, "two ");
+    spool_put(&w, "three");
+    size_t kept = w.spool.len;
+    spool_put(&w, "four");
+    memset(w.spool.data, 0, kept); // dropped, and the state that says so is still on its way
+    Hodei__V1__ShimState *state = with_log(&w, shim_state(&w, a->attempt, false, 0), 4);
+    shim_says(&w, false, state);
+    CHECK_STR(w.log, "one ");
+    state->dropped_frame = 3;
+    state->dropped_byte = kept;
+    shim_says(&w, false, state);
+    CHECK_STR(w.log, "one [9]four");
+    ack(&w, a->attempt, 0, false, 1);
+    for (int i = 0; i < 11; i++) // what was not acknowledged goes again: the gap too
+        pass(&w, 1000);
+    CHECK_STR(w.log, "one [9]four");
+    CHECK_INT(w.log_acked, 1);
+    ack(&w, a->attempt, 0, false, 4);
+    CHECK_INT(w.log_acked, 4);
+    world_release(&w);
+}
+
+// Chunks that went may be stored though their acknowledgement was lost, and were dropped since: a gap never reaches across their
+// ends, so that whoever has some of them knows exactly what is missing.
+TEST(a_gap_ends_where_the_owner_may_be) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    Hodei__V1__Assignment *a = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, a);
+    spool_put(&w, "stored ");
+    shim_says(&w, false, with_log(&w, shim_state(&w, a->attempt, false, 0), 1));
+    CHECK_STR(w.log, "stored ");
+    spool_put(&w, "gone");
+    size_t kept = w.spool.len;
+    spool_put(&w, "here");
+    memset(w.spool.data, 0, kept);
+    Hodei__V1__ShimState *state = with_log(&w, shim_state(&w, a->attempt, false, 0), 3);
+    w.now.mono_ms += 6000; // too long without an acknowledgement: all goes again
+    state->dropped_frame = 2;
+    state->dropped_byte = kept;
+    shim_says(&w, false, state);
+    for (int i = 0; i < 11; i++)
+        pass(&w, 1000);
+    CHECK_STR(w.log, "stored [4]here");
+    world_release(&w);
+}
+
+// What was dropped before an agent that starts again could send it is told by the shim's hello.
+TEST(a_gap_is_known_after_a_restart) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    Hodei__V1__Assignment *a = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, a);
+    agent_kill(&w);
+    spool_put(&w, "gone");
+    size_t kept = w.spool.len;
+    spool_put(&w, "here");
+    memset(w.spool.data, 0, kept);
+    agent_start(&w);
+    Hodei__V1__ShimState *state = with_log(&w, shim_state(&w, a->attempt, true, STATE(SUCCEEDED)), 2);
+    state->dropped_frame = 1;
+    state->dropped_byte = kept;
+    shim_says(&w, true, state);
+    pass(&w, 1);
+    CHECK_STR(w.log, "[4]here");
+    world_release(&w);
+}
+
+// The shim is gone and cannot say how much it has dropped: what is there up to the hole is sent, and the attempt is settled.
+TEST(a_hole_in_the_log_of_a_lost_job_ends_it) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    Hodei__V1__Assignment *a = assignment(&w, new_id(&w), EXEC(SHELL));
+    assign(&w, a);
+    spool_put(&w, "first");
+    size_t first = w.spool.len;
+    spool_put(&w, "gone");
+    memset(w.spool.data + first, 0, w.spool.len - first);
+    agent_kill(&w);
+    agent_start(&w);
+    settle_down(&w);
+    pass(&w, 1);
+    CHECK_STR(w.log, "first");
+    ack(&w, a->attempt, 2, true, 0);
+    ack(&w, a->attempt, 0, false, 1);
+    pass(&w, 1);
+    CHECK_INT(w.agent->session.attempts.n, 0);
     world_release(&w);
 }
 

@@ -1,4 +1,7 @@
 // What a machine offers: found in the control groups, and what of it an agent gives away.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "agent/executor/executor.h"
 #include "agent/monitor/capacity.h"
 #include "base/pb.h"
@@ -33,6 +36,24 @@ TEST(something_is_found_here) {
     CHECK_INT(found.of[HD_GPU], 0);
 }
 
+TEST(gpus_are_their_devices) {
+    static const char *const names[] = {"nvidia0",    "nvidia1", "nvidia12", "nvidiactl",
+                                        "nvidia-uvm", "nvidia",  "xnvidia3"};
+    char folder[] = "/tmp/hodei-gpus-XXXXXX", path[64];
+    CHECK(mkdtemp(folder) != NULL);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        CHECK_INT(close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+    }
+    CHECK_INT(capacity_gpus(folder), 3);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        CHECK_INT(unlink(path), 0);
+    }
+    CHECK_INT(rmdir(folder), 0);
+    CHECK_INT(capacity_gpus(folder), 0);
+}
+
 static struct hd_now now = {1800000000000, 1000};
 
 static void assign(struct session *session, struct hd_rng *rng, int64_t cpu_milli, Hodei__V1__Executor executor) {
@@ -62,6 +83,14 @@ static const char *refusal(const struct session *session) {
     return "";
 }
 
+static bool refused(const struct session *session, const char *why) {
+    struct attempt *attempt;
+    for (size_t pos = 0; (attempt = hd_map_next(&session->attempts, &pos, NULL));)
+        if (attempt->ended && attempt->cause == HODEI__V1__CAUSE__CAUSE_NO_ROOM && strcmp(attempt->message, why) == 0)
+            return true;
+    return false;
+}
+
 TEST(the_agent_has_the_last_word) {
     struct session session;
     struct hd_arena arena;
@@ -81,6 +110,10 @@ TEST(the_agent_has_the_last_word) {
     assign(&session, &rng, 1000, HODEI__V1__EXECUTOR__EXECUTOR_NOOP); // ends at once, and gives back what it took
     CHECK_INT(session.live, 2);
     CHECK_INT(session.occupied.of[HD_CPU_MILLI], 3000);
+    session.unfit = "there is no disk"; // what it cannot hold it refuses, whatever its slots say
+    assign(&session, &rng, 0, HODEI__V1__EXECUTOR__EXECUTOR_SHELL);
+    CHECK_INT(session.live, 2);
+    CHECK(refused(&session, "there is no disk"));
     session_undo(&session);
     CHECK_INT(session.live, 0);
     CHECK_INT(session.occupied.of[HD_CPU_MILLI], 0);

@@ -77,6 +77,17 @@ static void foreign_job(Hodei__V1__LogChunk *c) {
 static void no_frames(Hodei__V1__LogChunk *c) {
     c->n_frames = 0;
 }
+static void gap(Hodei__V1__LogChunk *c) {
+    c->n_frames = 0;
+    c->gap_frames = OBS_MAX_GAP;
+}
+static void gap_with_frames(Hodei__V1__LogChunk *c) {
+    c->gap_frames = 1;
+}
+static void gap_too_large(Hodei__V1__LogChunk *c) {
+    c->n_frames = 0;
+    c->gap_frames = OBS_MAX_GAP + 1;
+}
 static void far_frame(Hodei__V1__LogChunk *c) {
     c->first_frame = UINT64_MAX;
 }
@@ -94,10 +105,12 @@ TEST(chunks_say_what_their_subject_says) {
     const struct {
         void (*change)(Hodei__V1__LogChunk *);
         const char *field;
-    } bad[] = {{foreign_worker, "worker"}, {foreign_tenant, "tenant"}, {foreign_run, "run"},
-               {foreign_job, "job_index"}, {no_frames, "frames"},      {far_frame, "first_frame"},
-               {big_frame, "frames"},      {bad_attempt, "attempt"},   {bad_job, "job"}};
+    } bad[] = {
+        {foreign_worker, "worker"},    {foreign_tenant, "tenant"}, {foreign_run, "run"},  {foreign_job, "job_index"},
+        {no_frames, "frames"},         {far_frame, "first_frame"}, {big_frame, "frames"}, {gap_with_frames, "frames"},
+        {gap_too_large, "gap_frames"}, {bad_attempt, "attempt"},   {bad_job, "job"}};
     CHECK_INT(check(NULL), HD_OK);
+    CHECK_INT(check(gap), HD_OK);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK_INT(check(bad[i].change), HD_INVALID);
         CHECK_STR(err.field, bad[i].field);

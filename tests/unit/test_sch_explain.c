@@ -76,6 +76,28 @@ TEST(silent_workers) {
     world_release(&w);
 }
 
+TEST(cordoned_and_unfit_workers) {
+    struct world w;
+    world_init(&w, SCH_PACK);
+    struct sch_worker *w1 = worker(&w, "w1", 4, (struct hd_resources){0}, NULL, NULL);
+    struct sch_worker *w2 = worker(&w, "w2", 4, (struct hd_resources){0}, NULL, NULL);
+    w1->cordoned = true;
+    hd_strlcpy(w2->unfit, "9 MiB of disk are free", sizeof(w2->unfit));
+    expect(&w, (struct ask){0}, REASON(UNFIT),
+           "2 workers of pool \"default\" could run it, and they take no work at the moment: worker \"w2\" says: "
+           "9 MiB of disk are free");
+    w2->cordoned = w2->draining = true;
+    w1->state = HODEI__V1__WORKER_STATE__WORKER_STATE_SUSPECT;
+    expect(&w, (struct ask){0}, REASON(CORDONED),
+           "1 worker of pool \"default\" could run it, and it is being drained: hodei worker uncordon w2, or start "
+           "another one");
+    w1->state = ONLINE;
+    w1->cordoned = false; // one that takes work is enough
+    sch_pool_changed(&w.pool);
+    CHECK_STR(place(&w), "w1");
+    world_release(&w);
+}
+
 TEST(busy_with_position_and_estimate) {
     struct world w;
     world_init(&w, SCH_PACK);
