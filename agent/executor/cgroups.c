@@ -152,6 +152,11 @@ static bool hand_on(const char *base, bool moved) {
     return write_file(base, "cgroup.subtree_control", "+memory +cpu +pids");
 }
 
+static bool is_service(const char *group) {
+    const char *dot = strrchr(group, '.');
+    return dot && hd_streq(dot, ".service");
+}
+
 static void detect_tree(const char *mountinfo, const char *cgroup, const char *name, struct cgroups *ret) {
     char own[CGROUPS_PATH];
     if (!cgroups_own(mountinfo, cgroup, NULL, own, sizeof(own))) {
@@ -162,7 +167,9 @@ static void detect_tree(const char *mountinfo, const char *cgroup, const char *n
     bool moved = slash && hd_streq(slash, "/" OWN_LEAF);
     if (moved) // by an earlier agent, or by systemd (DelegateSubgroup=)
         *slash = '\0';
-    bool limits = hand_on(own, moved);
+    // systemd could not start the next agent in a group that hands controllers on while the shim and its jobs live below it.
+    ret->undivided = !moved && getenv("INVOCATION_ID") && is_service(own) && has_controllers(own);
+    bool limits = !ret->undivided && hand_on(own, moved);
     errno = 0;
     if (try_folder(own, name, "cgroup.kill", ret->tree)) {
         ret->tree_limits = limits;
@@ -208,7 +215,8 @@ void cgroups_describe(const struct cgroups *groups, char *ret, size_t size) {
                          : *groups->cpu ? "CPU time is limited by version 1, memory for each process alone (rlimit)"
                                         : "memory is limited for each process alone (rlimit), CPU time is not limited";
     if (*groups->tree)
-        snprintf(ret, size, "jobs have control groups of version 2; %s", limits);
+        snprintf(ret, size, "jobs have control groups of version 2; %s%s", limits,
+                 groups->undivided ? "; more needs DelegateSubgroup=agent in the service (systemd 254)" : "");
     else
         snprintf(ret, size, "jobs have no control groups to end them as one (%s); %s", groups->why, limits);
 }

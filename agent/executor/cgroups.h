@@ -16,6 +16,7 @@ struct cgroups {
     char tree[CGROUPS_PATH], memory[CGROUPS_PATH], cpu[CGROUPS_PATH];
     bool tree_limits; // memory, cpu and pids can be limited in `tree`
     char why[256];    // there is no `tree`
+    bool undivided;   // a service of systemd that has no group of its own for the agent
 };
 
 // `name` is of the folders; ours alone on this machine.

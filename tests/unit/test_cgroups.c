@@ -77,6 +77,9 @@ TEST(what_holds_for_jobs_in_words) {
     CHECK_STR(cgroups_layout(&groups), "hybrid");
     cgroups_describe(&groups, text, sizeof(text));
     CHECK_STR(text, "jobs have control groups of version 2; memory is limited by version 1, CPU time is not limited");
+    groups.undivided = true;
+    cgroups_describe(&groups, text, sizeof(text));
+    CHECK(strstr(text, "DelegateSubgroup=agent") != NULL);
     groups.tree_limits = true;
     CHECK_STR(cgroups_layout(&groups), "v2");
 }
