@@ -245,6 +245,7 @@ static bool is_ready(const void *arg, struct hd_buf *why) {
 
 static void add_metrics(const void *arg, struct hd_buf *out) {
     hd_metrics_format(session_metrics, SESSION_M_COUNT, out);
+    hd_metrics_format(host_metrics, HOST_METRICS, out);
     hd_metrics_format(connection_metrics, CONNECTION_M_COUNT, out);
     vitals_metrics(&((const struct process *)arg)->vitals, out);
 }

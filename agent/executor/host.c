@@ -13,6 +13,12 @@
 #define KEEP(x) HODEI__V1__SHIM_HOST__KEEP__KEEP_##x
 #define GROUPS_MAX 1024
 
+struct hd_metric host_metrics[HOST_METRICS] = {
+    [HOST_TREE] = {"hodei_agent_cgroup_tree", NULL, "Jobs have control groups that end them as one", HD_GAUGE},
+    [HOST_MEMORY] = {"hodei_agent_cgroup_memory", NULL, "Control groups limit the memory of jobs", HD_GAUGE},
+    [HOST_CPU] = {"hodei_agent_cgroup_cpu", NULL, "Control groups limit the CPU time of jobs", HD_GAUGE},
+};
+
 static void add_groups(struct host *host, struct hd_arena *arena, const struct passwd *user) {
     gid_t groups[GROUPS_MAX];
     int n = GROUPS_MAX;
@@ -66,6 +72,9 @@ static enum hd_status choose_groups(struct host *host, const char *how, const ch
     host->told.memory = host->groups.memory;
     host->told.cpu = host->groups.cpu;
     host->told.tree_limits = host->groups.tree_limits;
+    hd_metric_set(&host_metrics[HOST_TREE], *host->groups.tree != '\0');
+    hd_metric_set(&host_metrics[HOST_MEMORY], host->groups.tree_limits || *host->groups.memory);
+    hd_metric_set(&host_metrics[HOST_CPU], host->groups.tree_limits || *host->groups.cpu);
     return HD_OK;
 }
 

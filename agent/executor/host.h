@@ -4,6 +4,7 @@
 
 #include "agent/executor/cgroups.h"
 #include "base/arena.h"
+#include "base/metrics.h"
 #include "base/settings.h"
 #include "hodei/v1/shim.pb-c.h"
 
@@ -12,6 +13,9 @@ struct host {
     const char *home, *user;  // of jobs; NULL: as the agent's
     Hodei__V1__ShimHost told; // what the shim hears of it
 };
+
+enum host_metric { HOST_TREE, HOST_MEMORY, HOST_CPU, HOST_METRICS };
+extern struct hd_metric host_metrics[HOST_METRICS]; // what holds for jobs: 1 or 0
 
 // Looks the user up and finds the control groups; says in the log what holds for jobs. `session` names the groups. All memory is the
 // arena's. HD_INVALID: a setting is wrong; HD_PRECONDITION: this machine, or who we are, does not allow it.
