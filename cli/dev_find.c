@@ -135,7 +135,8 @@ static bool port_reserve(int port) {
     int n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "hodei-dev-port-%d", port);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) == 0)
+    if (fd >= 0 &&
+        bind(fd, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) == 0)
         return true;
     if (fd >= 0)
         close(fd);
