@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -18,8 +19,9 @@
 
 #define PERIOD_US 100000 // of CPU quotas
 #define QUOTA_MIN_US 1000
-#define STUCK_AGAIN_MS 50
-#define PROCS_ROUNDS 3 // a signal reaches what forks meanwhile too, mostly
+#define STUCK_AGAIN_MS 50 // twice as long each time, where one stays
+#define INNER_AT_ONCE 256 // groups within one that are removed in one turn
+#define PROCS_ROUNDS 3    // a signal reaches what forks meanwhile too, mostly
 #define TEXT_MAX 4096
 
 // --- files -----------------------------------------------------------------------------------------------------------
@@ -57,12 +59,48 @@ static int64_t number_of(const char *text, const char *word) {
 
 // --- groups that stay for a while ------------------------------------------------------------------------------------
 
+static bool first_folder(int dir_fd, char ret[NAME_MAX + 1]) {
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+    bool found = false;
+    while (dir && !found && (entry = readdir(dir))) {
+        found = entry->d_type == DT_DIR && entry->d_name[0] != '.';
+        if (found)
+            hd_strlcpy(ret, entry->d_name, NAME_MAX + 1);
+    }
+    if (dir)
+        closedir(dir);
+    else
+        hd_close_fd(&fd);
+    return found;
+}
+
+// A job that may has made groups within its own (a container engine, systemd-run). One of them goes, that has none of its own; however
+// deep they are nested, two descriptors are enough. False: there is none, or it stays.
+static bool remove_inner(const char *path) {
+    char name[NAME_MAX + 1];
+    HD_AUTO_FD int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    while (at >= 0 && first_folder(at, name)) {
+        if (unlinkat(at, name, AT_REMOVEDIR) == 0)
+            return true;
+        int below = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        hd_close_fd(&at);
+        at = below;
+    }
+    return false;
+}
+
 static void remove_group(struct shim *shim, const char *path) {
-    if (rmdir(path) == 0 || errno == ENOENT)
-        return;
+    for (unsigned i = 0; i <= INNER_AT_ONCE; i++) {
+        if (rmdir(path) == 0 || errno == ENOENT)
+            return;
+        if (!remove_inner(path))
+            break;
+    }
     hd_buf_add(&shim->stuck_groups, path, strlen(path) + 1);
     if (!shim->stuck_ms)
-        shim->stuck_ms = shim->now.mono_ms + STUCK_AGAIN_MS;
+        shim->stuck_ms = shim->now.mono_ms + (STUCK_AGAIN_MS << shim->stuck_rounds);
 }
 
 static void signal_all(int dir_fd, const char *dir, int signal) {
@@ -95,10 +133,13 @@ void cgroups_tidy(struct shim *shim) {
     struct hd_buf paths = shim->stuck_groups;
     shim->stuck_groups = (struct hd_buf){0};
     shim->stuck_ms = 0;
+    shim->stuck_rounds += shim->stuck_rounds < SHIM_STUCK_ROUNDS;
     for (const char *path = paths.data; path < paths.data + paths.len; path += strlen(path) + 1) {
         kill_dir(AT_FDCWD, path);
         remove_group(shim, path);
     }
+    if (!shim->stuck_groups.len)
+        shim->stuck_rounds = 0;
     hd_buf_release(&paths);
 }
 
@@ -316,8 +357,11 @@ enum hd_status cgroup_procs(const struct job *job, int ret_fds[2], struct hd_err
             continue;
         snprintf(path, sizeof(path), "%s/cgroup.procs", dirs[i]);
         ret_fds[i] = open(path, O_WRONLY | O_CLOEXEC);
-        if (ret_fds[i] < 0)
-            return hd_err_set(err, HD_UNAVAILABLE, "cannot open %.200s: %s", path, strerror(errno));
+        if (ret_fds[i] < 0) {
+            hd_err_set(err, HD_UNAVAILABLE, "cannot open %.200s: %s", path, strerror(errno));
+            hd_close_fd(&ret_fds[0]);
+            return HD_UNAVAILABLE;
+        }
     }
     return HD_OK;
 }

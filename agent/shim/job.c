@@ -469,7 +469,8 @@ void shim_deadlines(struct shim *shim) {
 int64_t shim_next_deadline(struct shim *shim) {
     int64_t due = SHIM_NEVER;
     for (const struct job *job = shim->active.head; job; job = job->next) {
-        const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, job->kill_ms, job->drain_ms};
+        const int64_t kill_ms = job->phase == PHASE_RUNNING ? job->kill_ms : SHIM_NEVER;
+        const int64_t times[] = {job->deadline_ms, job->step_deadline_ms, kill_ms, job->drain_ms};
         for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
             due = times[i] < due ? times[i] : due;
         if (shim->host.processes_max && shim->look_ms < due)

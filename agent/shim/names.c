@@ -7,15 +7,18 @@
 #include "agent/shim/shim.h"
 #include "base/expr.h"
 
-#define ENV_MAX 2048     // variables that expressions see
-#define STEP_OUTPUTS 256 // of one step
+#define ENV_MAX 2048               // variables that expressions see
+#define STEP_OUTPUTS 256           // of one step
+#define KEPT_OUTPUTS_MAX (4 << 20) // bytes of all steps of a job
+#define VALUE_MAX (128 << 10)      // bytes of a variable: more the kernel does not take
+#define VALUES_MAX (2 << 20)       // of all variables of a step: the same
 
 // Of jobs that use expressions only: the rest costs nothing.
 struct names {
     struct hd_arena arena; // lives as long as the job is known
     const struct hd_value *context;
     struct hd_value *steps; // a map of maps, by id
-    bool failed;
+    size_t kept;            // bytes that steps gave out
 };
 
 static bool uses(const struct job *job) {
@@ -68,11 +71,25 @@ const char *step_name(const struct job *job, const Hodei__V1__Step *step, struct
     return *step->id ? step->id : hd_arena_printf(arena, "%zu", job->step + 1);
 }
 
+// What the kernel would refuse in words that name no variable; and what expressions multiply must not become our memory.
+static enum hd_status value_fits(const char *name, const char *value, size_t *total, struct hd_err *err) {
+    size_t len = strlen(value);
+    *total += strlen(name) + len + 2;
+    if (len > VALUE_MAX)
+        return hd_err_set(err, HD_INVALID, "variable %.100s has more than %d KiB: give it in a file", name,
+                          VALUE_MAX >> 10);
+    if (*total > VALUES_MAX)
+        return hd_err_set(err, HD_INVALID,
+                          "the variables up to %.100s have together more than %d MiB: give them in files", name,
+                          VALUES_MAX >> 20);
+    return HD_OK;
+}
+
 // In their order: each sees those before it, and the last of a name wins.
 enum hd_status names_env(struct job *job, const Hodei__V1__Step *step, struct hd_arena *arena,
                          const struct hd_value **ret, struct hd_err *err) {
     struct hd_value *env = hd_value_new(arena, HD_MAP, ENV_MAX);
-    size_t n_job = job->spec->n_env, n = n_job + (step ? step->n_env : 0);
+    size_t n_job = job->spec->n_env, n = n_job + (step ? step->n_env : 0), total = 0;
     if (step)
         put(env, SHIM_STEP_VARIABLE, hd_value_text(arena, step_name(job, step, arena)));
     for (size_t i = 0; i < n; i++) {
@@ -83,6 +100,7 @@ enum hd_status names_env(struct job *job, const Hodei__V1__Step *step, struct hd
             if (hd_template_run(arena, var->value, &scope, err, &value) != HD_OK)
                 return hd_err_wrap(err, "variable %.100s", var->name);
         }
+        HD_TRY(value_fits(var->name, value, &total, err));
         put(env, var->name, hd_value_text(arena, value));
     }
     *ret = env;
@@ -198,10 +216,14 @@ enum hd_status names_step_over(struct job *job, const Hodei__V1__Step *step, con
     if (!job->names)
         return HD_OK;
     struct hd_arena *arena = &job->names->arena;
-    struct hd_value *one = hd_value_new(arena, HD_MAP, 2), *outputs = hd_value_new(arena, HD_MAP, STEP_OUTPUTS);
     snprintf(path, sizeof(path), "%s" SHIM_OUTPUT_SUFFIX, job->workspace);
     enum hd_status status = read_file(path, &text, err);
     (void)unlink(path);
+    struct hd_value *one = hd_value_new(arena, HD_MAP, 2),
+                    *outputs = hd_value_new(arena, HD_MAP, status == HD_OK && text.len ? STEP_OUTPUTS : 0);
+    job->names->kept += text.len;
+    if (status == HD_OK && job->names->kept > KEPT_OUTPUTS_MAX)
+        status = hd_err_set(err, HD_INVALID, "the steps give out more than %d MiB together", KEPT_OUTPUTS_MAX >> 20);
     if (status == HD_OK && text.len)
         status = parse_outputs(arena, text.data, outputs, err);
     if (*step->id) {

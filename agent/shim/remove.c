@@ -22,10 +22,17 @@
 
 extern char **environ;
 
+// By a descriptor, so that what takes its place meanwhile (other jobs of the same user run) is not changed: a link to a file of root's.
+static bool open_up(int at, const char *name) {
+    char path[64];
+    HD_AUTO_FD int fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return fd >= 0 && chmod(path, 0700) == 0;
+}
+
 static int open_dir(int at, const char *name) {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    // What is refused here and is a directory (a link would be ELOOP) is a job's own `chmod 0`.
-    if (fd < 0 && errno == EACCES && fchmodat(at, name, 0700, 0) == 0)
+    if (fd < 0 && errno == EACCES && open_up(at, name)) // a job's own `chmod 0`
         fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return fd;
 }
@@ -83,7 +90,7 @@ static unsigned flatten(int top, const char *name, unsigned most, int64_t file_m
         }
         up[2 * sizeof(random)] = '\0';
         // Moving a directory writes its "..", which needs the right to write in it.
-        bool writable = !is_dir(fd, entry->d_name) || fchmodat(fd, entry->d_name, 0700, 0) == 0;
+        bool writable = !is_dir(fd, entry->d_name) || open_up(fd, entry->d_name);
         if (!writable || renameat(fd, entry->d_name, top, up) != 0)
             *ret_stuck = true;
     }

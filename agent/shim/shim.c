@@ -168,7 +168,8 @@ static bool leaves(struct shim *shim) {
         shim->busy_ms = shim->now.mono_ms;
     else if (shim->n_fresh && (shim->leave || shim->shutdown || shim->now.mono_ms - shim->busy_ms >= SHIM_FRESH_MS))
         workspaces_drop_fresh(shim);
-    bool busy = jobs || shim->n_fresh || shim->trash.len || shim->stuck_groups.len;
+    bool stuck = shim->stuck_groups.len && shim->stuck_rounds < SHIM_STUCK_ROUNDS;
+    bool busy = jobs || shim->n_fresh || shim->trash.len || stuck;
     if (busy || shim->conn.fd >= 0 || shim->jobs.n)
         shim->idle_since_ms = shim->now.mono_ms;
     if (busy)

@@ -34,8 +34,9 @@
 #define SHIM_DRAIN_MS 2000           // what left the group may hold the pipes that long after that
 #define SHIM_IDLE_MS 60000           // with no agent and no job the shim ends
 #define SHIM_LOOK_MS 100             // how often a growing number of processes is looked at
-#define SHIM_FRESH_MAX 64  // workspaces, and control groups, that were left as they were made, for the next jobs
-#define SHIM_FRESH_MS 1000 // without a job they go
+#define SHIM_FRESH_MAX 64   // workspaces, and control groups, that were left as they were made, for the next jobs
+#define SHIM_FRESH_MS 1000  // without a job they go
+#define SHIM_STUCK_ROUNDS 7 // after so many a group that cannot be removed no longer keeps the shim from ending
 #define SHIM_NEVER INT64_MAX
 #define SHIM_OUTPUTS_MAX (1 << 20) // bytes of a job's outputs
 #define SHIM_STEP_VARIABLE "HODEI_STEP"
@@ -198,6 +199,7 @@ struct shim {
     unsigned n_groups;
     struct hd_buf stuck_groups;  // folders of groups that could not be removed yet, NUL-separated
     int64_t stuck_ms;            // when they are tried again
+    unsigned stuck_rounds;       // in which one stayed
     int64_t look_ms, tasks_seen; // monotonic; tasks of the machine when processes were counted
     bool look_closely;           // a job was near its bound
     int64_t idle_since_ms;

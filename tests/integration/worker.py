@@ -516,6 +516,42 @@ def test_a_shim_that_was_killed_leaves_nothing():
         healthy(pool, spool=False)  # the log that it left is removed later, by the agent
 
 
+def test_groups_within_its_group():
+    """A container engine in a job makes control groups of its own: they go with it, and what runs in them."""
+    tree = next((m for m in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(m + "/cgroup.procs")), None)
+    agent = Agent("nester")
+    groups = bool(ROOT and tree and agent.groups() is not None and find_groups(agent))
+    if not groups:
+        print("  left out: needs root and control groups of version 2")
+    else:
+        enter = "g=%s$(sed -n 's/^0:://p' /proc/self/cgroup); mkdir -p $g/a/b/c $g/d; " % tree
+        for script in (enter, enter + "sleep 617 & echo $! >$g/a/b/cgroup.procs"):
+            attempt = ended(job("nester", script))
+            expect(attempt["state"] == "succeeded", "%s: %r" % (script, attempt))
+        wait_for(lambda: gone("617"), "what ran in a group within is ended")
+        agent.clean()
+    agent.stop()
+    expect(not find_groups(agent), "no control group is left: %r" % find_groups(agent))
+    del agents["nester"]
+
+
+def test_variables_that_grow():
+    """Expressions may multiply a value; the shim, which all jobs share, does not grow by it."""
+    def script(size, many):
+        steps = ["steps:", "  - { id: s, run: 'printf \"x=%%0%dd\" 0 >>\"$HODEI_OUTPUT\"' }" % size, "  - run: echo never", "    env:"]
+        return steps + ["      V%d: '${{ steps.s.outputs.x }}'" % i for i in range(many)]
+
+    for pool in every():
+        ends(pool, None, "failed", "expression", *script(900000, 400), words="variable V0 has more than 128 KiB")
+        ends(pool, None, "failed", "expression", *script(100000, 400), words="together more than 2 MiB")
+        six = ["  - { id: s%d, run: 'printf \"x=%%0900000d\" 0 >>\"$HODEI_OUTPUT\"' }" % i for i in range(6)]
+        ends(pool, None, "failed", "outputs", "outputs: { x: '${{ steps.s0.outputs.x }}' }", "steps:", *six,
+             words="more than 4 MiB together")
+        peak = peak_kib(agents[pool].shim())
+        expect(peak < 48 << 10, "%s: the shim has had %d KiB" % (pool, peak))
+        healthy(pool)
+
+
 def test_nothing_is_left_at_the_end():
     for name in list(agents):
         agent = agents[name]
