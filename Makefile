@@ -178,7 +178,7 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
-test-long: ## fuzzing, simulation, faults (45 minutes at most)
+test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all

@@ -26,6 +26,7 @@
 #define STOP_QUIET_MS 1500
 #define SPOOL_MIN (4 << 20)
 #define SWEEP_MS (10 * 60 * 1000)
+#define SWEEP_SOON_MS 1000
 #define STOP_JOBS_MS 12000 // with on-stop: stop, where no other time is set
 
 enum on_stop { ON_STOP_DRAIN, ON_STOP_LEAVE, ON_STOP_STOP };
@@ -337,9 +338,13 @@ static bool is_held(void *arg, struct hd_uuid attempt) {
 
 // Spools whose attempts were settled while no shim was there to remove them.
 static void sweep(struct process *process, struct hd_now now) {
+    bool *left = &process->agent->session.spools_left;
+    if (*left && now.mono_ms + SWEEP_SOON_MS < process->sweep_ms)
+        process->sweep_ms = now.mono_ms + SWEEP_SOON_MS; // one look for all that are settled meanwhile
     if (!process->agent->session.shim_up || now.mono_ms < process->sweep_ms)
         return;
     process->sweep_ms = now.mono_ms + SWEEP_MS;
+    *left = false;
     state_sweep_spools(&process->state, is_held, &process->agent->session);
 }
 

@@ -283,6 +283,7 @@ void session_settle(struct session *session, struct attempt *attempt) {
     session_bury(session, attempt->id, true);
     if (attempt->hello)
         session_shim_forget(session, attempt->text);
+    session->spools_left |= attempt->log && attempt->log->orphan;
     hd_map_remove(&session->attempts, session_key(attempt->id));
     queue_leave(CHAIN_REPORT, attempt);
     queue_leave(CHAIN_LOG, attempt);

@@ -144,8 +144,9 @@ struct session {
     unsigned live;                          // not ended
     const char *unfit;                      // why nothing new is taken, in words; "": it is. Borrowed
     struct hd_resources capacity, occupied; // occupied: by those that have not ended
-    struct hd_map tombstones;               // session_key → 1: settled, 2: never started
-    struct tombstone *stones;               // ring, oldest first
+    bool spools_left; // an attempt was settled that no shim knows: who can reach its spool removes it, and resets this
+    struct hd_map tombstones; // session_key → 1: settled, 2: never started
+    struct tombstone *stones; // ring, oldest first
     size_t first_stone, n_stones, cap_stones;
     int64_t floor_ms;
 

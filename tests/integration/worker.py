@@ -136,12 +136,12 @@ def every():
     return [name for name in ("plain", "other", "bare") if name in agents]
 
 
-def healthy(pool, spool=True):
+def healthy(pool):
     """It takes the next job, and nothing of the last one is left."""
     began = time.monotonic()
     run = job(pool, "echo still here")
     expect(ended(run)["state"] == "succeeded" and time.monotonic() - began < BOUND, "%s goes on" % pool)
-    agents[pool].clean(spool)
+    agents[pool].clean()
 
 
 def ends(pool, script, state, cause, *lines, words="", bound=BOUND, message=True):
@@ -513,7 +513,7 @@ def test_a_shim_that_was_killed_leaves_nothing():
         attempt = ended(run)
         expect(attempt["state"] == "lost" and attempt["cause"] == "shim_lost", "%r" % attempt)
         wait_for(lambda: gone("615"), "%s: what it left is ended" % pool)
-        healthy(pool, spool=False)  # the log that it left is removed later, by the agent
+        healthy(pool)
 
 
 def test_groups_within_its_group():
