@@ -55,7 +55,11 @@ static enum hd_status read_config(struct cli *cli, const char **server, const ch
 enum hd_status cli_token_read(struct cli *cli, const char *path) {
     char *text;
 
-    HD_TRY(read_small(cli, path, &text));
+    if (read_small(cli, path, &text) != HD_OK) {
+        hd_err_wrap(&cli->err, "the token file");
+        hd_err_hint(&cli->err, "HODEI_TOKEN_FILE or --token-file names it; `hodei dev` prints where its own is");
+        return cli->err.status;
+    }
     cli->token = text;
     return HD_OK;
 }

@@ -87,6 +87,21 @@ static void take_run(struct following *f, cJSON *run, int64_t now) {
     f->changed = true;
 }
 
+// A run that has ended, all of it in the answer, and the job is not there: a name that is wrong, not one that has said nothing.
+static enum hd_status check_job(struct following *f) {
+    const cJSON *jobs = j_get(f->run, "jobs"), *job;
+
+    if (!f->what->job || !f->run_ended || cJSON_GetArraySize(jobs) < j_int(f->run, "jobs_total"))
+        return HD_OK;
+    cJSON_ArrayForEach(job, jobs) {
+        if (hd_streq(j_text(job, "name"), f->what->job))
+            return HD_OK;
+    }
+    hd_err_set(&f->cli->err, HD_MISSING, "the run has no job \"%.140s\"", f->what->job);
+    hd_err_hint(&f->cli->err, "hodei run get %s lists its jobs", f->what->run);
+    return HD_MISSING;
+}
+
 static void take_log(struct following *f, cJSON *reply) {
     const cJSON *entries = j_get(reply, "entries");
 
@@ -115,11 +130,12 @@ static enum hd_status take_answer(struct following *f, struct poll *poll, int co
     }
     HD_TRY(status);
     f->answered_at = now;
-    if (poll == &f->run_poll)
-        take_run(f, reply, now);
-    else
+    if (poll != &f->run_poll) {
         take_log(f, reply);
-    return HD_OK;
+        return HD_OK;
+    }
+    take_run(f, reply, now);
+    return check_job(f);
 }
 
 static bool done(const struct following *f, int64_t now) {

@@ -85,7 +85,11 @@ static enum hd_status problem_take(struct cli *cli, const struct hd_buf *body, l
     else
         hd_err_set(&cli->err, status, "%s answered with status %ld", cli->server, http);
     hd_err_field(&cli->err, "%s", j_text(problem, "field"));
-    hd_err_hint(&cli->err, "%s", j_text(problem, "hint"));
+    if (status == HD_UNAUTHENTICATED) // the API says which header; here somebody has a file or a variable
+        hd_err_hint(&cli->err, "HODEI_TOKEN, HODEI_TOKEN_FILE or --token-file must be of the platform at %s",
+                    cli->server);
+    else
+        hd_err_hint(&cli->err, "%s", j_text(problem, "hint"));
     hd_err_at(&cli->err, (unsigned)j_int(problem, "line"), (unsigned)j_int(problem, "column"));
     cJSON_Delete(problem);
     return status;

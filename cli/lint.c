@@ -25,8 +25,9 @@ static void print_error(const struct cli *cli, const char *path, const struct hd
         printf("%s}\n", line.data);
         return;
     }
-    fprintf(stderr, "%s:%u:%u: %s%s%s", path, err->line, err->column, *err->field ? err->field : "",
-            *err->field ? ": " : "", err->text);
+    if (err->line) // else it is not about what is in it
+        fprintf(stderr, "%s:%u:%u: %s%s", path, err->line, err->column, err->field, *err->field ? ": " : "");
+    fputs(err->text, stderr);
     fprintf(stderr, *err->hint ? " (%s)\n" : "\n", err->hint);
 }
 
@@ -51,6 +52,7 @@ static bool lint_one(struct cli *cli, const char *path) {
     struct hd_err err = {0};
     if (cli_read_source(cli, path, &source) != HD_OK) {
         print_error(cli, path, &cli->err);
+        hd_err_clear(&cli->err); // it is said
         return false;
     }
     if (cli_compile(cli, source.data, &err, &pipeline) != HD_OK) {

@@ -13,6 +13,7 @@
 #include "agent/shim/shim.h"
 
 #define TREE_MAX 65536 // processes that are looked at
+#define LOOKS 64       // in one sweep, as long as there is something new
 #define ENVIRON_MAX (1 << 20)
 #define VARIABLE "HODEI_WORKSPACE="
 
@@ -195,16 +196,24 @@ static struct job *job_of_stray(struct shim *shim, pid_t pid) {
 }
 
 // Kills what is left of jobs that are finishing. One that hides from all three marks belongs to no job that can be named: it is
-// killed once no other job runs. Counts those that still live, by job, in job->drain_ms's place: `strays`.
-static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
+// killed once no other job runs. *ret_waiting: the jobs of those that still live. True: some had ended, and what they left behind came
+// to us after we looked.
+static bool kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
     struct pids pids = {0};
+    bool any = false;
+    hd_map_release(ret_waiting);
+    *ret_waiting = (struct hd_map){0};
     add_children(&shim->scratch, getpid(), &pids);
     bool alone = true;
     for (const struct job *job = shim->active.head; job; job = job->next)
         alone &= job->finishing;
     for (size_t i = 0; i < pids.n; i++) {
         pid_t pid = pids.items[i];
-        if (hd_map_get(&shim->pids, (uint64_t)pid) || reap(shim, pid) || pid == shim->remover || pid == shim->agent.pid)
+        if (hd_map_get(&shim->pids, (uint64_t)pid))
+            continue;
+        bool over = reap(shim, pid);
+        any |= over;
+        if (over || pid == shim->remover || pid == shim->agent.pid)
             continue;
         struct job *job = job_of_stray(shim, pid);
         if (job ? job->finishing || job->phase == PHASE_ENDED : alone)
@@ -212,6 +221,7 @@ static void kill_strays(struct shim *shim, struct hd_map *ret_waiting) {
         if (job && job->finishing)
             hd_map_put(ret_waiting, (uint64_t)job->pid, job);
     }
+    return any;
 }
 
 static bool sweep_again(const struct hd_map *waiting, const struct job *job) {
@@ -227,8 +237,8 @@ static bool sweep_again(const struct hd_map *waiting, const struct job *job) {
 void tree_sweep(struct shim *shim) {
     struct hd_map waiting = {0};
     struct job *list = HD_STEAL(shim->finishing);
-    if (!*shim->host.tree)
-        kill_strays(shim, &waiting);
+    for (unsigned i = 0; i < LOOKS && !*shim->host.tree && kill_strays(shim, &waiting); i++)
+        ;
     while (list) {
         struct job *job = list;
         list = job->next_finishing;

@@ -14,6 +14,7 @@ bool orc_item_id(struct hd_item *item, const char *field, const char *text, stru
         return true;
     hd_item_fail(item, HD_INVALID, "\"%.60s\" is not the id of a run", text);
     hd_err_field(&item->err, "%s", field);
+    hd_err_hint(&item->err, "it is what the start of the run answered; the list of runs shows it too");
     return false;
 }
 

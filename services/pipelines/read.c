@@ -11,6 +11,13 @@ bool pip_tenant_given(struct hd_item *item) {
     return false;
 }
 
+bool pip_page_token_wrong(struct hd_item *item) {
+    hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
+    hd_err_field(&item->err, "page_token");
+    hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
+    return false;
+}
+
 static void fill(struct hd_arena *arena, const struct pip_version *version, Hodei__V1__Pipeline *ret) {
     ret->name = hd_arena_strdup(arena, version->name);
     ret->version = version->version;
@@ -53,10 +60,7 @@ static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelinesReque
         return false;
     }
     if (*request->page_token && !hd_name_valid(request->page_token)) {
-        hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
-        hd_err_field(&item->err, "page_token");
-        hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
-        return false;
+        return pip_page_token_wrong(item);
     }
     return true;
 }

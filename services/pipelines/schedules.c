@@ -129,10 +129,7 @@ static bool page_read(struct hd_item *item, struct hd_uuid *ret_id, const char *
     bool valid = strlen(token) > HD_UUID_TEXT && token[HD_UUID_TEXT - 1] == '.' && hd_name_valid(token + HD_UUID_TEXT);
     hd_strlcpy(id, token, sizeof(id));
     if (!valid || hd_uuid_parse(id, ret_id) != HD_OK) {
-        hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
-        hd_err_field(&item->err, "page_token");
-        hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
-        return false;
+        return pip_page_token_wrong(item);
     }
     *ret_pipeline = token + HD_UUID_TEXT;
     return true;

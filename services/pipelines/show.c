@@ -30,10 +30,7 @@ static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelineVersio
     }
     if (*request->page_token &&
         (hd_parse_i64(request->page_token, ret_before) != HD_OK || *ret_before < 1 || *ret_before > INT32_MAX)) {
-        hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
-        hd_err_field(&item->err, "page_token");
-        hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
-        return false;
+        return pip_page_token_wrong(item);
     }
     return true;
 }

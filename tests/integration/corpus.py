@@ -343,14 +343,10 @@ def main():
                 print("FAILED  %s" % name)
                 traceback.print_exc(limit=1, chain=False, file=sys.stdout)
                 sys.stdout.flush()
-    if failed:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
+    code = p.finish(1 if failed or not chosen else 0)
     print("%d pipelines in %.1f s" % (len(chosen), time.monotonic() - began))
     print("%d passed, %d failed" % (passed, failed), flush=True)
-    return 1 if found or failed or not chosen else 0
+    return code
 
 
 if __name__ == "__main__":

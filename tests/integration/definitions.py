@@ -203,10 +203,4 @@ TESTS = [(name[5:], function) for name, function in list(globals().items()) if n
 
 if __name__ == "__main__":
     p.start()
-    code = run_tests(TESTS, sys.argv)
-    if code:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
-    sys.exit(1 if found else code)
+    sys.exit(p.finish(run_tests(TESTS, sys.argv)))

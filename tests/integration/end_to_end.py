@@ -1012,6 +1012,8 @@ def test_cli_steers_and_lints():
     expect("is right" in p.cli("lint", good).stdout, "a good one")
     done = p.cli("lint", good, bad, code=None)
     expect(done.returncode == 2 and "bad.yml:4:8: jobs.a.rum" in done.stderr and "did you mean \"run\"" in done.stderr, "%r" % done)
+    done = p.cli("lint", os.path.join(p.folder, "none.yml"), code=2)
+    expect(done.stderr.count("none.yml: No such file") == 1 and ":0:0" not in done.stderr, "a file that is not there has no line: %r" % done.stderr)
     schema = json.loads(p.cli("schema").stdout)
     expect("needs" in schema["$defs"]["job"]["properties"] and "needs" not in schema["$defs"]["defaults"]["properties"], "the schema")
     p.cli("pipeline", "apply", good)
@@ -1023,6 +1025,10 @@ def test_cli_steers_and_lints():
     p.wait_run(p.cli("job", "done", run, "only").stdout.strip(), "succeeded")
     expect(p.run(run)["actions"][0]["reason"] == "again", "the reason is kept")
     expect(p.cli("run", "pause", run, code=None).returncode != 0, "it has ended")
+    done = p.cli("logs", run, "--job", "onyl", code=None)
+    expect(done.returncode != 0 and 'no job "onyl"' in done.stderr, "a job that is not there is no empty log: %r" % done)
+    done = p.cli("run", "list", "--token-file", "/nonexistent", code=None)
+    expect(done.returncode != 0 and "the token file: /nonexistent: No such file" in done.stderr, "which file: %r" % done)
     p.apply("hodei: v1\nname: cli-input\ninputs: { who: { required: true } }\njobs: { only: { run: 'echo ${{ inputs.who }}' } }\n")
     refused = p.cli("run", "start", "cli-input", code=None)
     expect(refused.returncode != 0 and "is required" in refused.stderr, "%r" % refused)
@@ -1232,12 +1238,7 @@ def main():
     p.start()
     tests = [(name[5:], function) for name, function in globals().items() if name.startswith("test_")]
     code = run_tests(tests, sys.argv)
-    if code:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
-    return 1 if found else code
+    return p.finish(code)
 
 
 if __name__ == "__main__":

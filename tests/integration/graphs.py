@@ -127,13 +127,9 @@ def main(argv):
     p = Platform(slots=16, replicas=option("--replicas", 0))
     p.start()
     passed, failed = run_all(p, range(first, first + option("--graphs", 30)))
-    if failed:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
+    code = p.finish(1 if failed else 0)
     print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or found else 0
+    return code
 
 
 if __name__ == "__main__":

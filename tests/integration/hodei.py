@@ -139,6 +139,15 @@ class Platform:
                 found += "--- %s\n%s\n" % (name, text[max(0, min(at) - 300):min(at) + 3000])
         return found
 
+    def finish(self, code):
+        """At the end of tests: what helps where one has failed; the exit status, which a finding of a sanitizer spoils too."""
+        if code:
+            self.print_logs()
+        found = self.sanitizer_findings()
+        self.destroy()
+        print(found, end="")
+        return 1 if found else code
+
     def process(self, name):
         for process in self.read_info()["processes"]:
             if process["name"] == name:

@@ -150,12 +150,7 @@ def main():
     p = Platform(slots=200)
     p.start()
     code = run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv)
-    if code:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
-    return 1 if found else code
+    return p.finish(code)
 
 
 if __name__ == "__main__":

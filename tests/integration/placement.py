@@ -317,12 +317,7 @@ def main():
         agent.terminate()
     for agent in agents.values():
         agent.wait(30)
-    if code:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
-    return 1 if found else code
+    return p.finish(code)
 
 
 if __name__ == "__main__":

@@ -150,12 +150,7 @@ def main():
                        ("three", "a: &j { run: sleep 0.2 }\n  b: *j\n  c: *j")):
         other.call("POST", "/v1/pipelines", "hodei: v1\nname: %s\njobs:\n  %s\n" % (name, jobs))
     code = run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv)
-    if code:
-        p.print_logs()
-    found = p.sanitizer_findings()
-    p.destroy()
-    print(found, end="")
-    return 1 if found else code
+    return p.finish(code)
 
 
 if __name__ == "__main__":
