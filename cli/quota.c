@@ -44,7 +44,8 @@ static void add_bar(const struct cli *cli, struct hd_buf *out, int64_t used, int
 
 void quota_print(struct cli *cli, const cJSON *quota, struct hd_buf *out) {
     const cJSON *usage = j_get(quota, "usage");
-    hd_buf_addf(out, "tenant %s, weight %" PRId64 "%s\n", j_text(quota, "tenant"), j_int(quota, "weight"),
+    hd_buf_addf(out, "tenant %s, weight %" PRId64 "%s%s\n", j_text(quota, "tenant"), j_int(quota, "weight"),
+                cJSON_IsTrue(j_get(quota, "borrow")) ? ", may borrow" : "",
                 cJSON_IsTrue(j_get(quota, "enforced")) ? "" : " (not in force yet)");
     for (unsigned i = 0; i < HD_QUOTA_DIMS; i++) {
         const char *field = hd_quota_field((enum hd_quota_dim)i);
@@ -123,7 +124,11 @@ static enum hd_status merge(struct cli *cli, const cJSON *now, struct hd_buf *bo
             hd_buf_addf(body, ",\"%s\":%" PRId64, field, value);
     }
     HD_TRY(cli_option_int(cli, "weight", 1, 1000, j_int(now, "weight"), &weight));
-    hd_buf_addf(body, ",\"weight\":%" PRId64 "}", weight);
+    const char *borrow = cli_option(cli, "borrow");
+    if (borrow && !hd_streq(borrow, "yes") && !hd_streq(borrow, "no"))
+        return hd_err_set(&cli->err, HD_INVALID, "--borrow is yes or no");
+    bool borrows = borrow ? hd_streq(borrow, "yes") : cJSON_IsTrue(j_get(now, "borrow"));
+    hd_buf_addf(body, ",\"weight\":%" PRId64 ",\"borrow\":%s}", weight, borrows ? "true" : "false");
     return HD_OK;
 }
 

@@ -135,6 +135,21 @@ size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc
     return admitted;
 }
 
+void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting) {
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        if (tenant->limit.of[i] >= 0)
+            spare->of[i] += tenant->limit.of[i] - tenant->used.of[i]; // less where it borrows itself
+    *waiting |= tenant->queued > 0 && orc_tenant_open(tenant);
+}
+
+struct hd_quota orc_tenant_borrow(const struct orc_tenant *tenant, const struct hd_quota *spare) {
+    struct hd_quota limit = tenant->limit;
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        if (limit.of[i] >= 0 && spare->of[i] > 0)
+            limit.of[i] += spare->of[i];
+    return limit;
+}
+
 void orc_tenant_mark(struct orc_tenant *tenant, int64_t now_ms) {
     if (!tenant->granted)
         return;

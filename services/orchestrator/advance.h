@@ -104,6 +104,10 @@ size_t orc_tenant_wanted(const struct orc_tenant *tenant, size_t most);
 // QUEUED → READY as far as the grant reaches: highest priority, then longest waiting, and nobody passes one that does not fit yet;
 // what is larger than the limit is put aside. Adjusts the counters.
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance);
+// What a tenant leaves of its concurrency limits, added to `spare`; and whether it waits for what is its own.
+void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting);
+// The limits of a tenant that borrows what is spare.
+struct hd_quota orc_tenant_borrow(const struct orc_tenant *tenant, const struct hd_quota *spare);
 // Marks of limits that were crossed.
 void orc_tenant_mark(struct orc_tenant *tenant, int64_t now_ms);
 // Whether the limits let another run start, with what stands in the counters; adds it there. False: err says what is used up.

@@ -45,10 +45,11 @@ static void ask_grant(struct hd_ctx *cx, const char *tenant) {
     hd_ask(cx, "quota", "GetGrants", &request.base, ORC_ANSWER_GRANTS, ASK_TIMEOUT_MS);
 }
 
-static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+// Admits with what the tenant may use now: of the jobs in the working set, and of those in the table.
+static enum hd_status admit_within(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                   struct orc_tenant *tenant) {
     struct orc_chance chance = orc_chance(cx);
-    int64_t here = 0, queued_before = 0;
-    size_t wanted = 0;
+    size_t here = 0, queued_before = 0, wanted = 0;
     for (size_t i = 0; i < ws->jobs.n; i++) {
         const struct orc_job *job = ws->jobs.items[i];
         if (strcmp(job->run->tenant, tenant->name) != 0)
@@ -56,17 +57,44 @@ static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct 
         here += orc_job_admissible(job->state, job->hold);
         queued_before += orc_job_admissible(job->was, job->was_hold);
     }
-    if (tenant->queued > 0 && !tenant->granted)
-        ask_grant(cx, tenant->name);
-    if (orc_tenant_open(tenant) && tenant->queued > here) { // others wait in the table, perhaps better ones
+    if (orc_tenant_open(tenant) && tenant->queued > (int64_t)here) { // others wait in the table, perhaps better ones
         // What was QUEUED and is in the working set comes again and must not take the place of the rest.
         wanted = orc_tenant_wanted(tenant, ADMIT_AT_ONCE);
-        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)(wanted + (size_t)queued_before)));
+        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)(wanted + queued_before)));
         HD_TRY(orc_plans(cx, orc, ws));
     }
     size_t admitted = orc_tenant_admit(ws, tenant, &chance);
     if (wanted && admitted >= wanted && tenant->queued > 0 && orc_tenant_open(tenant))
         orc_kick(orc); // there is room for more than were looked at
+    return HD_OK;
+}
+
+// What others leave of theirs. As soon as one of them waits for its own, nothing more is lent.
+static enum hd_status borrow(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                             struct orc_tenant *tenant) {
+    const char **names = HD_NEW_ARRAY(cx->arena, ws->n_tenants, const char *);
+    struct hd_quota own = tenant->limit, spare;
+    bool waiting;
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        names[i] = ws->tenants[i]->name;
+    HD_TRY(ORC_DO(cx, orc, tenants_spare, names, ws->n_tenants, &spare, &waiting));
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (ws->tenants[i] != tenant && ws->tenants[i]->granted)
+            orc_tenant_lend(ws->tenants[i], &spare, &waiting);
+    if (waiting)
+        return HD_OK;
+    tenant->limit = orc_tenant_borrow(tenant, &spare);
+    enum hd_status status = admit_within(cx, orc, ws, tenant);
+    tenant->limit = own;
+    return status;
+}
+
+static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+    if (tenant->queued > 0 && !tenant->granted)
+        ask_grant(cx, tenant->name);
+    HD_TRY(admit_within(cx, orc, ws, tenant));
+    if (tenant->granted && tenant->borrow && tenant->queued > 0)
+        HD_TRY(borrow(cx, orc, ws, tenant));
     orc_tenant_mark(tenant, cx->now.wall_ms);
     return HD_OK;
 }

@@ -86,6 +86,7 @@ static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, H
         tenant->version = grants[i]->version;
         tenant->limit = hd_quota_unlimited();
         hd_quota_read(&grants[i]->base, &tenant->limit);
+        tenant->borrow = grants[i]->borrow;
         tenant->weight = grants[i]->weight ? grants[i]->weight : 1;
     }
     return orc_finish(cx, orc, &ws, &out);

@@ -18,7 +18,7 @@
 #define TENANT                                                                                                         \
     "t.name, t.granted, t.version, t.queued, t.day, t.month, t.job_ms, t.marks, t.job_limit, t.cpu_limit, "            \
     "t.memory_limit, t.gpu_limit, t.queued_limit, t.runs_limit, t.minutes_limit, t.used, t.cpu_used, t.memory_used, "  \
-    "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight"
+    "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow"
 
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
@@ -82,6 +82,18 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_TENANTS_LOCK] = {"orc_tenants_lock", "select " TENANT " from tenants t"
                                                   " where t.name = any ($1::text[]) order by t.name for update"},
     [ORC_SQL_TENANTS_READ] = {"orc_tenants_read", "select " TENANT " from tenants t where t.name = any ($1::text[])"},
+    // One borrower at a time: the next one sees what this one has taken.
+    [ORC_SQL_BORROW_LOCK] = {"orc_borrow_lock", "select pg_advisory_xact_lock(hashtextextended('borrow', 2)) is null"},
+    [ORC_SQL_TENANTS_SPARE] =
+        {"orc_tenants_spare",
+         "select coalesce(sum(t.job_limit - t.used), 0)::bigint,"
+         " coalesce(sum(t.cpu_limit - t.cpu_used) filter (where t.cpu_limit >= 0), 0)::bigint,"
+         " coalesce(sum(t.memory_limit - t.memory_used) filter (where t.memory_limit >= 0), 0)::bigint,"
+         " coalesce(sum(t.gpu_limit - t.gpu_used) filter (where t.gpu_limit >= 0), 0)::bigint,"
+         " coalesce(bool_or(t.queued > 0 and t.used < t.job_limit"
+         " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
+         " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)), false)"
+         " from tenants t where t.granted and t.name <> all ($1::text[])"},
     [ORC_SQL_USAGE_COUNT] =
         {"orc_usage_count",
          "select t.name, t.used, t.cpu_used, t.memory_used, t.gpu_used, t.pending, t.queued, coalesce(c.pipeline, ''),"
@@ -98,7 +110,7 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               "insert into tenants (name) select u.n from unnest($1::text[]) as u (n) order by 1"
                               " on conflict do nothing"},
     [ORC_SQL_TENANTS_WAITING] = {"orc_tenants_waiting", "select t.name from tenants t where t.queued > 0"
-                                                        " and (not t.granted or (t.used < t.job_limit"
+                                                        " and (not t.granted or t.borrow or (t.used < t.job_limit"
                                                         " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
                                                         " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)))"
                                                         " order by random() limit $1::bigint"},
@@ -274,10 +286,10 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
          "update tenants t set granted = true, version = u.version, job_limit = u.jobs,"
          " cpu_limit = u.cpu, memory_limit = u.memory, gpu_limit = u.gpu,"
          " queued_limit = u.queued, runs_limit = u.runs, minutes_limit = u.minutes,"
-         " weight = u.weight"
+         " weight = u.weight, borrow = u.borrow <> 0"
          " from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
-         " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::int[]) as u (name, version,"
-         " jobs, cpu, memory, gpu, queued, runs, minutes, weight) where t.name = u.name"},
+         " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::int[], $11::int[]) as u (name,"
+         " version, jobs, cpu, memory, gpu, queued, runs, minutes, weight, borrow) where t.name = u.name"},
     [ORC_SQL_LEASE_TAKE] = {"orc_lease_take",
                             "insert into pool_leases (pool, holder, epoch, expires_at)"
                             " values ($1::text, $2::text, 1, clock_timestamp() + $4::bigint * interval '1 ms')"

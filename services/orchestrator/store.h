@@ -137,7 +137,10 @@ struct orc_store_ops {
     enum hd_status (*tenants_read)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n); // those that are there
     // What the counters say and what there is, in one view of the tables. names NULL: of all tenants.
     enum hd_status (*usage_count)(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n);
-    // Tenants with QUEUED jobs and room, or without a grant.
+    // What the tenants but these leave of their concurrency limits together, and whether one of them waits for what is its own. Others who
+    // ask wait until the transaction ends.
+    enum hd_status (*tenants_spare)(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting);
+    // Tenants with QUEUED jobs and room, who may borrow, or without a grant.
     enum hd_status (*tenants_waiting)(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n);
 
     // Writes. runs_insert: new runs, in the order of tenant and key; marks `duplicate` where the key is taken.

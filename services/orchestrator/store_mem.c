@@ -309,7 +309,7 @@ static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***re
     size_t n = 0;
     for (size_t i = 0; i < mem->all.n_tenants && n < limit; i++) {
         const struct orc_tenant *row = mem->all.tenants[i];
-        if (row->queued > 0 && (!row->granted || orc_tenant_open(row)))
+        if (row->queued > 0 && (!row->granted || row->borrow || orc_tenant_open(row)))
             names[n++] = row->name;
     }
     *ret = names;
@@ -473,6 +473,7 @@ const struct orc_store_ops orc_mem_store = {
     .tenants_load = tenants_load,
     .tenants_read = tenants_read,
     .usage_count = mem_usage_count,
+    .tenants_spare = mem_tenants_spare,
     .tenants_waiting = tenants_waiting,
     .runs_insert = runs_insert,
     .save = save,

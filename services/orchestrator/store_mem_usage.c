@@ -51,3 +51,14 @@ enum hd_status mem_usage_count(ORC_CALL, const char **names, size_t n, struct or
     *ret_n = count;
     return HD_OK;
 }
+
+enum hd_status mem_tenants_spare(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting) {
+    const struct orc_mem *mem = store;
+    (void)cx;
+    *ret = (struct hd_quota){{0}};
+    *ret_waiting = false;
+    for (size_t i = 0; i < mem->all.n_tenants; i++)
+        if (mem->all.tenants[i]->granted && !asked_for(mem->all.tenants[i]->name, names, n))
+            orc_tenant_lend(mem->all.tenants[i], ret, ret_waiting);
+    return HD_OK;
+}

@@ -362,6 +362,7 @@ static enum hd_status tenants_out(struct hd_ctx *cx, struct orc_ws *ws, enum orc
             tenant->used.of[k] = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + k);
         tenant->marked_ms = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
         tenant->weight = (uint32_t)hd_row_int(&rows, i, 9 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
+        tenant->borrow = hd_row_bool(&rows, i, 10 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
         tenant->used.of[HD_QUOTA_MINUTES_MONTH] = tenant->job_ms / HD_QUOTA_MS_A_MINUTE;
     }
     *ret_n = rows.n;
@@ -376,6 +377,18 @@ static enum hd_status tenants_read(ORC_CALL, struct orc_ws *ws, const char **nam
     size_t found;
     (void)store;
     return tenants_out(cx, ws, ORC_SQL_TENANTS_READ, names, n, &found);
+}
+
+static enum hd_status tenants_spare(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_BORROW_LOCK, &rows));
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_SPARE, &rows, HD_TEXTS(names, n)));
+    *ret = (struct hd_quota){{0}};
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        ret->of[i] = hd_row_int(&rows, 0, i);
+    *ret_waiting = hd_row_bool(&rows, 0, HD_QUOTA_CONCURRENT);
+    return HD_OK;
 }
 
 static enum hd_status usage_count(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n) {
@@ -547,6 +560,7 @@ const struct orc_store_ops orc_pg_store = {
     .tenants_load = tenants_load,
     .tenants_read = tenants_read,
     .usage_count = usage_count,
+    .tenants_spare = tenants_spare,
     .tenants_waiting = tenants_waiting,
     .runs_insert = orc_pg_runs_insert,
     .save = orc_pg_save,

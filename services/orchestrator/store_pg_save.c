@@ -310,9 +310,10 @@ static enum hd_status tenants_grant(struct hd_ctx *cx, const struct orc_ws *ws) 
     COLUMN(int64_t, runs, row->limit.of[HD_QUOTA_RUNS_DAY])
     COLUMN(int64_t, minutes, row->limit.of[HD_QUOTA_MINUTES_MONTH])
     COLUMN(int32_t, weights, (int32_t)row->weight)
+    COLUMN(int32_t, borrow, row->borrow)
     return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_GRANT, NULL, HD_TEXTS(names, n), HD_I64S(versions, n), HD_I64S(jobs, n),
                        HD_I64S(cpus, n), HD_I64S(memory, n), HD_I64S(gpus, n), HD_I64S(queued, n), HD_I64S(runs, n),
-                       HD_I64S(minutes, n), HD_I32S(weights, n));
+                       HD_I64S(minutes, n), HD_I32S(weights, n), HD_I32S(borrow, n));
 }
 
 enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {

@@ -127,6 +127,7 @@ struct orc_tenant {
     uint32_t crossed;           // in this transaction, upwards
     size_t started;             // runs that this transaction makes
     bool granted;               // false: limit is not known yet
+    bool borrow;                // may use what others leave of theirs
     bool dirty, regranted;      // regranted: the limits are to be saved, too
 };
 

@@ -33,6 +33,7 @@ static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct h
     HD_TRY(quota_store_get(cx, tenants, 1, &limits, &n));
     reply->tenant = hd_arena_strdup(cx->arena, tenants[0]);
     hd_quota_write(n ? &limits[0].limit : &none, &reply->base);
+    reply->borrow = n && limits[0].borrow;
     reply->weight = n ? (uint32_t)limits[0].weight : 1;
     reply->version = n ? limits[0].version : 0;
     reply->enforced = n && limits[0].confirmed;
@@ -51,7 +52,8 @@ static struct quota_limit limit_of(const struct hd_item *item) {
     const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)item->msg;
     struct quota_limit limit = {.tenant = item->principal->tenant,
                                 .limit = hd_quota_unlimited(),
-                                .weight = request->weight ? request->weight : 1};
+                                .weight = request->weight ? request->weight : 1,
+                                .borrow = request->borrow};
     hd_quota_read(item->msg, &limit.limit);
     return limit;
 }
@@ -123,6 +125,7 @@ static Hodei__V1__Grant **grants_of(struct hd_arena *arena, const struct quota_l
         grants[i] = (Hodei__V1__Grant *)hd_pb_new(arena, &hodei__v1__grant__descriptor);
         grants[i]->tenant = hd_arena_strdup(arena, limits[i].tenant);
         grants[i]->version = limits[i].version;
+        grants[i]->borrow = limits[i].borrow;
         grants[i]->weight = (uint32_t)limits[i].weight;
         hd_quota_write(&limits[i].limit, &grants[i]->base);
     }

@@ -61,7 +61,7 @@ struct quota_limit {
     struct hd_quota limit;
     int64_t weight;
     uint64_t version;
-    bool confirmed;
+    bool borrow, confirmed;
 };
 extern const struct hd_sql quota_sql[];
 extern const size_t quota_sql_len;

@@ -17,7 +17,7 @@ from hodei import Platform, expect, run_tests, wait_for  # noqa: E402
 p = None
 CLIENTS, KILLS = 200, 3
 MI = 1 << 20
-OVER = ("SELECT count(*) FROM orchestrator.tenants WHERE granted AND ((used > job_limit) OR (cpu_limit >= 0 AND cpu_used > cpu_limit)"
+OVER = ("SELECT count(*) FROM orchestrator.tenants WHERE granted AND NOT borrow AND ((used > job_limit) OR (cpu_limit >= 0 AND cpu_used > cpu_limit)"
         " OR (memory_limit >= 0 AND memory_used > memory_limit) OR (gpu_limit >= 0 AND gpu_used > gpu_limit)"
         " OR (queued_limit >= 0 AND pending > queued_limit) OR (runs_limit >= 0 AND runs > runs_limit))")
 # What is there, and what the counters say, in one view of the tables; the jobs of these tests ask for 64 MiB each.
@@ -180,6 +180,42 @@ def test_counters_are_mended():
     wait_for(lambda: "mended" not in p.sql(WRONG), "they are mended", 90)
     tenant.limit()
     tenant.wait(run, "succeeded")
+
+
+def test_borrowing():
+    """One tenant uses what the other leaves of its limit, not more, and gives it back as its jobs end."""
+    borrower, owner = Tenant("borrower"), Tenant("owner")
+    others = p.sql("SELECT name FROM orchestrator.tenants WHERE granted AND name NOT IN ('borrower', 'owner')").split()
+    for name in others:
+        Tenant(name).limit(concurrent_jobs=0)
+    try:
+        go, again = os.path.join(p.folder, "borrow"), os.path.join(p.folder, "back")
+        borrower.apply("wide", 12, "while [ ! -e %s ]; do sleep 0.05; done; while [ -e %s.hold ]; do sleep 0.05; done" % (go, go))
+        owner.apply("wide", 12, "while [ ! -e %s ]; do sleep 0.05; done" % again)
+        owner.limit(concurrent_jobs=4)
+        borrower.limit(concurrent_jobs=2)
+        used = lambda tenant: int(p.sql("SELECT used FROM orchestrator.tenants WHERE name = '%s'" % tenant.name))  # noqa: E731
+        with Watch():
+            first = borrower.run("wide")
+            wait_for(lambda: used(borrower) == 2, "its own two")
+            borrower.limit(concurrent_jobs=2, borrow=True)
+            wait_for(lambda: used(borrower) == 6, "and the other's four")
+            expect(borrower.get("/v1/quota")["borrow"] is True, "it is shown")
+            second = owner.run("wide")
+            wait_for(lambda: used(owner) == 4, "the owner has its four at once")
+            expect(used(borrower) == 6, "nothing is stopped for it")
+            open(go, "w").close()
+            wait_for(lambda: borrower.get("/v1/runs/" + first)["jobs_ended"] >= 6, "the borrower's jobs end")
+            seen = max(used(borrower) for _ in range(20))
+            expect(seen <= 2, "and are not followed by borrowed ones: %d" % seen)
+            open(again, "w").close()
+            borrower.wait(first, "succeeded")
+            owner.wait(second, "succeeded")
+    finally:
+        for name in others:
+            Tenant(name).limit()
+        for tenant in (borrower, owner):
+            tenant.limit()
 
 
 def test_cli():

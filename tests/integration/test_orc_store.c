@@ -584,6 +584,26 @@ static void usage(struct fixture *f) {
     CHECK(counted == 2 && pending == 2 && queued == 1 && cpu == 77 && none);
     OK(f, usage_count, NULL, 0, &rows, &n);
     CHECK(n >= 5);
+    struct hd_quota all, rest;
+    bool waiting;
+    orc_ws_init(&ws, &f->arena);
+    OK(f, tenants_load, &ws, names, 1);
+    struct orc_tenant *lender = orc_ws_tenant(&ws, tenant);
+    lender->granted = lender->regranted = lender->dirty = true;
+    lender->limit.of[HD_QUOTA_JOBS] = 10;
+    lender->limit.of[HD_QUOTA_GPU] = 3;
+    lender->used.of[HD_QUOTA_JOBS] = 4;
+    OK(f, save, &ws);
+    OK(f, tenants_spare, names, 1, &rest, &waiting);
+    OK(f, tenants_spare, names + 1, 1, &all, &waiting);
+    CHECK_INT(all.of[HD_QUOTA_JOBS] - rest.of[HD_QUOTA_JOBS], 6);
+    CHECK_INT(all.of[HD_QUOTA_GPU] - rest.of[HD_QUOTA_GPU], 3);
+    CHECK_INT(all.of[HD_QUOTA_MEMORY], rest.of[HD_QUOTA_MEMORY]);
+    lender->queued = 1;
+    lender->dirty = true;
+    OK(f, save, &ws);
+    OK(f, tenants_spare, names + 1, 1, &all, &waiting);
+    CHECK(waiting);
     commit(f);
 }
 TEST(what_is_used_is_counted_beside_the_counters) {

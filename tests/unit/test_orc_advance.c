@@ -523,6 +523,30 @@ TEST(a_mark_that_was_crossed_is_not_told_again_at_once) {
     CHECK_INT(tenant.crossed, 3);
 }
 
+TEST(what_others_leave_is_lent_until_they_wait_for_it) {
+    struct orc_tenant borrower = {.granted = true, .limit = hd_quota_unlimited()}, owner = borrower;
+    struct hd_quota spare = {{0}}, limit;
+    bool waiting = false;
+    borrower.limit.of[HD_QUOTA_JOBS] = 2;
+    owner.limit.of[HD_QUOTA_JOBS] = 5;
+    owner.used.of[HD_QUOTA_JOBS] = 1;
+    orc_tenant_lend(&owner, &spare, &waiting);
+    CHECK(!waiting && spare.of[HD_QUOTA_JOBS] == 4);
+    limit = orc_tenant_borrow(&borrower, &spare);
+    CHECK_INT(limit.of[HD_QUOTA_JOBS], 6);
+    CHECK_INT(limit.of[HD_QUOTA_CPU], HD_QUOTA_UNLIMITED);
+    owner.queued = 1;
+    orc_tenant_lend(&owner, &spare, &waiting);
+    CHECK(waiting);
+    waiting = false;
+    owner.used.of[HD_QUOTA_JOBS] = 5; // it waits for the end of its own
+    orc_tenant_lend(&owner, &spare, &waiting);
+    CHECK(!waiting);
+    spare.of[HD_QUOTA_JOBS] = -3; // others borrow more than is left
+    limit = orc_tenant_borrow(&borrower, &spare);
+    CHECK_INT(limit.of[HD_QUOTA_JOBS], 2);
+}
+
 TEST(nothing_is_admitted_without_a_grant) {
     struct fixture f;
     setup(&f, 1);
