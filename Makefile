@@ -167,7 +167,7 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end definitions corpus placement worker workers replicas graphs large
+PLATFORM := end_to_end definitions corpus placement worker workers replicas graphs large quota
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
@@ -185,6 +185,7 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" \
 	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" $(B)/soak-agent "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
+	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
 	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
 

@@ -129,6 +129,9 @@ struct follow {
 };
 int follow_run(struct cli *cli, const struct follow *what);
 
+// quota.c
+void quota_print(struct cli *cli, const cJSON *quota, struct hd_buf *out); // a bar for each limit
+
 // pipeline.c: a file, or "-", as a C string.
 enum hd_status cli_read_source(struct cli *cli, const char *path, struct hd_buf *ret) HD_MUST_USE;
 
@@ -171,7 +174,7 @@ int cmd_worker_get(struct cli *cli);
 int cmd_worker_cordon(struct cli *cli);
 int cmd_worker_drain(struct cli *cli);
 int cmd_worker_uncordon(struct cli *cli);
-int cmd_quota_get(struct cli *cli);
+int cmd_quota_show(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_whoami(struct cli *cli);
 int cmd_version(struct cli *cli);

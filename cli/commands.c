@@ -49,6 +49,17 @@ static const struct cli_option logs_options[] = {
     {"follow", NULL, "go on until the run has ended and its log is whole", 'f'},
     {"job", "NAME", "only that job, without its name before each line"},
 };
+static const struct cli_option quota_options[] = {
+    {"jobs", "N", "jobs that may be ready or running at once"},
+    {"cpu", "CPUS|none", "CPUs that they may ask for together: 16, 500m"},
+    {"memory", "BYTES|none", "memory that they may ask for together: 64Gi"},
+    {"gpu", "N|none", "GPUs, likewise"},
+    {"queued-jobs", "N|none", "jobs that wait; a run with more is refused"},
+    {"runs-day", "N|none", "runs a day, UTC; one more is refused"},
+    {"job-minutes-month", "N|none", "minutes of jobs a month, UTC; then starts are refused"},
+    {"borrow", "yes|no", "whether it may use what other tenants leave of theirs, as long as they do"},
+    {"weight", "N", "share of busy workers, against other tenants: 1 to 1000"},
+};
 static const struct cli_option worker_options[] = {
     {"pool", "NAME", "only that pool"},
 };
@@ -151,8 +162,11 @@ const struct cli_command cli_commands[] = {
      "hodei worker drain build-3 --reason \"new disks\" --wait", OPTIONS(drain_options), 1, 1, cmd_worker_drain},
     {"worker uncordon", "NAME", "let a worker take jobs again", "hodei worker uncordon build-3",
      OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
-    {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},
-    {"quota set", "N", "set how many jobs may run at once", "hodei quota set 50", NULL, 0, 1, 1, cmd_quota_set},
+    {"quota show", "", "show what the tenant may use and uses", "hodei quota show", NULL, 0, 0, 0, cmd_quota_show},
+    {"quota get", "", "the same", "hodei quota get", NULL, 0, 0, 0, cmd_quota_show},
+    {"quota set", "[N]", "set what the tenant may use; N: jobs at once; what is not named stays as it is",
+     "hodei quota set 50\nhodei quota set --cpu 64 --memory 256Gi --runs-day none", OPTIONS(quota_options), 0, 1,
+     cmd_quota_set},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
 };

@@ -1,25 +1,112 @@
 // Admission: which QUEUED jobs a tenant's grant lets through. Pure.
 #include "services/orchestrator/advance.h"
 
+#define MARK_AGAIN_MS                                                                                                  \
+    60000 // a mark that was crossed stays so long at least: small limits are full and free with every job
+#define TOO_LARGE_AGAIN_MS 15000 // until a job that is larger than the limit is looked at again
+
+// WAITING or QUEUED: it counts as queued for those who look at it from outside.
+static bool pending(int state) {
+    return state == HODEI__V1__JOB_STATE__JOB_STATE_WAITING || state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED;
+}
+
+struct hd_quota orc_job_asks(const struct orc_job *job) {
+    return hd_quota_of_job(job->run->plan ? orc_job_spec(job)->resources : NULL);
+}
+
 bool orc_tenant_touched(const struct orc_job *job) {
-    return orc_job_counted(job->state) != orc_job_counted(job->was) ||
+    return orc_job_counted(job->state) != orc_job_counted(job->was) || pending(job->state) != pending(job->was) ||
            orc_job_admissible(job->state, job->hold) != orc_job_admissible(job->was, job->was_hold);
 }
 
-void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant) {
+int64_t orc_attempt_spent_ms(const struct orc_attempt *attempt, int64_t now_ms) {
+    if (!orc_attempt_ended(attempt->state) || orc_attempt_ended(attempt->was) || !attempt->started_ms)
+        return 0;
+    int64_t ms = attempt->ended_ms - attempt->started_ms, most = now_ms - attempt->assigned_ms; // it says so, we saw it
+    ms = ms < most ? ms : most;
+    return ms > 0 ? ms : 0;
+}
+
+void orc_tenant_turn(struct orc_tenant *tenant, int64_t now_ms) {
+    int64_t day = hd_quota_day(now_ms), month = hd_quota_month(now_ms);
+    if (day > tenant->day) { // a replica whose clock is behind counts on in the new day
+        tenant->day = day;
+        tenant->used.of[HD_QUOTA_RUNS_DAY] = 0;
+    }
+    if (month > tenant->month) {
+        tenant->month = month;
+        tenant->job_ms = tenant->used.of[HD_QUOTA_MINUTES_MONTH] = 0;
+    }
+}
+
+static void count_jobs(const struct orc_ws *ws, struct orc_tenant *tenant) {
     for (size_t i = 0; i < ws->jobs.n; i++) {
         const struct orc_job *job = ws->jobs.items[i];
         if (!orc_tenant_touched(job) || strcmp(job->run->tenant, tenant->name) != 0)
             continue;
-        tenant->used += orc_job_counted(job->state) - orc_job_counted(job->was);
+        int64_t counted = orc_job_counted(job->state) - orc_job_counted(job->was);
+        if (counted) {
+            struct hd_quota asks = orc_job_asks(job);
+            hd_quota_add(&tenant->used, &asks, counted);
+        }
+        tenant->used.of[HD_QUOTA_QUEUED] += pending(job->state) - pending(job->was);
         tenant->queued += orc_job_admissible(job->state, job->hold) - orc_job_admissible(job->was, job->was_hold);
         tenant->dirty = true;
     }
 }
 
+void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant, int64_t now_ms) {
+    orc_tenant_turn(tenant, now_ms);
+    count_jobs(ws, tenant);
+    for (size_t i = 0; i < ws->runs.n; i++) {
+        const struct orc_run *run = ws->runs.items[i];
+        if (run->was == 0 && !run->duplicate && strcmp(run->tenant, tenant->name) == 0)
+            tenant->started++;
+    }
+    for (size_t i = 0; i < ws->attempts.n; i++) {
+        const struct orc_attempt *attempt = ws->attempts.items[i];
+        int64_t ms = orc_attempt_spent_ms(attempt, now_ms);
+        if (ms == 0 || strcmp(attempt->job->run->tenant, tenant->name) != 0)
+            continue;
+        tenant->job_ms += ms;
+        tenant->dirty = true;
+    }
+    tenant->dirty |= tenant->started > 0;
+    tenant->used.of[HD_QUOTA_RUNS_DAY] += (int64_t)tenant->started;
+    tenant->used.of[HD_QUOTA_MINUTES_MONTH] = tenant->job_ms / HD_QUOTA_MS_A_MINUTE;
+}
+
+bool orc_tenant_open(const struct orc_tenant *tenant) {
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT && tenant->granted; i++)
+        if (i != HD_QUOTA_GPU && hd_quota_room(tenant->limit.of[i], tenant->used.of[i]) == 0)
+            return false;
+    return tenant->granted;
+}
+
+size_t orc_tenant_wanted(const struct orc_tenant *tenant, size_t most) {
+    int64_t jobs = tenant->used.of[HD_QUOTA_JOBS], room = hd_quota_room(tenant->limit.of[HD_QUOTA_JOBS], jobs);
+    int64_t wanted = room < (int64_t)most ? room : (int64_t)most;
+    for (size_t i = HD_QUOTA_CPU; i < HD_QUOTA_CONCURRENT; i++) {
+        int64_t used = tenant->used.of[i], left = hd_quota_room(tenant->limit.of[i], used);
+        if (left == INT64_MAX || jobs == 0 || used < jobs)
+            continue;
+        int64_t guess = left / (used / jobs) * 2 + 16; // as if the next ones were like those that are admitted
+        wanted = guess < wanted ? guess : wanted;
+    }
+    return (size_t)wanted;
+}
+
+// It cannot be admitted as things stand, and hides nobody while it waits for the limit to change.
+static void put_aside(struct orc_job *job, struct orc_tenant *tenant, int64_t now_ms) {
+    job->hold |= ORC_HOLD_TOO_LARGE;
+    job->due_ms = now_ms + TOO_LARGE_AGAIN_MS;
+    job->dirty = job->run->dirty = true;
+    tenant->queued--;
+    tenant->dirty = true;
+}
+
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance) {
-    int64_t room = tenant->granted ? tenant->limit - tenant->used : 0;
-    if (room <= 0)
+    if (!orc_tenant_open(tenant))
         return 0;
     struct orc_job **candidates = HD_NEW_ARRAY(ws->arena, ws->jobs.n, struct orc_job *);
     size_t n = 0, admitted = 0;
@@ -29,12 +116,156 @@ size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc
             candidates[n++] = ws->jobs.items[i];
     if (n > 1)
         qsort(candidates, n, sizeof candidates[0], orc_admission_order);
-    for (; admitted < n && (int64_t)admitted < room; admitted++) {
-        orc_job_change(candidates[admitted], ORC_JOB_ADMIT, 0, chance);
-        candidates[admitted]->run->dirty = true;
+    for (size_t i = 0; i < n; i++) {
+        struct hd_quota asks = orc_job_asks(candidates[i]);
+        if (hd_quota_never(&tenant->limit, &asks) != HD_QUOTA_DIMS) {
+            put_aside(candidates[i], tenant, chance->now_ms);
+            continue;
+        }
+        if (hd_quota_short(&tenant->limit, &tenant->used, &asks) != HD_QUOTA_DIMS)
+            break; // who comes later waits behind it, so that a large job is not passed for ever
+        orc_job_change(candidates[i], ORC_JOB_ADMIT, 0, chance);
+        candidates[i]->run->dirty = true;
+        hd_quota_add(&tenant->used, &asks, 1);
+        admitted++;
     }
-    tenant->used += (int64_t)admitted;
+    tenant->used.of[HD_QUOTA_QUEUED] -= (int64_t)admitted;
     tenant->queued -= (int64_t)admitted;
     tenant->dirty |= admitted > 0;
     return admitted;
+}
+
+void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting) {
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        if (tenant->limit.of[i] >= 0)
+            spare->of[i] += tenant->limit.of[i] - tenant->used.of[i]; // less where it borrows itself
+    *waiting |= tenant->queued > 0 && orc_tenant_open(tenant);
+}
+
+struct hd_quota orc_tenant_borrow(const struct orc_tenant *tenant, const struct hd_quota *spare) {
+    struct hd_quota limit = tenant->limit;
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        if (limit.of[i] >= 0 && spare->of[i] > 0)
+            limit.of[i] += spare->of[i];
+    return limit;
+}
+
+void orc_tenant_mark(struct orc_tenant *tenant, int64_t now_ms) {
+    if (!tenant->granted)
+        return;
+    uint32_t marks = hd_quota_marks(&tenant->limit, &tenant->used, tenant->marks);
+    if (now_ms < tenant->marked_ms + MARK_AGAIN_MS)
+        marks |= tenant->marks;
+    tenant->crossed = marks & ~tenant->marks;
+    tenant->marked_ms = tenant->crossed ? now_ms : tenant->marked_ms;
+    tenant->dirty |= marks != tenant->marks;
+    tenant->marks = marks;
+}
+
+// --- starts ------------------------------------------------------------------------------------------------------------
+
+static enum hd_quota_dim stock_over(const struct orc_tenant *tenant, int64_t runs, int64_t jobs, int64_t *ret_wants) {
+    const int64_t wants[HD_QUOTA_DIMS] = {
+        [HD_QUOTA_QUEUED] = jobs, [HD_QUOTA_RUNS_DAY] = runs, [HD_QUOTA_MINUTES_MONTH] = 1};
+    for (unsigned i = HD_QUOTA_CONCURRENT; i < HD_QUOTA_DIMS; i++) {
+        *ret_wants = wants[i];
+        if (wants[i] > hd_quota_room(tenant->limit.of[i], tenant->used.of[i]))
+            return (enum hd_quota_dim)i;
+    }
+    return HD_QUOTA_DIMS;
+}
+
+static const char *amount(struct hd_arena *arena, enum hd_quota_dim dim, int64_t value) {
+    HD_AUTO_BUF struct hd_buf text = {0};
+    hd_quota_format(dim, value, &text);
+    return hd_arena_strdup(arena, text.data);
+}
+
+static const char *too_large(struct hd_arena *arena, enum hd_quota_dim dim, const struct hd_quota *asks,
+                             const struct orc_tenant *tenant) {
+    return hd_arena_printf(arena, "it asks for %s, and the tenant may use %s in all", amount(arena, dim, asks->of[dim]),
+                           amount(arena, dim, tenant->limit.of[dim]));
+}
+
+static bool jobs_fit(struct hd_arena *arena, const struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
+                     struct hd_err *err) {
+    for (size_t i = 0; i < plan->n_jobs; i++) {
+        struct hd_quota asks = hd_quota_of_job(plan->jobs[i]->resources);
+        enum hd_quota_dim dim = hd_quota_never(&tenant->limit, &asks);
+        if (dim == HD_QUOTA_DIMS)
+            continue;
+        hd_err_set(err, HD_PRECONDITION, "job %.100s can never start: %s", plan->jobs[i]->name,
+                   too_large(arena, dim, &asks, tenant));
+        hd_err_field(err, "pipeline");
+        hd_err_hint(err, "let it ask for less, or have %s of the tenant's quota raised", hd_quota_field(dim));
+        return false;
+    }
+    return true;
+}
+
+static void stock_refuse(struct hd_arena *arena, const struct orc_tenant *tenant, enum hd_quota_dim dim, int64_t wants,
+                         struct hd_err *err) {
+    static const char *const ways[HD_QUOTA_DIMS] = {[HD_QUOTA_QUEUED] = "wait until jobs have started",
+                                                    [HD_QUOTA_RUNS_DAY] = "wait for midnight UTC",
+                                                    [HD_QUOTA_MINUTES_MONTH] = "wait for the next month (UTC)"};
+    hd_err_set(err, HD_LIMITED, "the tenant has used %lld of its %s, and this needs %lld more",
+               (long long)tenant->used.of[dim], amount(arena, dim, tenant->limit.of[dim]), (long long)wants);
+    hd_err_field(err, "quota.%s", hd_quota_field(dim));
+    hd_err_hint(err, "%s, or have %s of the quota raised (hodei quota set)", ways[dim], hd_quota_field(dim));
+}
+
+bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
+                       int64_t now_ms, struct hd_err *err) {
+    int64_t jobs = (int64_t)plan->n_jobs, wants;
+    orc_tenant_turn(tenant, now_ms);
+    if (!tenant->granted)
+        return true;
+    if (!jobs_fit(arena, tenant, plan, err))
+        return false;
+    enum hd_quota_dim dim = stock_over(tenant, 1, jobs, &wants);
+    if (dim != HD_QUOTA_DIMS) {
+        stock_refuse(arena, tenant, dim, wants, err);
+        return false;
+    }
+    tenant->used.of[HD_QUOTA_RUNS_DAY]++;
+    tenant->used.of[HD_QUOTA_QUEUED] += jobs;
+    return true;
+}
+
+bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, struct hd_err *err) {
+    for (unsigned i = HD_QUOTA_CONCURRENT; i < HD_QUOTA_DIMS && tenant->granted && tenant->started; i++) {
+        int64_t limit = tenant->limit.of[i], over = tenant->used.of[i] - limit + (i == HD_QUOTA_MINUTES_MONTH);
+        if (limit < 0 || over <= 0)
+            continue;
+        struct orc_tenant before = *tenant;
+        before.used.of[i] = limit;
+        stock_refuse(arena, &before, (enum hd_quota_dim)i, over, err);
+        return false;
+    }
+    return true;
+}
+
+const char *orc_quota_why(struct hd_arena *arena, const struct orc_job *job, const struct orc_tenant *tenant) {
+    struct hd_quota asks = orc_job_asks(job);
+    enum hd_quota_dim dim = hd_quota_never(&tenant->limit, &asks);
+    if (dim != HD_QUOTA_DIMS)
+        return hd_arena_printf(arena, "%s: it can never start; let it ask for less, or raise the quota",
+                               too_large(arena, dim, &asks, tenant));
+    dim = hd_quota_short(&tenant->limit, &tenant->used, &asks);
+    if (dim == HD_QUOTA_JOBS)
+        return hd_arena_printf(
+            arena,
+            "the tenant has %lld of its %lld concurrent jobs admitted and %lld wait: wait for one to end, or "
+            "raise the quota",
+            (long long)tenant->used.of[dim], (long long)tenant->limit.of[dim], (long long)tenant->queued);
+    if (dim != HD_QUOTA_DIMS)
+        return hd_arena_printf(arena,
+                               "it asks for %s, and the tenant's jobs have %s of its %s: wait for one to end, or raise "
+                               "the quota",
+                               amount(arena, dim, asks.of[dim]), amount(arena, dim, tenant->used.of[dim]),
+                               amount(arena, dim, tenant->limit.of[dim]));
+    return hd_arena_printf(arena,
+                           "it waits behind %lld others of the tenant, the first of which does not fit into its quota "
+                           "yet: wait for a job to end, or raise the quota",
+                           (long long)(tenant->queued > 0 ? tenant->queued - 1 : 0));
 }

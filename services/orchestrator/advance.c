@@ -304,8 +304,8 @@ bool orc_job_due(struct orc_job *job, struct orc_chance *chance) {
         return false;
     job->due_ms = 0;
     job->dirty = true;
-    if (job->hold & ORC_HOLD_BACKOFF) {
-        orc_job_release(job, ORC_HOLD_BACKOFF, chance->now_ms);
+    if (job->hold & (ORC_HOLD_BACKOFF | ORC_HOLD_TOO_LARGE)) {
+        orc_job_release(job, job->hold & ORC_HOLD_BACKOFF ? ORC_HOLD_BACKOFF : ORC_HOLD_TOO_LARGE, chance->now_ms);
         return true;
     }
     bool asked = job->hold & ORC_HOLD_APPROVAL;

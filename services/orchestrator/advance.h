@@ -89,11 +89,34 @@ static inline bool orc_job_admissible(int state, uint32_t hold) {
     return state == HODEI__V1__JOB_STATE__JOB_STATE_QUEUED && hold == 0;
 }
 
-// Takes what changed in the working set since its load into the tenant's counters.
-void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant);
+// admit.c. Takes what changed in the working set since its load into the tenant's counters.
+void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant, int64_t now_ms);
 bool orc_tenant_touched(const struct orc_job *job);
-// QUEUED → READY as far as the grant reaches: highest priority, then longest waiting. Adjusts the counters.
+// What of an attempt counts when it ends: how long it ran, by its worker, but no longer than it was ours.
+int64_t orc_attempt_spent_ms(const struct orc_attempt *attempt, int64_t now_ms);
+// A new day, or a new month, begins at 0.
+void orc_tenant_turn(struct orc_tenant *tenant, int64_t now_ms);
+struct hd_quota orc_job_asks(const struct orc_job *job);
+// Whether a small job could be admitted.
+bool orc_tenant_open(const struct orc_tenant *tenant);
+// About how many could be admitted, at most `most`.
+size_t orc_tenant_wanted(const struct orc_tenant *tenant, size_t most);
+// QUEUED → READY as far as the grant reaches: highest priority, then longest waiting, and nobody passes one that does not fit yet;
+// what is larger than the limit is put aside. Adjusts the counters.
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance);
+// What a tenant leaves of its concurrency limits, added to `spare`; and whether it waits for what is its own.
+void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting);
+// The limits of a tenant that borrows what is spare.
+struct hd_quota orc_tenant_borrow(const struct orc_tenant *tenant, const struct hd_quota *spare);
+// Marks of limits that were crossed.
+void orc_tenant_mark(struct orc_tenant *tenant, int64_t now_ms);
+// Whether the limits let another run start, with what stands in the counters; adds it there. False: err says what is used up.
+bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
+                       int64_t now_ms, struct hd_err *err);
+// The same for the counters as they are to be saved, under their lock: another replica may have been faster.
+bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, struct hd_err *err);
+// Why a job that waits for quota waits, as a sentence.
+const char *orc_quota_why(struct hd_arena *arena, const struct orc_job *job, const struct orc_tenant *tenant);
 
 // Everything that the code here relies on: indexes in range, edges known from both ends, no cycle, valid names.
 enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan,

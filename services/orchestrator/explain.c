@@ -119,12 +119,7 @@ static struct orc_reason queued(const struct orc_ws *ws, const struct orc_job *j
                                        (long long)((job->due_ms - at->now_ms + 999) / 1000), job->attempts + 1));
     if (!at->tenant || !at->tenant->granted)
         return because("quota", "the quota of the tenant is not known yet: the quota service has not answered");
-    return because(
-        "quota", hd_arena_printf(
-                     ws->arena,
-                     "the tenant has %lld of its %lld concurrent jobs admitted and %lld wait: wait for one to end, or "
-                     "raise the quota",
-                     (long long)at->tenant->used, (long long)at->tenant->limit, (long long)at->tenant->queued));
+    return because("quota", orc_quota_why(ws->arena, job, at->tenant));
 }
 
 static struct orc_reason waiting(const struct orc_ws *ws, const struct orc_job *job,

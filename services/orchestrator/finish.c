@@ -10,16 +10,27 @@ struct orc_chance orc_chance(struct hd_ctx *cx) {
     return (struct orc_chance){.now_ms = cx->now.wall_ms, .rng = cx->rng};
 }
 
+// The tenant whose counters a row of the working set changes, by its number; NULL: none.
+static const char *touched(const struct orc_ws *ws, size_t i, int64_t now_ms) {
+    if (i < ws->jobs.n)
+        return orc_tenant_touched(ws->jobs.items[i]) ? ws->jobs.items[i]->run->tenant : NULL;
+    i -= ws->jobs.n;
+    if (i < ws->runs.n)
+        return ws->runs.items[i]->was == 0 && !ws->runs.items[i]->duplicate ? ws->runs.items[i]->tenant : NULL;
+    const struct orc_attempt *attempt = ws->attempts.items[i - ws->runs.n];
+    return orc_attempt_spent_ms(attempt, now_ms) ? attempt->job->run->tenant : NULL;
+}
+
 // Locks the tenants whose counters change, in name order.
 static enum hd_status load_tenants(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
     const char **names = NULL;
     size_t n = 0, cap = 0;
-    for (size_t i = 0; i < ws->jobs.n; i++) {
-        const struct orc_job *job = ws->jobs.items[i];
-        if (!orc_tenant_touched(job) || (n && strcmp(names[n - 1], job->run->tenant) == 0))
+    for (size_t i = 0; i < ws->jobs.n + ws->runs.n + ws->attempts.n; i++) {
+        const char *name = touched(ws, i, cx->now.wall_ms);
+        if (!name || (n && strcmp(names[n - 1], name) == 0))
             continue;
         HD_GROW(cx->arena, names, n, cap);
-        names[n++] = job->run->tenant;
+        names[n++] = name;
     }
     n = orc_texts_unique(names, n);
     return n ? ORC_DO(cx, orc, tenants_load, ws, names, n) : HD_OK;
@@ -34,9 +45,11 @@ static void ask_grant(struct hd_ctx *cx, const char *tenant) {
     hd_ask(cx, "quota", "GetGrants", &request.base, ORC_ANSWER_GRANTS, ASK_TIMEOUT_MS);
 }
 
-static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+// Admits with what the tenant may use now: of the jobs in the working set, and of those in the table.
+static enum hd_status admit_within(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                   struct orc_tenant *tenant) {
     struct orc_chance chance = orc_chance(cx);
-    int64_t here = 0, queued_before = 0;
+    size_t here = 0, queued_before = 0, wanted = 0;
     for (size_t i = 0; i < ws->jobs.n; i++) {
         const struct orc_job *job = ws->jobs.items[i];
         if (strcmp(job->run->tenant, tenant->name) != 0)
@@ -44,16 +57,45 @@ static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct 
         here += orc_job_admissible(job->state, job->hold);
         queued_before += orc_job_admissible(job->was, job->was_hold);
     }
-    if (tenant->queued > 0 && !tenant->granted)
-        ask_grant(cx, tenant->name);
-    int64_t room = tenant->granted ? tenant->limit - tenant->used : 0;
-    if (room > 0 && tenant->queued > here) { // others wait in the table, perhaps better ones
+    if (orc_tenant_open(tenant) && tenant->queued > (int64_t)here) { // others wait in the table, perhaps better ones
         // What was QUEUED and is in the working set comes again and must not take the place of the rest.
-        int64_t wanted = (room < ADMIT_AT_ONCE ? room : ADMIT_AT_ONCE) + queued_before;
-        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)wanted));
+        wanted = orc_tenant_wanted(tenant, ADMIT_AT_ONCE);
+        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)(wanted + queued_before)));
         HD_TRY(orc_plans(cx, orc, ws));
     }
-    orc_tenant_admit(ws, tenant, &chance);
+    size_t admitted = orc_tenant_admit(ws, tenant, &chance);
+    if (wanted && admitted >= wanted && tenant->queued > 0 && orc_tenant_open(tenant))
+        orc_kick(orc); // there is room for more than were looked at
+    return HD_OK;
+}
+
+// What others leave of theirs. As soon as one of them waits for its own, nothing more is lent.
+static enum hd_status borrow(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                             struct orc_tenant *tenant) {
+    const char **names = HD_NEW_ARRAY(cx->arena, ws->n_tenants, const char *);
+    struct hd_quota own = tenant->limit, spare;
+    bool waiting;
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        names[i] = ws->tenants[i]->name;
+    HD_TRY(ORC_DO(cx, orc, tenants_spare, names, ws->n_tenants, &spare, &waiting));
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (ws->tenants[i] != tenant && ws->tenants[i]->granted)
+            orc_tenant_lend(ws->tenants[i], &spare, &waiting);
+    if (waiting)
+        return HD_OK;
+    tenant->limit = orc_tenant_borrow(tenant, &spare);
+    enum hd_status status = admit_within(cx, orc, ws, tenant);
+    tenant->limit = own;
+    return status;
+}
+
+static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+    if (tenant->queued > 0 && !tenant->granted)
+        ask_grant(cx, tenant->name);
+    HD_TRY(admit_within(cx, orc, ws, tenant));
+    if (tenant->granted && tenant->borrow && tenant->queued > 0)
+        HD_TRY(borrow(cx, orc, ws, tenant));
+    orc_tenant_mark(tenant, cx->now.wall_ms);
     return HD_OK;
 }
 
@@ -105,8 +147,11 @@ enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct or
         if (ws->runs.items[i]->locked && !ws->runs.items[i]->duplicate)
             orc_run_settle(ws->runs.items[i], cx->now.wall_ms);
     HD_TRY(load_tenants(cx, orc, ws));
-    for (size_t i = 0; i < ws->n_tenants; i++)
-        orc_tenant_count(ws, ws->tenants[i]);
+    for (size_t i = 0; i < ws->n_tenants; i++) {
+        orc_tenant_count(ws, ws->tenants[i], cx->now.wall_ms);
+        if (!orc_tenant_within(cx->arena, ws->tenants[i], &cx->err))
+            return cx->err.status;
+    }
     for (size_t i = 0; i < ws->n_tenants; i++)
         HD_TRY(admit(cx, orc, ws, ws->tenants[i]));
     for (size_t i = 0; i < ws->jobs.n; i++) // what is in a run is part of its content

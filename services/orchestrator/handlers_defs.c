@@ -5,6 +5,7 @@
 #include "services/orchestrator/finish.h"
 
 #define MAX_CONCURRENT_JOBS 1000000
+#define MAX_WEIGHT 1000
 
 struct listening {
     struct orc_listener *items;
@@ -55,7 +56,16 @@ static const char *grant_wrong(const Hodei__V1__Grant *grant) {
         return "tenant";
     if (grant->version == 0)
         return "version";
-    return grant->concurrent_jobs < 0 || grant->concurrent_jobs > MAX_CONCURRENT_JOBS ? "concurrent_jobs" : NULL;
+    if (grant->concurrent_jobs < 0 || grant->concurrent_jobs > MAX_CONCURRENT_JOBS)
+        return "concurrent_jobs";
+    if (grant->weight > MAX_WEIGHT)
+        return "weight";
+    struct hd_quota limits = hd_quota_unlimited();
+    hd_quota_read(&grant->base, &limits);
+    for (size_t i = 0; i < HD_QUOTA_DIMS; i++)
+        if (limits.of[i] < HD_QUOTA_UNLIMITED || limits.of[i] > HD_QUOTA_MAX)
+            return hd_quota_field((enum hd_quota_dim)i);
+    return NULL;
 }
 
 // A grant that comes late, after its successor, has no effect.
@@ -72,10 +82,12 @@ static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, H
         struct orc_tenant *tenant = orc_ws_tenant(&ws, grants[i]->tenant);
         if (tenant->granted && tenant->version >= grants[i]->version)
             continue;
-        tenant->granted = true;
+        tenant->granted = tenant->regranted = true;
         tenant->version = grants[i]->version;
-        tenant->limit = grants[i]->concurrent_jobs;
-        tenant->dirty = true;
+        tenant->limit = hd_quota_unlimited();
+        hd_quota_read(&grants[i]->base, &tenant->limit);
+        tenant->borrow = grants[i]->borrow;
+        tenant->weight = grants[i]->weight ? grants[i]->weight : 1;
     }
     return orc_finish(cx, orc, &ws, &out);
 }

@@ -87,9 +87,9 @@ static enum hd_status circumstances(struct hd_ctx *cx, struct orchestrator *orc,
         orc_group_turns(ret->members, ret->n_members, group.capacity, group.by_ready);
         ret->capacity = group.capacity;
     }
-    if (!orc_job_admissible(job->state, job->hold))
+    if (!orc_job_admissible(job->state, job->hold & ~(uint32_t)ORC_HOLD_TOO_LARGE))
         return HD_OK;
-    HD_TRY(ORC_DO(cx, orc, tenants_load, &other, &tenant, 1));
+    HD_TRY(ORC_DO(cx, orc, tenants_read, &other, &tenant, 1));
     ret->tenant = orc_ws_tenant(&other, job->run->tenant);
     return HD_OK;
 }

@@ -44,6 +44,14 @@ static uint64_t *sorted(struct hd_ctx *cx, const uint64_t *keys, size_t n) {
     return copy;
 }
 
+// The tenants of the runs, for their weights.
+static enum hd_status weigh(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    const char **names = HD_NEW_ARRAY(cx->arena, ws->runs.n, const char *);
+    for (size_t i = 0; i < ws->runs.n; i++)
+        names[i] = ws->runs.items[i]->tenant;
+    return ORC_DO(cx, orc, tenants_read, ws, names, orc_texts_unique(names, ws->runs.n));
+}
+
 // Offers these entries; what is no longer READY under its key by now is left out.
 static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct orc_out *out,
                             struct orc_pool_entry *const *entries, size_t n) {
@@ -60,6 +68,7 @@ static enum hd_status offer(struct hd_ctx *cx, struct orchestrator *orc, struct 
     HD_TRY(ORC_DO(cx, orc, runs_load, &ws, ids, orc_uuids_unique(ids, n), false));
     HD_TRY(orc_plans(cx, orc, &ws));
     HD_TRY(ORC_DO(cx, orc, jobs_load, &ws, refs, orc_refs_unique(refs, n)));
+    HD_TRY(weigh(cx, orc, &ws));
     for (size_t i = 0; i < n; i++) { // best first
         const struct orc_job *job = orc_ws_job(&ws, entries[i]->job.run, entries[i]->job.idx);
         if (job && job->state == READY && job->key == entries[i]->key)

@@ -175,9 +175,31 @@ static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const stru
     return run;
 }
 
-// What the run is given, against what its version asks for. Those that do not fit are not inserted.
-static bool inputs_check(struct hd_ctx *cx, struct start *start) {
-    if (orc_inputs(cx->arena, start->run->plan, start->request, &start->item->err, &start->run->inputs) == HD_OK) {
+// What the tenants have left, as far as that is known without a lock: who is refused here costs no transaction. What two replicas
+// let through at once is seen again when the counters are changed (orc_finish).
+static enum hd_status read_tenants(struct hd_ctx *cx, struct orchestrator *orc, const struct start *starts, size_t n,
+                                   struct orc_ws *ret) {
+    const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    size_t count = 0;
+    orc_ws_init(ret, cx->arena);
+    for (size_t i = 0; i < n; i++)
+        if (starts[i].run)
+            names[count++] = starts[i].tenant;
+    return ORC_DO(cx, orc, tenants_read, ret, names, orc_texts_unique(names, count));
+}
+
+static bool quota_check(struct hd_ctx *cx, const struct orc_ws *tenants, const struct start *start) {
+    struct orc_tenant *tenant = orc_ws_tenant(tenants, start->tenant);
+    if (!tenant || orc_start_allowed(cx->arena, tenant, start->run->plan, cx->now.wall_ms, &start->item->err))
+        return true;
+    orc_count(ORC_M_STARTS_LIMITED, 1);
+    return false;
+}
+
+// What the run is given, against what its version asks for, and what the tenant has left. Those that do not fit are not inserted.
+static bool start_check(struct hd_ctx *cx, const struct orc_ws *tenants, struct start *start) {
+    if (orc_inputs(cx->arena, start->run->plan, start->request, &start->item->err, &start->run->inputs) == HD_OK &&
+        quota_check(cx, tenants, start)) {
         orc_run_begin(start->run, cx->now.wall_ms);
         return true;
     }
@@ -189,7 +211,7 @@ static bool inputs_check(struct hd_ctx *cx, struct start *start) {
 static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
     struct orc_chance chance = orc_chance(cx);
     struct orc_out out = {0};
-    struct orc_ws ws;
+    struct orc_ws ws, tenants;
     orc_ws_init(&ws, cx->arena);
     for (size_t i = 0; i < n; i++)
         if (starts[i].item->err.status == HD_OK && !starts[i].done)
@@ -197,9 +219,10 @@ static enum hd_status start_all(struct hd_ctx *cx, struct orchestrator *orc, str
     if (ws.runs.n == 0)
         return HD_OK;
     HD_TRY(orc_plans(cx, orc, &ws));
+    HD_TRY(read_tenants(cx, orc, starts, n, &tenants));
     size_t left = 0;
     for (size_t i = 0; i < n; i++)
-        left += starts[i].run && inputs_check(cx, &starts[i]);
+        left += starts[i].run && start_check(cx, &tenants, &starts[i]);
     if (left == 0)
         return HD_OK;
     HD_TRY(ORC_DO(cx, orc, runs_insert, &ws));

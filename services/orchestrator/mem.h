@@ -112,6 +112,10 @@ enum hd_status mem_follow_ups_add(ORC_CALL, const struct orc_ended *ended, size_
 enum hd_status mem_follow_ups_take(ORC_CALL, unsigned limit, struct orc_follow_up **ret, size_t *ret_n);
 enum hd_status mem_follow_ups_drop(ORC_CALL, const struct orc_follow_up *follow_ups, size_t n);
 
+// store_mem_usage.c
+enum hd_status mem_tenants_spare(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting);
+enum hd_status mem_usage_count(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n);
+
 // store_mem_groups.c
 enum hd_status mem_groups_enter(ORC_CALL, struct orc_group_entry *entries, size_t n);
 enum hd_status mem_groups_leave(ORC_CALL, const struct orc_job_ref *refs, size_t n, size_t *ret_left);

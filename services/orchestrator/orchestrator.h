@@ -52,6 +52,8 @@ hd_handler orc_placed;                                                  // handl
 hd_handler orc_reports;                                                 // handlers_reports.c
 hd_handler orc_reconcile, orc_sessions_lost, orc_sweep;                 // handlers_workers.c
 
+hd_handler orc_check_counters, orc_get_usage; // counters.c
+
 enum orc_answer { ORC_ANSWER_GRANTS, ORC_ANSWER_VERDICTS };
 
 enum orc_metric {
@@ -64,6 +66,9 @@ enum orc_metric {
     ORC_M_REPORTS,
     ORC_M_REPORTS_STALE,
     ORC_M_ATTEMPTS_LOST,
+    ORC_M_COUNTERS_CHECKED,
+    ORC_M_COUNTERS_MENDED,
+    ORC_M_STARTS_LIMITED,
     ORC_M_COUNT
 };
 // The tenant of a request, or NULL after failing the item.

@@ -78,6 +78,8 @@ void orc_out_offer(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, co
     ready->run = orc_id_text(cx->arena, job->run->id);
     ready->job = job->idx;
     ready->tenant = (char *)job->run->tenant;
+    const struct orc_tenant *tenant = orc_ws_tenant(ws, job->run->tenant);
+    ready->weight = tenant ? tenant->weight : 0;
     ready->priority = job->priority;
     ready->ready_at_ms = job->ready_ms;
     ready->labels = labels; // borrowed: packed before the plan can go

@@ -28,6 +28,12 @@ struct hd_metric orc_metrics[ORC_M_COUNT] = {
     [ORC_M_REPORTS] = {"hodei_orchestrator_reports_total", NULL, "Reports of agents.", HD_COUNTER},
     [ORC_M_REPORTS_STALE] = {"hodei_orchestrator_reports_stale_total", NULL, "Reports without effect.", HD_COUNTER},
     [ORC_M_ATTEMPTS_LOST] = {"hodei_orchestrator_attempts_lost_total", NULL, "Attempts that were lost.", HD_COUNTER},
+    [ORC_M_COUNTERS_CHECKED] = {"hodei_orchestrator_counters_checked_total", NULL,
+                                "Times that the counters of a tenant were compared with its jobs.", HD_COUNTER},
+    [ORC_M_COUNTERS_MENDED] = {"hodei_orchestrator_counters_mended_total", NULL,
+                               "Times that they were not what there is, and were mended.", HD_COUNTER},
+    [ORC_M_STARTS_LIMITED] = {"hodei_orchestrator_starts_limited_total", NULL, "Starts refused by a quota.",
+                              HD_COUNTER},
 };
 
 #define RPC(method, request, reply, handler)                                                                           \
@@ -51,6 +57,7 @@ static const struct hd_rpc rpcs[] = {
     RPC(ExplainJob, explain_job_request, explain_job_reply, orc_explain_job),
     RPC(PutVersions, put_versions_request, empty, orc_put_versions),
     RPC(PutGrants, put_grants_request, empty, orc_put_grants),
+    RPC(GetUsage, get_usage_request, get_usage_reply, orc_get_usage),
     RPC(LeasePool, lease_pool_request, lease_pool_reply, orc_lease_pool),
     RPC(Reconcile, reconcile_request, empty, orc_reconcile),
     RPC(SessionsLost, sessions_lost_request, empty, orc_sessions_lost),
@@ -67,6 +74,7 @@ static const struct hd_answer answers[] = {
 static const struct hd_timer timers[] = {
     {"sweep", 1000, orc_sweep},
     {"follow", 1000, orc_follow},
+    {"counters", 60000, orc_check_counters},
 };
 
 struct orchestrator *orc_new(const struct orc_store_ops *ops, void *store) {

@@ -15,6 +15,11 @@
     "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames, "   \
     "a.gone_ms"
 
+#define TENANT                                                                                                         \
+    "t.name, t.granted, t.version, t.queued, t.day, t.month, t.job_ms, t.marks, t.job_limit, t.cpu_limit, "            \
+    "t.memory_limit, t.gpu_limit, t.queued_limit, t.runs_limit, t.minutes_limit, t.used, t.cpu_used, t.memory_used, "  \
+    "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow"
+
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
         {"orc_versions_put",
@@ -74,15 +79,41 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                    " union all (select a.id, a.run_id, a.idx from attempts a"
                                    " join jobs j on j.run_id = a.run_id and j.idx = a.idx and j.state = 5"
                                    " where a.gone_ms > 0 and a.state in (1, 2) limit $1::bigint)"},
-    [ORC_SQL_TENANTS_LOCK] = {"orc_tenants_lock",
-                              "select t.name, t.granted, t.version, t.job_limit, t.used, t.queued from tenants t"
-                              " where t.name = any ($1::text[]) order by t.name for update"},
+    [ORC_SQL_TENANTS_LOCK] = {"orc_tenants_lock", "select " TENANT " from tenants t"
+                                                  " where t.name = any ($1::text[]) order by t.name for update"},
+    [ORC_SQL_TENANTS_READ] = {"orc_tenants_read", "select " TENANT " from tenants t where t.name = any ($1::text[])"},
+    // One borrower at a time: the next one sees what this one has taken.
+    [ORC_SQL_BORROW_LOCK] = {"orc_borrow_lock", "select pg_advisory_xact_lock(hashtextextended('borrow', 2)) is null"},
+    [ORC_SQL_TENANTS_SPARE] =
+        {"orc_tenants_spare",
+         "select coalesce(sum(t.job_limit - t.used), 0)::bigint,"
+         " coalesce(sum(t.cpu_limit - t.cpu_used) filter (where t.cpu_limit >= 0), 0)::bigint,"
+         " coalesce(sum(t.memory_limit - t.memory_used) filter (where t.memory_limit >= 0), 0)::bigint,"
+         " coalesce(sum(t.gpu_limit - t.gpu_used) filter (where t.gpu_limit >= 0), 0)::bigint,"
+         " coalesce(bool_or(t.queued > 0 and t.used < t.job_limit"
+         " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
+         " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)), false)"
+         " from tenants t where t.granted and t.name <> all ($1::text[])"},
+    [ORC_SQL_USAGE_COUNT] =
+        {"orc_usage_count",
+         "select t.name, t.used, t.cpu_used, t.memory_used, t.gpu_used, t.pending, t.queued, coalesce(c.pipeline, ''),"
+         " coalesce(c.version, 0), coalesce(c.spec, 0), coalesce(c.counted, 0), coalesce(c.pending, 0),"
+         " coalesce(c.queued, 0) from tenants t"
+         " left join (select r.tenant, r.pipeline, r.version, case when j.spec < 0 then j.idx else j.spec end as spec,"
+         " count(*) filter (where j.state in (3, 4, 5)) as counted,"
+         " count(*) filter (where j.state in (1, 2)) as pending,"
+         " count(*) filter (where j.state = 2 and j.hold = 0) as queued"
+         " from runs r join jobs j on j.run_id = r.id where r.state < 3 and j.state < 6"
+         " and ($1::int <> 0 or r.tenant = any ($2::text[])) group by 1, 2, 3, 4) c on c.tenant = t.name"
+         " where $1::int <> 0 or t.name = any ($2::text[]) order by t.name"},
     [ORC_SQL_TENANTS_MAKE] = {"orc_tenants_make",
                               "insert into tenants (name) select u.n from unnest($1::text[]) as u (n) order by 1"
                               " on conflict do nothing"},
-    [ORC_SQL_TENANTS_WAITING] = {"orc_tenants_waiting",
-                                 "select t.name from tenants t where t.queued > 0"
-                                 " and (not t.granted or t.used < t.job_limit) limit $1::bigint"},
+    [ORC_SQL_TENANTS_WAITING] = {"orc_tenants_waiting", "select t.name from tenants t where t.queued > 0"
+                                                        " and (not t.granted or t.borrow or (t.used < t.job_limit"
+                                                        " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
+                                                        " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)))"
+                                                        " order by random() limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
                              " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of,"
@@ -242,11 +273,23 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
                                 " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms) where a.id = u.id"},
     [ORC_SQL_TENANTS_UPDATE] = {"orc_tenants_update",
-                                "update tenants t set granted = u.granted <> 0, version = u.version,"
-                                " job_limit = u.job_limit, used = u.used, queued = u.queued"
-                                " from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
-                                " $6::bigint[]) as u (name, granted, version, job_limit, used, queued)"
-                                " where t.name = u.name"},
+                                "update tenants t set used = u.used, cpu_used = u.cpu, memory_used = u.memory,"
+                                " gpu_used = u.gpu, pending = u.pending, runs = u.runs, queued = u.queued,"
+                                " day = u.day, month = u.month, job_ms = u.job_ms, marks = u.marks,"
+                                " marked_ms = u.marked_ms"
+                                " from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+                                " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],"
+                                " $11::bigint[], $12::int[], $13::bigint[]) as u (name, used, cpu, memory, gpu,"
+                                " pending, runs, queued, day, month, job_ms, marks, marked_ms) where t.name = u.name"},
+    [ORC_SQL_TENANTS_GRANT] =
+        {"orc_tenants_grant",
+         "update tenants t set granted = true, version = u.version, job_limit = u.jobs,"
+         " cpu_limit = u.cpu, memory_limit = u.memory, gpu_limit = u.gpu,"
+         " queued_limit = u.queued, runs_limit = u.runs, minutes_limit = u.minutes,"
+         " weight = u.weight, borrow = u.borrow <> 0"
+         " from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+         " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::int[], $11::int[]) as u (name,"
+         " version, jobs, cpu, memory, gpu, queued, runs, minutes, weight, borrow) where t.name = u.name"},
     [ORC_SQL_LEASE_TAKE] = {"orc_lease_take",
                             "insert into pool_leases (pool, holder, epoch, expires_at)"
                             " values ($1::text, $2::text, 1, clock_timestamp() + $4::bigint * interval '1 ms')"

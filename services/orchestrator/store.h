@@ -66,6 +66,15 @@ struct orc_command_key {
     size_t reply_len;
 };
 
+// What a tenant's counters say, and how many jobs of one kind there are in truth; a tenant without jobs has one row with the pipeline "".
+struct orc_usage {
+    const char *tenant; // rows of one stand together
+    int64_t jobs, cpu_milli, memory_bytes, gpu, pending, queued;
+    const char *pipeline;
+    uint32_t version, spec; // of the compiled version
+    int64_t is_counted, is_pending, is_queued;
+};
+
 // A pipeline that is started when runs of another one end.
 struct orc_listener {
     const char *tenant, *source, *name; // name: is started
@@ -125,7 +134,13 @@ struct orc_store_ops {
     enum hd_status (*attempts_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to);
     // Locks; makes rows of those that are missing, without a grant.
     enum hd_status (*tenants_load)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n);
-    // Tenants with QUEUED jobs and room, or without a grant.
+    enum hd_status (*tenants_read)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n); // those that are there
+    // What the counters say and what there is, in one view of the tables. names NULL: of all tenants.
+    enum hd_status (*usage_count)(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n);
+    // What the tenants but these leave of their concurrency limits together, and whether one of them waits for what is its own. Others who
+    // ask wait until the transaction ends.
+    enum hd_status (*tenants_spare)(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting);
+    // Tenants with QUEUED jobs and room, who may borrow, or without a grant.
     enum hd_status (*tenants_waiting)(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n);
 
     // Writes. runs_insert: new runs, in the order of tenant and key; marks `duplicate` where the key is taken.

@@ -293,13 +293,23 @@ static enum hd_status tenants_load(ORC_CALL, struct orc_ws *ws, const char **nam
     return HD_OK;
 }
 
+static enum hd_status tenants_read(ORC_CALL, struct orc_ws *ws, const char **names, size_t n) {
+    (void)cx;
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_tenant *row = orc_ws_tenant(&mem_of(store)->all, names[i]);
+        if (row && !orc_ws_tenant(ws, names[i]))
+            *orc_ws_add_tenant(ws, names[i]) = *row;
+    }
+    return HD_OK;
+}
+
 static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n) {
     const struct orc_mem *mem = store;
     const char **names = HD_NEW_ARRAY(cx->arena, mem->all.n_tenants + 1, const char *);
     size_t n = 0;
     for (size_t i = 0; i < mem->all.n_tenants && n < limit; i++) {
         const struct orc_tenant *row = mem->all.tenants[i];
-        if (row->queued > 0 && (!row->granted || row->used < row->limit))
+        if (row->queued > 0 && (!row->granted || row->borrow || orc_tenant_open(row)))
             names[n++] = row->name;
     }
     *ret = names;
@@ -409,13 +419,15 @@ static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
             save_attempt(mem, ws->attempts.items[i]);
     for (size_t i = 0; i < ws->n_tenants; i++) {
         struct orc_tenant *row = orc_ws_tenant(&mem->all, ws->tenants[i]->name);
-        if (!ws->tenants[i]->dirty)
+        if (!ws->tenants[i]->dirty && !ws->tenants[i]->regranted)
             continue;
         mem_touch(mem, row, sizeof *row);
         const char *name = row->name;
         *row = *ws->tenants[i];
         row->name = name;
-        row->dirty = false;
+        row->dirty = row->regranted = false;
+        row->started = 0;
+        row->crossed = 0;
         mem->rows_written++;
     }
     return HD_OK;
@@ -459,6 +471,9 @@ const struct orc_store_ops orc_mem_store = {
     .attempts_load = attempts_load,
     .attempts_page = attempts_page,
     .tenants_load = tenants_load,
+    .tenants_read = tenants_read,
+    .usage_count = mem_usage_count,
+    .tenants_spare = mem_tenants_spare,
     .tenants_waiting = tenants_waiting,
     .runs_insert = runs_insert,
     .save = save,

@@ -341,19 +341,76 @@ static enum hd_status attempts_page(ORC_CALL, struct orc_ws *ws, struct hd_uuid 
 }
 
 // --- tenants --------------------------------------------------------------------------------------------------------------------
-static enum hd_status tenants_lock(struct hd_ctx *cx, struct orc_ws *ws, const char **names, size_t n, size_t *ret_n) {
+static enum hd_status tenants_out(struct hd_ctx *cx, struct orc_ws *ws, enum orc_statement statement,
+                                  const char **names, size_t n, size_t *ret_n) {
     struct hd_rows rows;
-    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_LOCK, &rows, HD_TEXTS(names, n)));
+    HD_TRY(ORC_RUN_SQL(cx, statement, &rows, HD_TEXTS(names, n)));
     for (size_t i = 0; i < rows.n; i++) {
         if (orc_ws_tenant(ws, hd_row_text(&rows, i, 0)))
             continue;
         struct orc_tenant *tenant = orc_ws_add_tenant(ws, hd_row_text(&rows, i, 0));
         tenant->granted = hd_row_bool(&rows, i, 1);
         tenant->version = (uint64_t)hd_row_int(&rows, i, 2);
-        tenant->limit = hd_row_int(&rows, i, 3);
-        tenant->used = hd_row_int(&rows, i, 4);
-        tenant->queued = hd_row_int(&rows, i, 5);
+        tenant->queued = hd_row_int(&rows, i, 3);
+        tenant->day = hd_row_int(&rows, i, 4);
+        tenant->month = hd_row_int(&rows, i, 5);
+        tenant->job_ms = hd_row_int(&rows, i, 6);
+        tenant->marks = (uint32_t)hd_row_int(&rows, i, 7);
+        for (size_t k = 0; k < HD_QUOTA_DIMS; k++)
+            tenant->limit.of[k] = hd_row_int(&rows, i, 8 + k);
+        for (size_t k = 0; k < HD_QUOTA_MINUTES_MONTH; k++)
+            tenant->used.of[k] = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + k);
+        tenant->marked_ms = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
+        tenant->weight = (uint32_t)hd_row_int(&rows, i, 9 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
+        tenant->borrow = hd_row_bool(&rows, i, 10 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
+        tenant->used.of[HD_QUOTA_MINUTES_MONTH] = tenant->job_ms / HD_QUOTA_MS_A_MINUTE;
     }
+    *ret_n = rows.n;
+    return HD_OK;
+}
+
+static enum hd_status tenants_lock(struct hd_ctx *cx, struct orc_ws *ws, const char **names, size_t n, size_t *ret_n) {
+    return tenants_out(cx, ws, ORC_SQL_TENANTS_LOCK, names, n, ret_n);
+}
+
+static enum hd_status tenants_read(ORC_CALL, struct orc_ws *ws, const char **names, size_t n) {
+    size_t found;
+    (void)store;
+    return tenants_out(cx, ws, ORC_SQL_TENANTS_READ, names, n, &found);
+}
+
+static enum hd_status tenants_spare(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_BORROW_LOCK, &rows));
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_SPARE, &rows, HD_TEXTS(names, n)));
+    *ret = (struct hd_quota){{0}};
+    for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
+        ret->of[i] = hd_row_int(&rows, 0, i);
+    *ret_waiting = hd_row_bool(&rows, 0, HD_QUOTA_CONCURRENT);
+    return HD_OK;
+}
+
+static enum hd_status usage_count(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_USAGE_COUNT, &rows, HD_I32(names == NULL), HD_TEXTS(names, n)));
+    struct orc_usage *usage = HD_NEW_ARRAY(cx->arena, rows.n, struct orc_usage);
+    for (size_t i = 0; i < rows.n; i++)
+        usage[i] = (struct orc_usage){.tenant = hd_row_text(&rows, i, 0),
+                                      .jobs = hd_row_int(&rows, i, 1),
+                                      .cpu_milli = hd_row_int(&rows, i, 2),
+                                      .memory_bytes = hd_row_int(&rows, i, 3),
+                                      .gpu = hd_row_int(&rows, i, 4),
+                                      .pending = hd_row_int(&rows, i, 5),
+                                      .queued = hd_row_int(&rows, i, 6),
+                                      .pipeline = hd_row_text(&rows, i, 7),
+                                      .version = (uint32_t)hd_row_int(&rows, i, 8),
+                                      .spec = (uint32_t)hd_row_int(&rows, i, 9),
+                                      .is_counted = hd_row_int(&rows, i, 10),
+                                      .is_pending = hd_row_int(&rows, i, 11),
+                                      .is_queued = hd_row_int(&rows, i, 12)};
+    *ret = usage;
     *ret_n = rows.n;
     return HD_OK;
 }
@@ -501,6 +558,9 @@ const struct orc_store_ops orc_pg_store = {
     .attempts_load = attempts_load,
     .attempts_page = attempts_page,
     .tenants_load = tenants_load,
+    .tenants_read = tenants_read,
+    .usage_count = usage_count,
+    .tenants_spare = tenants_spare,
     .tenants_waiting = tenants_waiting,
     .runs_insert = orc_pg_runs_insert,
     .save = orc_pg_save,

@@ -275,13 +275,45 @@ static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws)
     if (n == 0)
         return HD_OK;
     COLUMN(const char *, names, row->name)
-    COLUMN(int32_t, granted, row->granted)
-    COLUMN(int64_t, versions, (int64_t)row->version)
-    COLUMN(int64_t, limits, row->limit)
-    COLUMN(int64_t, used, row->used)
+    COLUMN(int64_t, jobs, row->used.of[HD_QUOTA_JOBS])
+    COLUMN(int64_t, cpus, row->used.of[HD_QUOTA_CPU])
+    COLUMN(int64_t, memory, row->used.of[HD_QUOTA_MEMORY])
+    COLUMN(int64_t, gpus, row->used.of[HD_QUOTA_GPU])
+    COLUMN(int64_t, pending, row->used.of[HD_QUOTA_QUEUED])
+    COLUMN(int64_t, runs, row->used.of[HD_QUOTA_RUNS_DAY])
     COLUMN(int64_t, queued, row->queued)
-    return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_UPDATE, NULL, HD_TEXTS(names, n), HD_I32S(granted, n), HD_I64S(versions, n),
-                       HD_I64S(limits, n), HD_I64S(used, n), HD_I64S(queued, n));
+    COLUMN(int64_t, days, row->day)
+    COLUMN(int64_t, months, row->month)
+    COLUMN(int64_t, job_ms, row->job_ms)
+    COLUMN(int32_t, marks, (int32_t)row->marks)
+    COLUMN(int64_t, marked, row->marked_ms)
+    return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_UPDATE, NULL, HD_TEXTS(names, n), HD_I64S(jobs, n), HD_I64S(cpus, n),
+                       HD_I64S(memory, n), HD_I64S(gpus, n), HD_I64S(pending, n), HD_I64S(runs, n), HD_I64S(queued, n),
+                       HD_I64S(days, n), HD_I64S(months, n), HD_I64S(job_ms, n), HD_I32S(marks, n), HD_I64S(marked, n));
+}
+
+static enum hd_status tenants_grant(struct hd_ctx *cx, const struct orc_ws *ws) {
+    struct orc_tenant **rows = HD_NEW_ARRAY(cx->arena, ws->n_tenants, struct orc_tenant *), *row;
+    size_t n = 0;
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (ws->tenants[i]->regranted)
+            rows[n++] = ws->tenants[i];
+    if (n == 0)
+        return HD_OK;
+    COLUMN(const char *, names, row->name)
+    COLUMN(int64_t, versions, (int64_t)row->version)
+    COLUMN(int64_t, jobs, row->limit.of[HD_QUOTA_JOBS])
+    COLUMN(int64_t, cpus, row->limit.of[HD_QUOTA_CPU])
+    COLUMN(int64_t, memory, row->limit.of[HD_QUOTA_MEMORY])
+    COLUMN(int64_t, gpus, row->limit.of[HD_QUOTA_GPU])
+    COLUMN(int64_t, queued, row->limit.of[HD_QUOTA_QUEUED])
+    COLUMN(int64_t, runs, row->limit.of[HD_QUOTA_RUNS_DAY])
+    COLUMN(int64_t, minutes, row->limit.of[HD_QUOTA_MINUTES_MONTH])
+    COLUMN(int32_t, weights, (int32_t)row->weight)
+    COLUMN(int32_t, borrow, row->borrow)
+    return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_GRANT, NULL, HD_TEXTS(names, n), HD_I64S(versions, n), HD_I64S(jobs, n),
+                       HD_I64S(cpus, n), HD_I64S(memory, n), HD_I64S(gpus, n), HD_I64S(queued, n), HD_I64S(runs, n),
+                       HD_I64S(minutes, n), HD_I32S(weights, n), HD_I32S(borrow, n));
 }
 
 enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {
@@ -294,5 +326,6 @@ enum hd_status orc_pg_save(ORC_CALL, struct orc_ws *ws) {
     HD_TRY(outputs_put(cx, ws));
     HD_TRY(attempts_insert(cx, ws));
     HD_TRY(attempts_update(cx, ws));
+    HD_TRY(tenants_grant(cx, ws));
     return tenants_update(cx, ws);
 }

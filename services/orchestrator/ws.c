@@ -103,6 +103,9 @@ struct orc_attempt *orc_ws_add_attempt(struct orc_ws *ws, struct hd_uuid id, str
 struct orc_tenant *orc_ws_add_tenant(struct orc_ws *ws, const char *name) {
     struct orc_tenant *tenant = HD_NEW(ws->arena, struct orc_tenant);
     tenant->name = hd_arena_strdup(ws->arena, name);
+    tenant->weight = 1;
+    tenant->limit = hd_quota_unlimited();
+    tenant->limit.of[HD_QUOTA_JOBS] = 0;
     HD_GROW(ws->arena, ws->tenants, ws->n_tenants, ws->cap_tenants);
     ws->tenants[ws->n_tenants++] = tenant;
     return tenant;

@@ -9,6 +9,7 @@
 #define ORC_WS_H
 
 #include "base/arena.h"
+#include "base/quota.h"
 #include "base/uuid.h"
 #include "base/value.h"
 #include "hodei/v1/flow.pb-c.h"
@@ -58,8 +59,14 @@ enum orc_job_flag {
     ORC_IN_GROUP = 2048,    // it holds a slot of its concurrency group
     ORC_WORKER_GONE = 4096, // the worker of its live attempt is gone; it is held for it (on_worker_lost: hold)
 };
-// What a QUEUED job waits for before it waits for quota.
-enum orc_hold { ORC_HOLD_BACKOFF = 1, ORC_HOLD_APPROVAL = 2, ORC_HOLD_PAUSE = 4, ORC_HOLD_GROUP = 8 };
+// What a QUEUED job waits for before it waits for quota. TOO_LARGE: it asks for more than its tenant may use in all.
+enum orc_hold {
+    ORC_HOLD_BACKOFF = 1,
+    ORC_HOLD_APPROVAL = 2,
+    ORC_HOLD_PAUSE = 4,
+    ORC_HOLD_GROUP = 8,
+    ORC_HOLD_TOO_LARGE = 16
+};
 #define ORC_NONE UINT32_MAX
 
 struct orc_job {
@@ -111,11 +118,17 @@ struct orc_attempt {
 
 struct orc_tenant {
     const char *name;
-    int64_t limit; // jobs that may be READY or have a live attempt
+    struct hd_quota limit, used; // used.of[HD_QUOTA_MINUTES_MONTH] follows from job_ms
     uint64_t version;
-    int64_t used, queued;
-    bool granted; // false: limit is not known yet
-    bool dirty;
+    int64_t queued;             // those that wait for quota and nothing else
+    int64_t day, month, job_ms; // what the runs and the minutes in `used` are of
+    uint32_t marks, weight;     // marks that were crossed; weight in fair sharing
+    int64_t marked_ms;          // when the last was
+    uint32_t crossed;           // in this transaction, upwards
+    size_t started;             // runs that this transaction makes
+    bool granted;               // false: limit is not known yet
+    bool borrow;                // may use what others leave of theirs
+    bool dirty, regranted;      // regranted: the limits are to be saved, too
 };
 
 #define ORC_WS_TABLE(type)                                                                                             \

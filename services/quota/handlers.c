@@ -1,3 +1,5 @@
+#include <inttypes.h>
+
 #include "base/map.h"
 #include "base/names.h"
 #include "services/quota/quota.h"
@@ -26,9 +28,13 @@ static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct h
     struct quota_limit *limits;
     size_t n;
 
+    struct hd_quota none = hd_quota_unlimited();
+    none.of[HD_QUOTA_JOBS] = self->default_jobs;
     HD_TRY(quota_store_get(cx, tenants, 1, &limits, &n));
     reply->tenant = hd_arena_strdup(cx->arena, tenants[0]);
-    reply->concurrent_jobs = n ? limits[0].concurrent_jobs : self->default_jobs;
+    hd_quota_write(n ? &limits[0].limit : &none, &reply->base);
+    reply->borrow = n && limits[0].borrow;
+    reply->weight = n ? (uint32_t)limits[0].weight : 1;
     reply->version = n ? limits[0].version : 0;
     reply->enforced = n && limits[0].confirmed;
     return HD_OK;
@@ -36,21 +42,55 @@ static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct h
 
 enum hd_status quota_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (tenant_given(&items[i]))
+        if (tenant_given(&items[i]) && !quota_usage_fill(cx, self, &items[i]))
             HD_TRY(fill(cx, self, &items[i]));
     }
     return HD_OK;
 }
 
+static struct quota_limit limit_of(const struct hd_item *item) {
+    const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)item->msg;
+    struct quota_limit limit = {.tenant = item->principal->tenant,
+                                .limit = hd_quota_unlimited(),
+                                .weight = request->weight ? request->weight : 1,
+                                .borrow = request->borrow};
+    hd_quota_read(item->msg, &limit.limit);
+    return limit;
+}
+
 static bool limit_valid(struct hd_item *item) {
-    int64_t jobs = ((const Hodei__V1__SetQuotaRequest *)item->msg)->concurrent_jobs;
     if (!tenant_given(item))
         return false;
-    if (jobs >= 0 && jobs <= QUOTA_JOBS_MAX)
+    struct quota_limit limit = limit_of(item);
+    for (unsigned i = 0; i < HD_QUOTA_DIMS; i++) {
+        const char *field = hd_quota_field((enum hd_quota_dim)i);
+        int64_t most = i == HD_QUOTA_JOBS ? QUOTA_JOBS_MAX : HD_QUOTA_MAX;
+        bool missing = i != HD_QUOTA_JOBS && limit.limit.of[i] == HD_QUOTA_UNLIMITED;
+        if (missing || (limit.limit.of[i] >= 0 && limit.limit.of[i] <= most))
+            continue;
+        hd_item_fail(item, HD_INVALID, "%s must be from 0 to %" PRId64, field, most);
+        hd_err_field(&item->err, "%s", field);
+        if (i != HD_QUOTA_JOBS)
+            hd_err_hint(&item->err, "leave it out for no limit");
+        return false;
+    }
+    if (limit.weight <= QUOTA_WEIGHT_MAX)
         return true;
-    hd_item_fail(item, HD_INVALID, "concurrent_jobs must be from 0 to %d", QUOTA_JOBS_MAX);
-    hd_err_field(&item->err, "concurrent_jobs");
+    hd_item_fail(item, HD_INVALID, "weight must be from 1 to %d", QUOTA_WEIGHT_MAX);
+    hd_err_field(&item->err, "weight");
     return false;
+}
+
+static enum hd_status set_one(struct hd_ctx *cx, const struct quota *self, struct hd_item *item) {
+    const struct quota_limit limit = limit_of(item);
+    bool stale;
+    HD_TRY(quota_store_set(cx, &limit, ((const Hodei__V1__SetQuotaRequest *)item->msg)->if_version, &stale));
+    if (!stale)
+        return fill(cx, self, item);
+    hd_item_fail(item, HD_CONFLICT, "the limits have been changed since they were read");
+    hd_err_field(&item->err, "if_version");
+    hd_err_hint(&item->err, "read them again and decide anew");
+    return HD_OK;
 }
 
 // By tenant, which is the order of locks, then in the order they came.
@@ -72,11 +112,8 @@ enum hd_status quota_set(struct hd_ctx *cx, void *self, struct hd_item *items, s
     if (n_valid == 0)
         return HD_OK;
     qsort(valid, n_valid, sizeof(struct hd_item *), item_cmp);
-    for (size_t i = 0; i < n_valid; i++) {
-        const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)valid[i]->msg;
-        HD_TRY(quota_store_set(cx, valid[i]->principal->tenant, request->concurrent_jobs));
-        HD_TRY(fill(cx, quota, valid[i]));
-    }
+    for (size_t i = 0; i < n_valid; i++)
+        HD_TRY(set_one(cx, quota, valid[i]));
     hd_metric_add(&quota_metrics[QUOTA_M_SET], (int64_t)n_valid);
     hd_service_kick(quota->service, QUOTA_PUSH_TIMER);
     return HD_OK;
@@ -88,7 +125,9 @@ static Hodei__V1__Grant **grants_of(struct hd_arena *arena, const struct quota_l
         grants[i] = (Hodei__V1__Grant *)hd_pb_new(arena, &hodei__v1__grant__descriptor);
         grants[i]->tenant = hd_arena_strdup(arena, limits[i].tenant);
         grants[i]->version = limits[i].version;
-        grants[i]->concurrent_jobs = limits[i].concurrent_jobs;
+        grants[i]->borrow = limits[i].borrow;
+        grants[i]->weight = (uint32_t)limits[i].weight;
+        hd_quota_write(&limits[i].limit, &grants[i]->base);
     }
     return grants;
 }
@@ -193,7 +232,9 @@ enum hd_status quota_init(struct hd_service *service, const struct hd_settings *
 }
 
 void quota_release(void *self) {
-    if (self)
+    if (self) {
         hd_push_release(&((struct quota *)self)->push);
+        quota_usage_release(self);
+    }
     free(self);
 }

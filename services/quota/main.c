@@ -17,6 +17,7 @@ static const struct hd_rpc rpcs[] = {
 
 static const struct hd_answer answers[] = {
     [QUOTA_A_PUSHED] = {"pushed", MSG(empty), quota_push_answered},
+    [QUOTA_A_USAGE] = {"GetUsage", MSG(get_usage_reply), quota_usage_answered},
 };
 
 static const struct hd_timer timers[] = {

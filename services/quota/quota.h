@@ -8,15 +8,32 @@
 #include "hodei/v1/quota.pb-c.h"
 #include "service/push.h"
 
+#include "base/quota.h"
+
 #define QUOTA_JOBS_MAX 1000000
+#define QUOTA_TENANT_BYTES 129
+#define QUOTA_WEIGHT_MAX 1000
+#define QUOTA_USAGE_KEPT 64    // answers of the orchestrator, for those who ask again
 #define QUOTA_TENANTS_MAX 1000 // in one GetGrants
 #define QUOTA_PUSH_TIMER "push"
-enum quota_answer { QUOTA_A_PUSHED };
+enum quota_answer { QUOTA_A_PUSHED, QUOTA_A_USAGE };
+
+// What the orchestrator said of a tenant's usage lately.
+struct quota_usage {
+    uint64_t tag; // hash of the tenant's name
+    char tenant[QUOTA_TENANT_BYTES];
+    int64_t at_mono_ms;
+    bool known;    // false: it did not answer
+    uint8_t *data; // packed QuotaUsage
+    size_t len;
+};
 
 struct quota {
     struct hd_service *service; // borrowed
     struct hd_push push;
     int64_t default_jobs;
+    struct quota_usage usage[QUOTA_USAGE_KEPT];
+    size_t next_usage;
 };
 
 // handlers.c
@@ -29,23 +46,32 @@ hd_handler quota_get_grants;    // GetGrants
 hd_handler quota_push_due;      // timer
 hd_handler quota_push_answered; // answer of orchestrator.PutGrants
 
+// usage.c
+hd_handler quota_usage_answered; // answer of orchestrator.GetUsage
+// Fills `usage` of the reply, or parks the item until the orchestrator has answered. True: parked.
+bool quota_usage_fill(struct hd_ctx *cx, struct quota *self, struct hd_item *item);
+void quota_usage_release(struct quota *self);
+
 enum quota_metric { QUOTA_M_SET, QUOTA_M_PUSHED, QUOTA_M_PUSH_FAILED, QUOTA_METRIC_COUNT };
 extern struct hd_metric quota_metrics[QUOTA_METRIC_COUNT];
 
 // store.c
 struct quota_limit {
     const char *tenant;
-    int64_t concurrent_jobs;
+    struct hd_quota limit;
+    int64_t weight;
     uint64_t version;
-    bool confirmed;
+    bool borrow, confirmed;
 };
 extern const struct hd_sql quota_sql[];
 extern const size_t quota_sql_len;
 // Those that are there, by tenant.
 enum hd_status quota_store_get(struct hd_ctx *cx, const char *const *tenants, size_t n, struct quota_limit **ret,
                                size_t *ret_n) HD_MUST_USE;
-// A new version where the limit changes; nothing where it is the same.
-enum hd_status quota_store_set(struct hd_ctx *cx, const char *tenant, int64_t concurrent_jobs) HD_MUST_USE;
+// A new version where a limit changes; nothing where all are the same. if_version not 0: only where that is the version that stands, or
+// *ret_stale is set.
+enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version,
+                               bool *ret_stale) HD_MUST_USE;
 // Makes the rows that are not there.
 enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n,
                                 int64_t concurrent_jobs) HD_MUST_USE;

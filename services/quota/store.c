@@ -1,16 +1,27 @@
 #include "services/quota/quota.h"
 
-enum { GET, SET, MAKE, UNCONFIRMED, CONFIRM };
+enum { GET, LOCK, SET, MAKE, UNCONFIRMED, CONFIRM };
 
-#define COLUMNS "tenant, concurrent_jobs, version, confirmed"
+#define LIMITS "concurrent_jobs, cpu_milli, memory_bytes, gpu, queued_jobs, runs_day, job_minutes_month"
+#define COLUMNS "tenant, version, confirmed, weight, borrow, " LIMITS
 
 const struct hd_sql quota_sql[] = {
     [GET] = {"quota_get", "SELECT " COLUMNS " FROM limits WHERE tenant = ANY ($1::text[]) ORDER BY tenant"},
+    [LOCK] = {"quota_lock", "SELECT version FROM limits WHERE tenant = $1::text FOR UPDATE"},
     [SET] =
         {"quota_set",
-         "INSERT INTO limits AS l (tenant, concurrent_jobs, version, confirmed) VALUES ($1::text, $2::bigint, 1, false)"
-         " ON CONFLICT (tenant) DO UPDATE SET concurrent_jobs = excluded.concurrent_jobs, version = l.version + 1,"
-         " confirmed = false WHERE l.concurrent_jobs <> excluded.concurrent_jobs"},
+         "INSERT INTO limits AS l (tenant, " LIMITS
+         ", weight, borrow, version, confirmed) VALUES ($1::text, $2::bigint,"
+         " $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8::bigint, $9::int, $10::int <> 0, 1, false)"
+         " ON CONFLICT (tenant) DO UPDATE SET concurrent_jobs = excluded.concurrent_jobs,"
+         " cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes, gpu = excluded.gpu,"
+         " queued_jobs = excluded.queued_jobs, runs_day = excluded.runs_day,"
+         " job_minutes_month = excluded.job_minutes_month, weight = excluded.weight, borrow = excluded.borrow, version "
+         "= l.version + 1,"
+         " confirmed = false WHERE (l.concurrent_jobs, l.cpu_milli, l.memory_bytes, l.gpu, l.queued_jobs, l.runs_day,"
+         " l.job_minutes_month, l.weight, l.borrow) IS DISTINCT FROM (excluded.concurrent_jobs, excluded.cpu_milli,"
+         " excluded.memory_bytes, excluded.gpu, excluded.queued_jobs, excluded.runs_day, excluded.job_minutes_month,"
+         " excluded.weight, excluded.borrow)"},
     [MAKE] = {"quota_make", "INSERT INTO limits (tenant, concurrent_jobs, version, confirmed)"
                             " SELECT t, $2::bigint, 1, false FROM unnest($1::text[]) AS u (t)"
                             " WHERE NOT EXISTS (SELECT FROM limits WHERE tenant = t) GROUP BY t ORDER BY t"
@@ -26,11 +37,15 @@ const size_t quota_sql_len = sizeof(quota_sql) / sizeof(quota_sql[0]);
 
 static void take_rows(struct hd_arena *arena, const struct hd_rows *rows, struct quota_limit **ret, size_t *ret_n) {
     struct quota_limit *limits = HD_NEW_ARRAY(arena, rows->n, struct quota_limit);
-    for (size_t i = 0; i < rows->n; i++)
+    for (size_t i = 0; i < rows->n; i++) {
         limits[i] = (struct quota_limit){.tenant = hd_row_text(rows, i, 0),
-                                         .concurrent_jobs = hd_row_int(rows, i, 1),
-                                         .version = (uint64_t)hd_row_int(rows, i, 2),
-                                         .confirmed = hd_row_bool(rows, i, 3)};
+                                         .version = (uint64_t)hd_row_int(rows, i, 1),
+                                         .confirmed = hd_row_bool(rows, i, 2),
+                                         .weight = hd_row_int(rows, i, 3),
+                                         .borrow = hd_row_bool(rows, i, 4)};
+        for (size_t k = 0; k < HD_QUOTA_DIMS; k++)
+            limits[i].limit.of[k] = hd_row_int(rows, i, 5 + k);
+    }
     *ret = limits;
     *ret_n = rows->n;
 }
@@ -43,8 +58,21 @@ enum hd_status quota_store_get(struct hd_ctx *cx, const char *const *tenants, si
     return HD_OK;
 }
 
-enum hd_status quota_store_set(struct hd_ctx *cx, const char *tenant, int64_t concurrent_jobs) {
-    return HD_RUN(cx, &quota_sql[SET], NULL, HD_TEXT(tenant), HD_I64(concurrent_jobs));
+enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version,
+                               bool *ret_stale) {
+    const int64_t *of = limit->limit.of;
+    struct hd_rows rows;
+    *ret_stale = false;
+    if (if_version) {
+        HD_TRY(HD_RUN(cx, &quota_sql[LOCK], &rows, HD_TEXT(limit->tenant)));
+        *ret_stale = rows.n == 0 || (uint64_t)hd_row_int(&rows, 0, 0) != if_version;
+        if (*ret_stale)
+            return HD_OK;
+    }
+    return HD_RUN(cx, &quota_sql[SET], NULL, HD_TEXT(limit->tenant), HD_I64(of[HD_QUOTA_JOBS]),
+                  HD_I64(of[HD_QUOTA_CPU]), HD_I64(of[HD_QUOTA_MEMORY]), HD_I64(of[HD_QUOTA_GPU]),
+                  HD_I64(of[HD_QUOTA_QUEUED]), HD_I64(of[HD_QUOTA_RUNS_DAY]), HD_I64(of[HD_QUOTA_MINUTES_MONTH]),
+                  HD_I32((int32_t)limit->weight), HD_I32(limit->borrow));
 }
 
 enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n, int64_t concurrent_jobs) {

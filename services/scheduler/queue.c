@@ -64,6 +64,13 @@ static bool in_band(const struct sch_group *group) {
     return group->pos_share != SCH_HEAP_OUT;
 }
 
+static void share_moved(const struct sch_queue *queue, struct sch_tenant *tenant) {
+    count_share(queue, tenant);
+    for (struct sch_group *group = tenant->groups; group; group = group->next)
+        if (in_band(group))
+            sch_heap_moved(&group->band->by_share, &by_share, group);
+}
+
 // One more or one less live job of it.
 static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant, const struct hd_resources *asks,
                         int more) {
@@ -72,10 +79,7 @@ static void tenant_live(const struct sch_queue *queue, struct sch_tenant *tenant
         hd_resources_add(&tenant->taken, asks);
     else
         hd_resources_take(&tenant->taken, asks);
-    count_share(queue, tenant);
-    for (struct sch_group *group = tenant->groups; group; group = group->next)
-        if (in_band(group))
-            sch_heap_moved(&group->band->by_share, &by_share, group);
+    share_moved(queue, tenant);
 }
 
 void sch_queue_capacity(struct sch_queue *queue, int64_t slots, const struct hd_resources *capacity) {
@@ -114,6 +118,16 @@ static struct sch_tenant *tenant_get(struct sch_queue *queue, const char *name) 
     }
     t->refs++;
     return t;
+}
+
+// Limits come and go; what waits is put in order anew. What the settings say holds for tenants without a weight of their own.
+static void tenant_weigh(struct sch_queue *queue, struct sch_tenant *tenant, uint32_t said) {
+    int64_t weight = said > 1 ? said : weight_of(queue->rules, tenant->name);
+    weight = weight < SCH_WEIGHT_MAX ? weight : SCH_WEIGHT_MAX;
+    if (said == 0 || weight == tenant->weight)
+        return;
+    tenant->weight = weight;
+    share_moved(queue, tenant);
 }
 
 static void tenant_put(struct sch_queue *queue, struct sch_tenant *tenant) {
@@ -336,6 +350,7 @@ struct sch_offer *sch_queue_add(struct sch_queue *queue, const Hodei__V1__ReadyJ
     offer->priority = job->priority;
     offer->ready_at_ms = job->ready_at_ms;
     offer->tenant = tenant_get(queue, job->tenant);
+    tenant_weigh(queue, offer->tenant, job->weight);
     offer->class = sch_class_get(&queue->classes, job);
     offer->asks = offer->class->asks;
     offer->lane = lane_get(queue, offer->class, offer->tenant, offer->priority);

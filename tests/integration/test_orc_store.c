@@ -370,7 +370,7 @@ static void undone(struct fixture *f) {
     OK(f, runs_load, &ws, &id, 1, true);
     OK(f, jobs_load, &ws, &ref, 1);
     OK(f, tenants_load, &ws, names, 1);
-    orc_ws_tenant(&ws, tenant)->used = 5;
+    orc_ws_tenant(&ws, tenant)->used.of[HD_QUOTA_JOBS] = 5;
     orc_ws_tenant(&ws, tenant)->dirty = true;
     ws.jobs.items[0]->state = JOB(CANCELLED);
     ws.jobs.items[0]->dirty = ws.runs.items[0]->dirty = true;
@@ -394,7 +394,7 @@ static void undone(struct fixture *f) {
     CHECK_INT(ws.jobs.n, 1);
     CHECK_INT(ws.jobs.items[0]->state, JOB(QUEUED));
     OK(f, tenants_load, &ws, names, 1);
-    CHECK_INT(orc_ws_tenant(&ws, tenant)->used, 0);
+    CHECK_INT(orc_ws_tenant(&ws, tenant)->used.of[HD_QUOTA_JOBS], 0);
     commit(f);
 }
 TEST(a_rollback_leaves_nothing) {
@@ -510,8 +510,15 @@ static void tenants(struct fixture *f) {
         tenant->queued = 1;
         tenant->granted = i > 0;
         tenant->version = 4;
-        tenant->limit = 10;
-        tenant->used = i == 1 ? 10 : 9; // b is full
+        tenant->limit.of[HD_QUOTA_JOBS] = 10;
+        tenant->regranted = i > 0;
+        tenant->used.of[HD_QUOTA_JOBS] = i == 1 ? 10 : 9; // b is full
+        tenant->job_ms = 150000;
+        tenant->used.of[HD_QUOTA_MINUTES_MONTH] = 2;
+        tenant->used.of[HD_QUOTA_RUNS_DAY] = 5;
+        tenant->limit.of[HD_QUOTA_MEMORY] = INT64_C(1) << 40;
+        tenant->weight = 7;
+        tenant->marks = 9;
     }
     OK(f, save, &ws);
     commit(f);
@@ -524,12 +531,83 @@ static void tenants(struct fixture *f) {
     CHECK(got[0] && !got[1] && got[2]);
     orc_ws_init(&ws, &f->arena);
     OK(f, tenants_load, &ws, names, 3);
-    CHECK_INT(orc_ws_tenant(&ws, b)->used * 100 + orc_ws_tenant(&ws, b)->limit, 1010);
-    CHECK_INT(orc_ws_tenant(&ws, c)->version, 4);
+    CHECK_INT(orc_ws_tenant(&ws, b)->used.of[HD_QUOTA_JOBS] * 100 + orc_ws_tenant(&ws, b)->limit.of[HD_QUOTA_JOBS],
+              1010);
+    const struct orc_tenant *third = orc_ws_tenant(&ws, c);
+    CHECK_INT(third->version, 4);
+    CHECK(third->weight == 7 && third->marks == 9 && third->used.of[HD_QUOTA_RUNS_DAY] == 5 &&
+          third->used.of[HD_QUOTA_MINUTES_MONTH] == 2 && third->limit.of[HD_QUOTA_MEMORY] == INT64_C(1) << 40 &&
+          third->limit.of[HD_QUOTA_CPU] == HD_QUOTA_UNLIMITED);
+    orc_ws_init(&ws, &f->arena);
+    const char *more[] = {a, "nobody"};
+    OK(f, tenants_read, &ws, more, 2);
+    CHECK(ws.n_tenants == 1 && orc_ws_tenant(&ws, a)->used.of[HD_QUOTA_JOBS] == 9);
     commit(f);
 }
 TEST(tenants_and_their_counters) {
     both(tenants);
+}
+
+// Of each state one, of one run, beside what the counters say.
+static void usage(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *empty = fresh(f, "t"), *names[] = {tenant, empty};
+    struct orc_usage *rows;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 4);
+    OK(f, runs_insert, &ws);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct orc_job *job = orc_ws_add_job(&ws, run, i);
+        job->pool = "default";
+        job->outputs = "";
+        job->state = (int)i + 1; // WAITING, QUEUED, READY, ACTIVE
+        job->dirty = true;
+    }
+    OK(f, tenants_load, &ws, names, 2);
+    orc_ws_tenant(&ws, tenant)->used.of[HD_QUOTA_CPU] = 77;
+    orc_ws_tenant(&ws, tenant)->dirty = true;
+    OK(f, save, &ws);
+    commit(f);
+    begin(f);
+    OK(f, usage_count, names, 2, &rows, &n);
+    int64_t counted = 0, pending = 0, queued = 0, cpu = 0;
+    bool none = false;
+    for (size_t i = 0; i < n; i++) {
+        counted += rows[i].is_counted;
+        pending += rows[i].is_pending;
+        queued += rows[i].is_queued;
+        cpu = strcmp(rows[i].tenant, tenant) == 0 ? rows[i].cpu_milli : cpu;
+        none |= strcmp(rows[i].tenant, empty) == 0 && !*rows[i].pipeline;
+    }
+    CHECK(counted == 2 && pending == 2 && queued == 1 && cpu == 77 && none);
+    OK(f, usage_count, NULL, 0, &rows, &n);
+    CHECK(n >= 5);
+    struct hd_quota all, rest;
+    bool waiting;
+    orc_ws_init(&ws, &f->arena);
+    OK(f, tenants_load, &ws, names, 1);
+    struct orc_tenant *lender = orc_ws_tenant(&ws, tenant);
+    lender->granted = lender->regranted = lender->dirty = true;
+    lender->limit.of[HD_QUOTA_JOBS] = 10;
+    lender->limit.of[HD_QUOTA_GPU] = 3;
+    lender->used.of[HD_QUOTA_JOBS] = 4;
+    OK(f, save, &ws);
+    OK(f, tenants_spare, names, 1, &rest, &waiting);
+    OK(f, tenants_spare, names + 1, 1, &all, &waiting);
+    CHECK_INT(all.of[HD_QUOTA_JOBS] - rest.of[HD_QUOTA_JOBS], 6);
+    CHECK_INT(all.of[HD_QUOTA_GPU] - rest.of[HD_QUOTA_GPU], 3);
+    CHECK_INT(all.of[HD_QUOTA_MEMORY], rest.of[HD_QUOTA_MEMORY]);
+    lender->queued = 1;
+    lender->dirty = true;
+    OK(f, save, &ws);
+    OK(f, tenants_spare, names + 1, 1, &all, &waiting);
+    CHECK(waiting);
+    commit(f);
+}
+TEST(what_is_used_is_counted_beside_the_counters) {
+    both(usage);
 }
 
 static void leases(struct fixture *f) {

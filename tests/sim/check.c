@@ -128,8 +128,30 @@ static bool steered(const struct sim *sim, const struct orc_run *run) {
     return false;
 }
 
+static const Hodei__V1__CompiledJob *sim_spec(const struct sim *sim, const struct orc_job *job) {
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        if (hd_streq(sim->pipelines[i].name, job->run->pipeline))
+            return sim->pipelines[i].plan->jobs[job->idx];
+    return NULL;
+}
+
+// Its counters say what there is, which is never above its limits. The clocks of replicas agree on the day here.
+static void check_tenant(struct sim *sim, const struct orc_tenant *tenant, struct hd_quota *used) {
+    used->of[HD_QUOTA_RUNS_DAY] = (int64_t)sim->mem->all.runs.n;
+    for (unsigned i = 0; i < HD_QUOTA_MINUTES_MONTH; i++) {
+        const char *what = hd_quota_field((enum hd_quota_dim)i);
+        if (tenant->used.of[i] != used->of[i])
+            sim_fail(sim, "%s: %" PRId64 " are used, and the counter says %" PRId64, what, used->of[i],
+                     tenant->used.of[i]);
+        // Over the limit of queued jobs nothing new is started; what is retried comes back all the same.
+        if (tenant->granted && i != HD_QUOTA_QUEUED && tenant->limit.of[i] >= 0 && used->of[i] > tenant->limit.of[i])
+            sim_fail(sim, "%s: %" PRId64 " are used above the limit of %" PRId64, what, used->of[i],
+                     tenant->limit.of[i]);
+    }
+}
+
 static void check_jobs(struct sim *sim) {
-    int64_t used = 0;
+    struct hd_quota used = {0};
     for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
         const struct orc_job *job = sim->mem->all.jobs.items[i];
         struct {
@@ -138,16 +160,17 @@ static void check_jobs(struct sim *sim) {
         } key = {job->run->id, job->idx, 0};
         if (!steered(sim, job->run))
             check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
-        used += job->state == JOB(READY) || orc_job_live(job->state);
+        if (job->state == JOB(READY) || orc_job_live(job->state)) {
+            struct hd_quota asks = hd_quota_of_job(sim_spec(sim, job)->resources);
+            hd_quota_add(&used, &asks, 1);
+        }
+        used.of[HD_QUOTA_QUEUED] += job->state == JOB(WAITING) || job->state == JOB(QUEUED);
         if (run_ended(job->run->state) && !orc_job_ended(job->state))
             sim_fail(sim, "run %s has ended and its job %u has not", job->run->key, job->idx);
     }
     for (size_t i = 0; i < sim->mem->all.n_tenants; i++) {
         const struct orc_tenant *tenant = sim->mem->all.tenants[i];
-        if (tenant->used != used)
-            sim_fail(sim, "%" PRId64 " jobs are admitted, and the counter says %" PRId64, used, tenant->used);
-        if (tenant->granted && tenant->used > tenant->limit)
-            sim_fail(sim, "%" PRId64 " jobs are admitted above the limit of %" PRId64, tenant->used, tenant->limit);
+        check_tenant(sim, tenant, &used);
     }
 }
 
@@ -213,9 +236,9 @@ void check_end(struct sim *sim) {
             sim_fail(sim, "%s has not ended: state %d, %u of %u jobs", run->key, row->state, row->ended, row->total);
     }
     for (size_t i = 0; i < sim->mem->all.n_tenants; i++)
-        if (sim->mem->all.tenants[i]->used || sim->mem->all.tenants[i]->queued)
+        if (sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS] || sim->mem->all.tenants[i]->queued)
             sim_fail(sim, "all runs have ended, and %" PRId64 " jobs still count as admitted",
-                     sim->mem->all.tenants[i]->used);
+                     sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS]);
     if (sim->mem->dead.n)
         sim_fail(sim, "%zu dead letters: %s", sim->mem->dead.n, ((struct mem_dead *)sim->mem->dead.items[0])->why);
 }

@@ -48,6 +48,8 @@ static int run_mutants(struct sim *sim) {
     static const char *const names[] = {
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
         [MUTANT_KEYS] = "a store that knows no idempotency keys",
+        [MUTANT_COUNTERS] = "a store that drops changes of counters",
+        [MUTANT_LIMITS] = "an orchestrator that sees twice the memory a tenant may use",
         [MUTANT_LOST_UPDATE] = "a store that drops changed rows",
         [MUTANT_FOLLOW] = "a store that forgets what follows a run",
         [MUTANT_HOLD] = "an orchestrator that does not hold jobs whose worker is gone",

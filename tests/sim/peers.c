@@ -106,6 +106,21 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
     pipeline->plan = plan;
 }
 
+// Each job fits into them alone. A start that is refused is tried again; one that should follow another run would be given up.
+static void make_limits(struct sim *sim) {
+    bool follows = false;
+    for (size_t i = 0; i < sim->n_pipelines; i++)
+        follows |= sim->pipelines[i].plan->n_on_pipeline > 0;
+    sim->limits = hd_quota_unlimited();
+    sim->limits.of[HD_QUOTA_JOBS] = sim_between(sim, 1, 12);
+    if (hd_rng_below(&sim->rng, 2))
+        sim->limits.of[HD_QUOTA_CPU] = sim_between(sim, SIM_CPU_MILLI, 3 * SIM_CPU_MILLI);
+    if (hd_rng_below(&sim->rng, 2))
+        sim->limits.of[HD_QUOTA_MEMORY] = sim_between(sim, 10, 30);
+    if (!follows && hd_rng_below(&sim->rng, 2))
+        sim->limits.of[HD_QUOTA_QUEUED] = sim_between(sim, SIM_JOBS, 2 * SIM_JOBS);
+}
+
 void peers_init(struct sim *sim) {
     struct hd_err err;
     const struct hd_bus_ops *ops = sim->peer->ops;
@@ -120,6 +135,7 @@ void peers_init(struct sim *sim) {
     sim->n_pipelines = (size_t)sim_between(sim, 1, SIM_PIPELINES);
     for (size_t i = 0; i < sim->n_pipelines; i++)
         make_pipeline(sim, &sim->pipelines[i], i);
+    make_limits(sim);
     sim->n_runs = (size_t)sim_between(sim, 1, SIM_RUNS);
     for (size_t i = 0; i < sim->n_runs; i++) {
         struct sim_run *run = &sim->runs[i];
@@ -238,7 +254,7 @@ static void answer_grants(struct sim *sim, const struct hd_arrived *arrived) {
     Hodei__V1__Grant grant = HODEI__V1__GRANT__INIT, *list[] = {&grant};
     grant.tenant = (char *)(uintptr_t)SIM_TENANT;
     grant.version = 1;
-    grant.concurrent_jobs = sim->tenant_limit;
+    hd_quota_write(&sim->limits, &grant.base);
     grants.grants = list;
     grants.n_grants = 1;
     reply(sim, arrived->reply, &grants.base);
@@ -332,7 +348,9 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
         answer = (const Hodei__V1__RpcReply *)msg;
     bool ok = answer && answer->status == HODEI__V1__STATUS__STATUS_OK;
     if (answer && !ok && answer->problem && answer->status != HODEI__V1__STATUS__STATUS_UNAVAILABLE &&
-        answer->status != HODEI__V1__STATUS__STATUS_TIMEOUT && kind != ASK_CANCEL && kind != ASK_DECIDE)
+        answer->status != HODEI__V1__STATUS__STATUS_TIMEOUT &&
+        !(kind == ASK_START && answer->status == HODEI__V1__STATUS__STATUS_LIMITED) && kind != ASK_CANCEL &&
+        kind != ASK_DECIDE)
         sim_fail(sim, "a request of kind %d is refused: %s", kind, answer->problem->text);
     if (kind == ASK_VERSION) {
         sim->pipelines[i].asked = false;
@@ -341,6 +359,8 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
         sim->runs[i].asked = false;
         if (ok)
             start_answered(sim, &sim->runs[i], answer);
+        else
+            sim->runs[i].at_ms = sim->now.mono_ms + sim_between(sim, 10, 1000);
     } else if (kind == ASK_CANCEL) {
         sim->runs[i].cancel_asked = false;
         sim->runs[i].cancel_accepted |= ok || (answer && answer->status == HODEI__V1__STATUS__STATUS_PRECONDITION);

@@ -46,6 +46,8 @@ enum sim_mutant {
     MUTANT_ROOM,        // agents say that they have twice what they have
     MUTANT_FOLLOW,      // the store forgets what is to be started for a run that has ended, now and then
     MUTANT_HOLD,        // the orchestrator takes on_worker_lost: hold for requeue
+    MUTANT_COUNTERS,    // the store drops a change of a tenant's counters now and then
+    MUTANT_LIMITS,      // the orchestrator sees twice the memory that a tenant may use
     MUTANT_COUNT
 };
 
@@ -119,7 +121,7 @@ struct sim {
     struct worker workers[SIM_WORKERS];
     size_t n_workers;
     uint64_t fleet_version;
-    int64_t tenant_limit;
+    struct hd_quota limits; // of the tenant
     struct sim_pipeline pipelines[SIM_PIPELINES];
     size_t n_pipelines;
     struct sim_run runs[SIM_RUNS];

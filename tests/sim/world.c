@@ -67,6 +67,24 @@ static enum hd_status save_forgetful(struct hd_ctx *cx, void *store, struct orc_
             ws->jobs.items[i]->dirty = false;
     return orc_mem_store.save(cx, store, ws);
 }
+static enum hd_status save_countless(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (hd_rng_below(&mutant_rng, 10) == 0)
+            ws->tenants[i]->dirty = false;
+    return orc_mem_store.save(cx, store, ws);
+}
+static enum hd_status load_generous(struct hd_ctx *cx, void *store, struct orc_ws *ws, const char **names, size_t n) {
+    enum hd_status status = orc_mem_store.tenants_load(cx, store, ws, names, n);
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] *= ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] > 0 ? 2 : 1;
+    return status;
+}
+static enum hd_status save_meant(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
+    for (size_t i = 0; i < ws->n_tenants; i++) // the limit itself stays what it is
+        if (!ws->tenants[i]->regranted && ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] > 0)
+            ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] /= 2;
+    return orc_mem_store.save(cx, store, ws);
+}
 static enum hd_status follow_forgetful(struct hd_ctx *cx, void *store, const struct orc_ended *ended, size_t n,
                                        size_t *ret_added) {
     return orc_mem_store.follow_ups_add(cx, store, ended, hd_rng_below(&mutant_rng, 4) ? n : 0, ret_added);
@@ -98,12 +116,17 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     sim->store_ops = orc_mem_store;
     if (mutant == MUTANT_LOST_UPDATE)
         sim->store_ops.save = save_forgetful;
+    if (mutant == MUTANT_COUNTERS)
+        sim->store_ops.save = save_countless;
+    if (mutant == MUTANT_LIMITS) {
+        sim->store_ops.tenants_load = load_generous;
+        sim->store_ops.save = save_meant;
+    }
     if (mutant == MUTANT_FOLLOW)
         sim->store_ops.follow_ups_add = follow_forgetful;
     if (mutant == MUTANT_KEYS)
         sim->store_ops.runs_insert = insert_keyless;
     sim->peer = hd_bus_mem_new(sim->net, "peer");
-    sim->tenant_limit = sim_between(sim, 1, 12);
     peers_init(sim);
     sim->n_workers = (size_t)sim_between(sim, 1, SIM_WORKERS);
     for (size_t i = 0; i < sim->n_workers; i++)

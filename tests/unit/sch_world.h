@@ -59,6 +59,7 @@ struct ask { // what is not said is nothing, tenant "a", executor shell
     const char *tenant, *labels, *tolerations, *avoid;
     struct hd_resources resources;
     int priority, executor;
+    uint32_t weight;
     int64_t ready_at_ms;
 };
 
@@ -69,6 +70,7 @@ static struct sch_offer *offer(struct world *w, struct ask ask) {
     job.key = ++w->last_key;
     job.tenant = (char *)(uintptr_t)(ask.tenant ? ask.tenant : "a");
     job.priority = ask.priority;
+    job.weight = ask.weight;
     job.executor = (Hodei__V1__Executor)(ask.executor ? ask.executor : SHELL);
     job.ready_at_ms = ask.ready_at_ms;
     job.avoid_worker = (char *)(uintptr_t)(ask.avoid ? ask.avoid : "");

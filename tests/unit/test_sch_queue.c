@@ -89,6 +89,27 @@ TEST(tenants_share_by_their_weights) {
     world_release(&w);
 }
 
+TEST(a_weight_comes_with_the_offers_and_may_change) {
+    struct world w;
+    size_t got[3];
+    world_init(&w, SCH_PACK);
+    sch_queue_capacity(&w.pool.queue, 100, &(struct hd_resources){0});
+    for (int i = 0; i < 100; i++) {
+        offer(&w, (struct ask){.tenant = "a", .ready_at_ms = i});
+        offer(&w, (struct ask){.tenant = "b", .ready_at_ms = 1000 + i, .weight = 3});
+    }
+    serve(&w, 40, got);
+    CHECK_INT(got[0], 10);
+    CHECK_INT(got[1], 30);
+    offer(&w, (struct ask){.tenant = "b", .ready_at_ms = 2000}); // without a word of it: as it was
+    serve(&w, 4, got);
+    CHECK_INT(got[1], 3);
+    offer(&w, (struct ask){.tenant = "b", .ready_at_ms = 2000, .weight = 1});
+    serve(&w, 12, got); // a catches up
+    CHECK_INT(got[0], 12);
+    world_release(&w);
+}
+
 TEST(a_share_is_the_dominant_one) {
     struct world w;
     size_t got[3];
