@@ -207,7 +207,7 @@ void session_bury(struct session *session, struct hd_uuid id, bool settled) {
     if (session->n_stones == session->cap_stones)
         grow_stones(session);
     session->stones[(session->first_stone + session->n_stones++) % session->cap_stones] =
-        (struct tombstone){id, session->now.mono_ms, settled};
+        (struct tombstone){id, session->now.mono_ms};
     hd_map_put(&session->tombstones, session_key(id), settled ? STONE_SETTLED : STONE_NEVER);
 }
 

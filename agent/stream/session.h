@@ -12,7 +12,8 @@
 // never heard of it: then it never started, and is refused.
 //
 // An attempt is held until the orchestrator wants no more reports of it and its log is stored whole. A tombstone stays for 10
-// minutes; the floor rises to the ids of those that go, and nothing at or below the floor is started. So no attempt starts twice.
+// minutes, or until there are too many; the floor rises to the ids of those that go, and nothing at or below the floor is started.
+// So no attempt starts twice.
 // The session owns its attempts; fx lives in the arena of the turn.
 #ifndef HD_AGENT_SESSION_H
 #define HD_AGENT_SESSION_H
@@ -27,7 +28,7 @@
 #include "hodei/v1/shim.pb-c.h"
 
 #define SESSION_HELD_MAX 8000 // attempts, ended ones included; a heartbeat names at most 10000
-#define SESSION_TOMBSTONES_MAX 200000
+#define SESSION_TOMBSTONES_MAX 50000 // in 4 MiB; no assignment waits for so many later ones
 #define SESSION_TOMBSTONE_MS (10 * 60 * 1000)
 #define SESSION_AGAIN_MS 5000 // what is not acknowledged is said again
 #define SESSION_FOLD_MS 20    // a start waits that long for its end, to be told in one report
@@ -106,7 +107,6 @@ struct attempt {
 struct tombstone {
     struct hd_uuid id;
     int64_t since_ms; // monotonic
-    bool settled;
 };
 
 struct effects {

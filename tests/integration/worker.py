@@ -178,7 +178,7 @@ def test_environment():
 
 def test_steps():
     for pool in every():
-        run = job(pool, None, "defaults_unused: x".replace("defaults_unused: x", "timeout: 1m"), "steps:",
+        run = job(pool, None, "timeout: 1m", "steps:",
                   "  - run: 'mkdir -p sub; echo in >sub/file'", "  - { workdir: sub, run: cat file }",
                   "  - { shell: /bin/bash, run: 'a=(x y); echo ${a[1]} $0' }",
                   "  - { command: [printf, '%s|', '$HOME', 'b c'] }",

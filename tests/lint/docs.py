@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 PAGE = "docs/ARCHITECTURE.md"
+TESTING = "docs/TESTING.md"
 SCHEMA = "docs/hodei.schema.json"
 passed, failed = 0, 0
 
@@ -125,6 +126,14 @@ def readmes(build, common):
         verdict(path, ["does not name the %s %s" % (kind, n) for kind, n in names if not re.search(r"\b%s\b" % re.escape(n), text)])
 
 
+def programs_of_tests():
+    """The page about tests names each program that has some."""
+    text = read(TESTING)
+    files = sorted(f for f in os.listdir("tests/integration") if re.search(r"run_tests\(|^int main\(", read("tests/integration/" + f), re.M)
+                   and f != "hodei.py" and not f.startswith("test_"))
+    verdict(TESTING, ["does not name %s" % f for f in files if f not in text])
+
+
 def main(build, update):
     page = read(PAGE)
     programs = sorted("hodei-" + s for s in services()) + ["hodei-agent", "hodei-shim", "hodei"]
@@ -147,6 +156,7 @@ def main(build, update):
         diagrams(page, build, update)
         readmes(build, common)
         schema(build, update)
+        programs_of_tests()
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else 0
 
