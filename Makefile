@@ -138,6 +138,9 @@ $(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B
 $(B)/soak-agent: $(call objs,tests/integration/soak_agent.c) $(LIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+$(B)/print-routes: $(call objs,tests/integration/print_routes.c services/api-gateway/routes.c) $(BASELIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_BASE)
 .PHONY: integration
 integration: $(INTEGRATION)
 
@@ -167,10 +170,10 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end definitions corpus placement worker workers replicas graphs large quota
+PLATFORM := end_to_end access matrix definitions corpus placement worker workers replicas graphs large quota
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
-	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines fuzzers
+	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines $(B)/print-routes fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
 	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" \
 	    "$(MODEL) --graphs 5000" "$(MODEL) --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh \
@@ -211,7 +214,7 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(MIGRATIONS)
 	@clang-tidy --quiet $< -- $(filter-out -Werror,$(ALL_CFLAGS)) $(TIDY_FLAGS) 2>/dev/null
 	@$(CC) $(ALL_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 
-bench: all $(B)/bench-load $(B)/bench-agent ## measures the platform; writes build/bench/bench.json
+bench: all $(B)/bench-load $(B)/bench-agent $(B)/bench-auth ## measures the platform; writes build/bench/bench.json
 	@BUILD=$(B) python3 tests/bench/bench.py
 $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 	@echo "ld $@"
@@ -220,6 +223,10 @@ $(B)/bench-load: $(call objs,tests/bench/bench_load.c) $(BASELIB)
 $(B)/bench-agent: $(call objs,tests/bench/bench_agent.c) $(LIB)
 	@echo "ld $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL)
+
+$(B)/bench-auth: $(call objs,tests/bench/bench_auth.c) $(B)/libapi-gateway.a $(LIB)
+	@echo "ld $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_ALL) -ldl
 
 .PHONY: bench-place
 bench-place: $(B)/bench-place ## measures the scheduler's decisions alone

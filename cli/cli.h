@@ -52,6 +52,7 @@ struct cli {
     bool colour; // standard output is a terminal and NO_COLOR is not set
     const char *server;
     const char *token;
+    const char *tenant; // that the requests name; NULL: that of the token
     void *curl;
     int64_t answer_ms; // how long an answer may take; 0: 30 s
 };
@@ -65,7 +66,7 @@ enum hd_status cli_option_int(struct cli *cli, const char *name, int64_t min, in
                               int64_t *ret) HD_MUST_USE;
 int cli_failed(const struct cli *cli); // the exit code of cli->err
 
-// config.c: server and token from flags, environment and the settings file, in this order.
+// config.c: server, token and tenant from flags, environment and the settings file, in this order.
 enum hd_status cli_connect(struct cli *cli) HD_MUST_USE;
 enum hd_status cli_token_read(struct cli *cli, const char *path) HD_MUST_USE;
 
@@ -177,6 +178,31 @@ int cmd_worker_uncordon(struct cli *cli);
 int cmd_quota_show(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
 int cmd_whoami(struct cli *cli);
+int cmd_auth_can_i(struct cli *cli);
+int cmd_auth_permissions(struct cli *cli);
+int cmd_role_list(struct cli *cli);
+int cmd_role_set(struct cli *cli);
+int cmd_role_delete(struct cli *cli);
+int cmd_binding_list(struct cli *cli);
+int cmd_binding_create(struct cli *cli);
+int cmd_binding_delete(struct cli *cli);
+int cmd_group_list(struct cli *cli);
+int cmd_group_add(struct cli *cli);
+int cmd_group_remove(struct cli *cli);
+int cmd_service_account_list(struct cli *cli);
+int cmd_service_account_create(struct cli *cli);
+int cmd_service_account_delete(struct cli *cli);
+int cmd_token_list(struct cli *cli);
+int cmd_token_create(struct cli *cli);
+int cmd_token_rotate(struct cli *cli);
+int cmd_token_revoke(struct cli *cli);
+int cmd_tenant_list(struct cli *cli);
+int cmd_tenant_create(struct cli *cli);
+int cmd_tenant_suspend(struct cli *cli);
+int cmd_tenant_resume(struct cli *cli);
+int cmd_tenant_delete(struct cli *cli);
+int cmd_tenant_undelete(struct cli *cli);
+int cmd_audit(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_dev(struct cli *cli);
 

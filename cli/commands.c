@@ -7,6 +7,7 @@ const struct cli_option cli_global_options[] = {
     {"output", "text|json", "json prints the answer of the API", 'o'},
     {"server", "URL", "address of the platform (HODEI_SERVER; default http://127.0.0.1:8080)"},
     {"token-file", "FILE", "file with the token (HODEI_TOKEN holds the token itself)"},
+    {"tenant", "NAME", "the tenant that is meant, where you have roles in several (HODEI_TENANT)"},
     {"help", NULL, "this text", 'h'},
 };
 const size_t cli_global_options_len = N(cli_global_options);
@@ -84,6 +85,41 @@ static const struct cli_option dev_options[] = {
     {"agents", "N", "workers to start, 0..32; default 1"},
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
     {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
+};
+
+static const struct cli_option description_options[] = {
+    {"description", "TEXT", "what it is for"},
+};
+static const struct cli_option binding_list_options[] = {
+    {"principal", "WHO", "only of user:NAME, group:NAME or service-account:NAME"},
+};
+static const struct cli_option group_list_options[] = {
+    {"group", "NAME", "only this one"},
+};
+static const struct cli_option token_list_options[] = {
+    {"subject", "WHO", "only of user:NAME or service-account:NAME"},
+};
+static const struct cli_option token_create_options[] = {
+    {"for", "service-account:NAME", "whom it stands for; default: yourself"},
+    {"expires-in", "DURATION", "90d is the default, a year the most"},
+};
+static const struct cli_option token_rotate_options[] = {
+    {"overlap", "DURATION", "so long the old one goes on; default: it ends at once"},
+};
+static const struct cli_option tenant_suspend_options[] = {
+    {"reason", "TEXT", "for those who are refused"},
+};
+static const struct cli_option tenant_delete_options[] = {
+    {"reason", "TEXT", "for those who are refused"},
+    {"grace", "DURATION", "so long it can be undeleted; 7d is the default"},
+};
+static const struct cli_option audit_options[] = {
+    {"actor", "WHO", "only by this subject, for example user:NAME"},
+    {"action", "NAME", "only this action, for example CreateToken"},
+    {"target", "TEXT", "only what begins with this"},
+    {"outcome", "done|refused", "only these"},
+    {"since", "DURATION", "only what is younger, for example 24h"},
+    {"jsonl", NULL, "everything, one JSON object a line"},
 };
 
 const struct cli_command cli_commands[] = {
@@ -168,6 +204,56 @@ const struct cli_command cli_commands[] = {
      "hodei quota set 50\nhodei quota set --cpu 64 --memory 256Gi --runs-day none", OPTIONS(quota_options), 0, 1,
      cmd_quota_set},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
+    {"auth can-i", "PERMISSION", "say whether you may do something; exit status 0 for yes, 1 for no",
+     "hodei auth can-i run.start && hodei run start build", NULL, 0, 1, 1, cmd_auth_can_i},
+    {"auth permissions", "", "list what can be allowed, and the built-in roles that allow it", "hodei auth permissions",
+     NULL, 0, 0, 0, cmd_auth_permissions},
+    {"role list", "", "list roles and their permissions", "hodei role list", NULL, 0, 0, 0, cmd_role_list},
+    {"role set", "NAME PERMISSION...", "make a role, or give it other permissions",
+     "hodei role set deployer run.read run.start log.read", OPTIONS(description_options), 2, 64, cmd_role_set},
+    {"role delete", "NAME", "delete a role that nobody has", "hodei role delete deployer", NULL, 0, 1, 1,
+     cmd_role_delete},
+    {"binding list", "", "list who has which role", "hodei binding list --principal user:mary",
+     OPTIONS(binding_list_options), 0, 0, cmd_binding_list},
+    {"binding create", "WHO ROLE", "give a role to user:NAME, group:NAME or service-account:NAME",
+     "hodei binding create user:mary developer", NULL, 0, 2, 2, cmd_binding_create},
+    {"binding delete", "ID", "take a role away", "hodei binding delete 019a…", NULL, 0, 1, 1, cmd_binding_delete},
+    {"group list", "", "list groups and their members", "hodei group list", OPTIONS(group_list_options), 0, 0,
+     cmd_group_list},
+    {"group add", "GROUP WHO", "put user:NAME or service-account:NAME into a group",
+     "hodei group add backend user:mary", NULL, 0, 2, 2, cmd_group_add},
+    {"group remove", "GROUP WHO", "take somebody out of a group", "hodei group remove backend user:mary", NULL, 0, 2, 2,
+     cmd_group_remove},
+    {"service-account list", "", "list service accounts", "hodei service-account list", NULL, 0, 0, 0,
+     cmd_service_account_list},
+    {"service-account create", "NAME", "make a service account, for a deployment or a bot",
+     "hodei service-account create ci --description \"builds\"", OPTIONS(description_options), 1, 1,
+     cmd_service_account_create},
+    {"service-account delete", "NAME", "delete a service account and revoke its tokens",
+     "hodei service-account delete ci", NULL, 0, 1, 1, cmd_service_account_delete},
+    {"token list", "", "list tokens: all but the tokens themselves", "hodei token list", OPTIONS(token_list_options), 0,
+     0, cmd_token_list},
+    {"token create", "NAME [PERMISSION...]", "make a token and print it, this once; without permissions: all of yours",
+     "hodei token create deploy run.start run.read --for service-account:ci --expires-in 30d",
+     OPTIONS(token_create_options), 1, 64, cmd_token_create},
+    {"token rotate", "ID", "make the successor of a token and print it", "hodei token rotate 019a… --overlap 24h",
+     OPTIONS(token_rotate_options), 1, 1, cmd_token_rotate},
+    {"token revoke", "ID", "end a token; within 2 s it works nowhere", "hodei token revoke 019a…", NULL, 0, 1, 1,
+     cmd_token_revoke},
+    {"tenant list", "", "list tenants (administrators of the platform)", "hodei tenant list", NULL, 0, 0, 0,
+     cmd_tenant_list},
+    {"tenant create", "NAME", "make a tenant", "hodei tenant create acme", NULL, 0, 1, 1, cmd_tenant_create},
+    {"tenant suspend", "NAME", "refuse its requests; its runs stay", "hodei tenant suspend acme --reason \"not paid\"",
+     OPTIONS(tenant_suspend_options), 1, 1, cmd_tenant_suspend},
+    {"tenant resume", "NAME", "let a suspended tenant go on", "hodei tenant resume acme", NULL, 0, 1, 1,
+     cmd_tenant_resume},
+    {"tenant delete", "NAME", "delete a tenant after a grace", "hodei tenant delete acme --grace 7d",
+     OPTIONS(tenant_delete_options), 1, 1, cmd_tenant_delete},
+    {"tenant undelete", "NAME", "bring a tenant back before the grace is over", "hodei tenant undelete acme", NULL, 0,
+     1, 1, cmd_tenant_undelete},
+    {"audit", "", "show what was done and refused, newest first",
+     "hodei audit --outcome refused --since 24h\nhodei audit --jsonl >audit.jsonl", OPTIONS(audit_options), 0, 0,
+     cmd_audit},
     {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
 };
 const size_t cli_commands_len = N(cli_commands);

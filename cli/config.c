@@ -20,8 +20,9 @@ static enum hd_status read_small(struct cli *cli, const char *path, char **ret) 
     return HD_OK;
 }
 
-// "key: value" lines; '#' begins a comment. Keys: server, token, token-file.
-static enum hd_status read_config(struct cli *cli, const char **server, const char **token, const char **token_file) {
+// "key: value" lines; '#' begins a comment. Keys: server, token, token-file, tenant.
+static enum hd_status read_config(struct cli *cli, const char **server, const char **token, const char **token_file,
+                                  const char **tenant) {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
     char *text = NULL, *save = NULL;
     const char *path = xdg && xdg[0] ? hd_arena_printf(&cli->arena, "%s/hodei/config", xdg)
@@ -43,10 +44,11 @@ static enum hd_status read_config(struct cli *cli, const char **server, const ch
         const char **to = hd_streq(line, "server")       ? server
                           : hd_streq(line, "token")      ? token
                           : hd_streq(line, "token-file") ? token_file
+                          : hd_streq(line, "tenant")     ? tenant
                                                          : NULL;
         if (!to)
-            return hd_err_set(&cli->err, HD_INVALID, "%s: unknown key \"%.40s\" (server, token, token-file)", path,
-                              line);
+            return hd_err_set(&cli->err, HD_INVALID, "%s: unknown key \"%.40s\" (server, token, token-file, tenant)",
+                              path, line);
         *to = colon;
     }
     return HD_OK;
@@ -69,15 +71,19 @@ static bool set(const char *text) {
 }
 
 enum hd_status cli_connect(struct cli *cli) {
-    const char *server = NULL, *token = NULL, *token_file = NULL;
+    const char *server = NULL, *token = NULL, *token_file = NULL, *tenant = NULL;
 
-    HD_TRY(read_config(cli, &server, &token, &token_file));
+    HD_TRY(read_config(cli, &server, &token, &token_file, &tenant));
     if (set(getenv("HODEI_SERVER")))
         server = getenv("HODEI_SERVER");
     if (set(getenv("HODEI_TOKEN_FILE")))
         token_file = getenv("HODEI_TOKEN_FILE"), token = NULL;
     if (set(getenv("HODEI_TOKEN")))
         token = getenv("HODEI_TOKEN");
+    if (set(getenv("HODEI_TENANT")))
+        tenant = getenv("HODEI_TENANT");
+    if (cli_option(cli, "tenant"))
+        tenant = cli_option(cli, "tenant");
     if (cli_option(cli, "server"))
         server = cli_option(cli, "server");
     if (cli_option(cli, "token-file"))
@@ -96,5 +102,6 @@ enum hd_status cli_connect(struct cli *cli) {
         copy[--n] = '\0';
     cli->server = strstr(copy, "://") ? copy : hd_arena_printf(&cli->arena, "http://%s", copy);
     cli->token = token;
+    cli->tenant = set(tenant) ? tenant : NULL;
     return HD_OK;
 }

@@ -38,6 +38,8 @@ void cli_curl_setup(struct cli *cli, void *easy, const struct cli_request *reque
     hd_buf_addf(&bearer, "Bearer %s", cli->token);
     add_header(&list, "Authorization", bearer.data);
     list = curl_slist_append(list, "Expect:");
+    if (cli->tenant)
+        add_header(&list, "Hodei-Tenant", cli->tenant);
     if (request->type)
         add_header(&list, "Content-Type", request->type);
     if (request->key)

@@ -1,6 +1,6 @@
 // The API gateway: HTTP/JSON in, requests on the bus out. It owns nothing and decides nothing but who may ask.
 //
-// Threads: the runner's loop (health, signals), and civetweb's, one a connection, which do nothing but read a request, make
+// Threads: the runner's loop (health, signals, the policy version), and civetweb's, one a connection, which do nothing but read a request, make
 // one synchronous call on the bus at a time, and write the answer. What they share is the bus (thread-safe), the token
 // cache (auth_cache.h) and atomics.
 #ifndef HD_GATEWAY_GATEWAY_H
@@ -10,10 +10,10 @@
 
 #include <civetweb.h>
 
-#include "adapter/bus.h"
-#include "base/metrics.h"
 #include "hodei/v1/common.pb-c.h"
+#include "service/service.h"
 #include "services/api-gateway/auth_cache.h"
+#include "services/api-gateway/refusals.h"
 #include "services/api-gateway/routes.h"
 
 #define BODY_MAX_BYTES (2u << 20)
@@ -23,6 +23,9 @@ struct gateway {
     struct hd_bus *bus; // borrowed
     struct mg_context *web;
     struct auth_cache *cache;
+    struct refusals *refusals;
+    struct refusal sent[REFUSALS_MAX]; // of the loop: on their way to auth
+    size_t n_sent;
     int64_t request_timeout_ms;
     unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
     _Atomic unsigned waits;
@@ -77,6 +80,12 @@ enum hd_status body_read(struct exchange *ex, ProtobufCMessage **ret) HD_MUST_US
 // auth.c: sets ex->principal from the bearer token, and checks the route's permission.
 enum hd_status exchange_authenticate(struct exchange *ex) HD_MUST_USE;
 enum hd_status exchange_authorize(struct exchange *ex) HD_MUST_USE;
+
+// policy.c: timers of the loop and the answers to them, and what the threads note for it.
+enum gateway_answer { ANSWER_POLICY, ANSWER_RECORDED, ANSWER_COUNT };
+hd_handler policy_ask, policy_answered;
+hd_handler refusals_send, refusals_answered;
+void refusal_note(struct exchange *ex); // ex->err says why
 
 // call.c: one request on the bus. `timeout_ms` is for this call.
 enum hd_status bus_call(struct exchange *ex, const char *service, const char *rpc, const ProtobufCMessage *request,

@@ -1,6 +1,5 @@
+#include "hodei/v1/auth.pb-c.h"
 #include "services/api-gateway/gateway.h"
-
-#include "service/service.h"
 
 static const struct hd_setting settings[] = {
     {"http", HD_SET_TEXT, "127.0.0.1:8080", "host:port of the API"},
@@ -18,11 +17,13 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
         abort();
     gw->bus = hd_service_bus(service);
     gw->cache = auth_cache_new();
+    gw->refusals = refusals_new();
     gw->request_timeout_ms = hd_settings_int(values, "request-timeout");
     gw->waits_max = (unsigned)threads / 2;
     enum hd_status status = gateway_http_start(gw, hd_settings_text(values, "http"), threads, err);
     if (status != HD_OK) {
         auth_cache_free(gw->cache);
+        refusals_free(gw->refusals);
         free(gw);
         return status;
     }
@@ -37,6 +38,7 @@ static void release(void *self) {
         return;
     gateway_http_stop(gw);
     auth_cache_free(gw->cache);
+    refusals_free(gw->refusals);
     free(gw);
 }
 
@@ -46,11 +48,24 @@ static void stopping(struct hd_ctx *cx, void *self) {
     gateway_http_stop(self);
 }
 
+static const struct hd_timer timers[] = {
+    {"policy", 500, policy_ask},
+    {"refusals", 2000, refusals_send},
+};
+static const struct hd_answer answers[ANSWER_COUNT] = {
+    [ANSWER_POLICY] = {"policy", &hodei__v1__get_policy_version_reply__descriptor, policy_answered},
+    [ANSWER_RECORDED] = {"recorded", &hodei__v1__empty__descriptor, refusals_answered},
+};
+
 static const struct hd_service_def def = {
     .name = "api-gateway",
     .about = "HTTP/JSON API: authenticates, authorizes, and passes requests to the services",
     .settings = settings,
     .n_settings = sizeof(settings) / sizeof(settings[0]),
+    .answers = answers,
+    .n_answers = ANSWER_COUNT,
+    .timers = timers,
+    .n_timers = sizeof(timers) / sizeof(timers[0]),
     .metrics = gateway_metrics,
     .n_metrics = METRIC_COUNT,
     .init = init,

@@ -21,6 +21,15 @@
             "worker.write", 200, BODY_OPTIONAL                                                                         \
     }
 
+#define AUTH(method, path, request, reply, rpc, permission, success, body)                                             \
+    { method, path, MSG(request), MSG(reply), "auth", rpc, permission, success, body }
+
+#define TENANT(verb, rpc)                                                                                              \
+    {                                                                                                                  \
+        "POST", "/v1/tenants/{name}:" verb, MSG(steer_tenant_request), MSG(tenant), "auth", rpc, "tenant.write", 200,  \
+            BODY_OPTIONAL, .platform = true                                                                            \
+    }
+
 // clang-format off
 const struct route gateway_routes[] = {
     {"POST", "/v1/pipelines", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
@@ -76,6 +85,38 @@ const struct route gateway_routes[] = {
     {"PUT", "/v1/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "quota.write", 200, BODY_JSON},
     {"GET", "/v1/stats/jobs", MSG(job_stats_request), MSG(job_stats_reply), "observability", "JobStats", "run.read", 200},
     {"GET", "/v1/whoami", MSG(who_am_irequest), MSG(who_am_ireply), "auth", "WhoAmI", NULL, 200},
+    // who may do what
+    {"GET", "/v1/permissions", MSG(list_permissions_request), MSG(list_permissions_reply), "auth", "ListPermissions", NULL, 200,
+     .open = true},
+    AUTH("GET", "/v1/roles", list_roles_request, list_roles_reply, "ListRoles", "role.read", 200, BODY_NONE),
+    AUTH("PUT", "/v1/roles/{name}", put_role_request, role, "PutRole", "role.write", 200, BODY_JSON),
+    AUTH("DELETE", "/v1/roles/{name}", delete_role_request, empty, "DeleteRole", "role.write", 204, BODY_NONE),
+    AUTH("GET", "/v1/bindings", list_bindings_request, list_bindings_reply, "ListBindings", "role.read", 200, BODY_NONE),
+    AUTH("POST", "/v1/bindings", put_binding_request, binding, "PutBinding", "role.write", 200, BODY_JSON),
+    AUTH("DELETE", "/v1/bindings/{id}", delete_binding_request, empty, "DeleteBinding", "role.write", 204, BODY_NONE),
+    AUTH("GET", "/v1/groups", list_groups_request, list_groups_reply, "ListGroups", "role.read", 200, BODY_NONE),
+    AUTH("POST", "/v1/groups/{group}:add", change_group_request, empty, "AddGroupMember", "role.write", 204, BODY_JSON),
+    AUTH("POST", "/v1/groups/{group}:remove", change_group_request, empty, "RemoveGroupMember", "role.write", 204, BODY_JSON),
+    AUTH("GET", "/v1/service-accounts", list_service_accounts_request, list_service_accounts_reply, "ListServiceAccounts",
+         "token.read", 200, BODY_NONE),
+    AUTH("PUT", "/v1/service-accounts/{name}", put_service_account_request, service_account, "PutServiceAccount", "token.write", 200,
+         BODY_OPTIONAL),
+    AUTH("DELETE", "/v1/service-accounts/{name}", delete_service_account_request, empty, "DeleteServiceAccount", "token.write", 204,
+         BODY_NONE),
+    AUTH("GET", "/v1/tokens", list_tokens_request, list_tokens_reply, "ListTokens", "token.read", 200, BODY_NONE),
+    AUTH("POST", "/v1/tokens", create_token_request, create_token_reply, "CreateToken", "token.write", 201, BODY_JSON),
+    AUTH("POST", "/v1/tokens/{id}:rotate", rotate_token_request, create_token_reply, "RotateToken", "token.write", 201,
+         BODY_OPTIONAL),
+    AUTH("DELETE", "/v1/tokens/{id}", revoke_token_request, empty, "RevokeToken", "token.write", 204, BODY_NONE),
+    AUTH("GET", "/v1/audit", list_audit_request, list_audit_reply, "ListAudit", "audit.read", 200, BODY_NONE),
+    {"GET", "/v1/tenants", MSG(list_tenants_request), MSG(list_tenants_reply), "auth", "ListTenants", "tenant.read", 200,
+     .platform = true},
+    {"POST", "/v1/tenants", MSG(create_tenant_request), MSG(tenant), "auth", "CreateTenant", "tenant.write", 200, BODY_JSON,
+     .platform = true},
+    TENANT("suspend", "SuspendTenant"),
+    TENANT("resume", "ResumeTenant"),
+    TENANT("delete", "DeleteTenant"),
+    TENANT("undelete", "UndeleteTenant"),
 };
 // clang-format on
 const size_t gateway_routes_len = sizeof(gateway_routes) / sizeof(gateway_routes[0]);
@@ -152,6 +193,11 @@ static enum hd_status match_fill(struct hd_arena *arena, const struct route *rou
     return HD_OK;
 }
 
+void route_missing(const char *path, struct hd_err *err) {
+    hd_err_set(err, HD_MISSING, "there is nothing at %.200s", path);
+    hd_err_hint(err, "addresses begin with /v1/, for example /v1/runs");
+}
+
 enum hd_status route_find(struct hd_arena *arena, const char *method, const char *path, struct hd_err *err,
                           struct route_match *ret, const char **ret_allow) {
     const char *allow = NULL;
@@ -166,8 +212,7 @@ enum hd_status route_find(struct hd_arena *arena, const char *method, const char
         allow = allow ? hd_arena_printf(arena, "%s, %s", allow, route->method) : route->method;
     }
     if (!allow) {
-        hd_err_set(err, HD_MISSING, "there is nothing at %.200s", path);
-        hd_err_hint(err, "addresses begin with /v1/, for example /v1/runs");
+        route_missing(path, err);
         return HD_MISSING;
     }
     *ret_allow = allow;

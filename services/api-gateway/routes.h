@@ -29,6 +29,7 @@ struct route {
     const char *waits_on; // field of request and reply that is equal while nothing has changed; NULL: does not wait
     bool text;            // can answer as text/plain: the bytes of a log
     bool dry_run;         // sets the field of that name
+    bool platform;        // of the platform's administrators; for others it is not there
     bool open;            // needs no token: the same for everybody, and nothing of anybody
     const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
@@ -47,6 +48,9 @@ struct route_match {
 // are), HD_INVALID (bad percent encoding).
 enum hd_status route_find(struct hd_arena *arena, const char *method, const char *path, struct hd_err *err,
                           struct route_match *ret, const char **ret_allow) HD_MUST_USE;
+
+// The error of an address where nothing is.
+void route_missing(const char *path, struct hd_err *err);
 
 struct query_param {
     const char *name, *value;

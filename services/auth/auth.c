@@ -2,12 +2,13 @@
 
 #include <openssl/evp.h>
 
-#include "hodei/v1/auth.pb-c.h"
-
 struct hd_metric auth_metrics[AUTH_METRIC_COUNT] = {
     [AUTH_KNOWN] = {"hodei_auth_tokens_total", "result=\"known\"", "Tokens that were asked for", HD_COUNTER, 0},
     [AUTH_UNKNOWN] = {"hodei_auth_tokens_total", "result=\"unknown\"", "Tokens that were asked for", HD_COUNTER, 0},
     [AUTH_EXPIRED] = {"hodei_auth_tokens_total", "result=\"expired\"", "Tokens that were asked for", HD_COUNTER, 0},
+    [AUTH_REFUSALS] = {"hodei_auth_refusals_total", NULL, "Requests that gateways have refused", HD_COUNTER, 0},
+    [AUTH_REFUSALS_FOLDED] = {"hodei_auth_refusals_folded_total", NULL,
+                              "Of those, the ones that are in the audit trail as a number only", HD_COUNTER, 0},
 };
 
 enum hd_status auth_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
@@ -37,79 +38,140 @@ void auth_release(void *self) {
     free(self);
 }
 
-static int by_hash(const void *hash, const void *token) {
-    return memcmp(hash, ((const struct auth_token *)token)->sha256, AUTH_SHA256_BYTES);
+// What the subject of a token may do in the tenant that is asked for.
+static char **permissions_of(struct hd_ctx *cx, const struct auth_token *token, size_t *ret_n) {
+    uint64_t held = auth_permission_bits(cx->arena, token->custom, NULL);
+
+    for (const char *p = token->roles; *p;) {
+        size_t len = strcspn(p, " ");
+        uint64_t bits = 0;
+        if (auth_builtin_bits(hd_arena_strndup(cx->arena, p, len), token->wanted, &bits))
+            held |= bits;
+        p += len + (p[len] == ' ');
+    }
+    held = held == AUTH_ALL ? held : auth_bits_in(held, token->wanted);
+    if (token->platform_admin)
+        held = AUTH_ALL;
+    return auth_permission_names(cx->arena, held & auth_permission_bits(cx->arena, token->permissions, NULL), ret_n);
 }
 
-static char **split_permissions(struct hd_arena *arena, const char *text, size_t *ret_n) {
-    size_t n = 0, words = 1;
-    for (const char *p = text; *p; p++)
-        words += *p == ' ';
-    char **permissions = HD_NEW_ARRAY(arena, words, char *);
-    while (*text) {
-        size_t len = strcspn(text, " ");
-        if (len)
-            permissions[n++] = hd_arena_strndup(arena, text, len);
-        text += len + (text[len] == ' ');
+static bool is_account(const char *subject) {
+    return hd_starts_with(subject, "service-account:");
+}
+
+// May the token be used in the tenant that the request names? Elsewhere than at home: the admin token and administrators of the platform
+// in every tenant that there is, users where they have a role. A service account is somebody else in every tenant.
+static bool is_let_in(const struct auth_token *token) {
+    if (hd_streq(token->wanted, token->tenant))
+        return !hd_streq(token->state, "deleted");
+    if (!*token->state || hd_streq(token->state, "deleted") || is_account(token->subject))
+        return false;
+    if (!token->scoped)
+        return hd_streq(token->tenant, AUTH_HOME_TENANT) && hd_streq(token->permissions, "*");
+    return token->platform_admin || *token->roles;
+}
+
+static void refuse(struct hd_ctx *cx, Hodei__V1__AuthenticateReply *reply, enum hd_status status, const char *text) {
+    reply->refusal = (Hodei__V1__Status)status;
+    reply->refusal_text = hd_arena_strdup(cx->arena, text);
+}
+
+static void decide(struct hd_ctx *cx, const struct auth_token *token, Hodei__V1__AuthenticateReply *reply) {
+    Hodei__V1__Principal *principal = reply->principal;
+
+    if (!is_let_in(token)) {
+        principal->tenant = hd_arena_strdup(cx->arena, token->tenant);
+        refuse(cx, reply, HD_MISSING, hd_arena_printf(cx->arena, "there is no tenant \"%s\"", token->wanted));
+    } else if (hd_streq(token->state, "suspended") || hd_streq(token->state, "deleting")) {
+        refuse(cx, reply, HD_DENIED,
+               hd_arena_printf(cx->arena, "the tenant \"%s\" is %s%s%s", token->wanted,
+                               hd_streq(token->state, "deleting") ? "being deleted" : token->state,
+                               *token->reason ? ": " : "", token->reason));
+    } else if (token->scoped) {
+        principal->permissions = permissions_of(cx, token, &principal->n_permissions);
+    } else {
+        principal->permissions = auth_words(cx->arena, token->permissions, &principal->n_permissions);
     }
-    *ret_n = n;
-    return permissions;
 }
 
 static void answer(struct hd_ctx *cx, struct hd_item *item, const struct auth_token *token) {
+    Hodei__V1__AuthenticateReply *reply = (Hodei__V1__AuthenticateReply *)item->reply;
     int64_t ttl_ms = token ? auth_ttl_ms(token->expires_at_ms, cx->now.wall_ms) : 0;
+    bool known = token && !token->revoked_at_ms;
 
-    hd_metric_add(&auth_metrics[!token ? AUTH_UNKNOWN : ttl_ms <= 0 ? AUTH_EXPIRED : AUTH_KNOWN], 1);
-    if (ttl_ms <= 0) {
-        hd_item_fail(item, HD_UNAUTHENTICATED, token ? "the token has expired" : "the token is not known");
+    hd_metric_add(&auth_metrics[!known ? AUTH_UNKNOWN : ttl_ms <= 0 ? AUTH_EXPIRED : AUTH_KNOWN], 1);
+    if (!known || ttl_ms <= 0) {
+        hd_item_fail(item, HD_UNAUTHENTICATED, known ? "the token has expired" : "the token is not known");
         return;
     }
-    Hodei__V1__AuthenticateReply *reply = (Hodei__V1__AuthenticateReply *)item->reply;
     reply->principal = (Hodei__V1__Principal *)hd_pb_new(cx->arena, &hodei__v1__principal__descriptor);
     reply->principal->subject = hd_arena_strdup(cx->arena, token->subject);
-    reply->principal->tenant = hd_arena_strdup(cx->arena, token->tenant);
-    reply->principal->permissions = split_permissions(cx->arena, token->permissions, &reply->principal->n_permissions);
+    reply->principal->tenant = hd_arena_strdup(cx->arena, token->wanted);
     reply->ttl_ms = ttl_ms;
+    reply->policy_version = token->policy_version;
+    decide(cx, token, reply);
 }
 
 // Finds the tokens. The configured admin token is put into the table where it is asked for before the timer has come to it.
-static enum hd_status find(struct hd_ctx *cx, const struct auth *auth, const struct hd_bytes *hashes, size_t n,
-                           struct auth_token **ret, size_t *ret_n) {
-    bool admin_asked = false;
+static enum hd_status find(struct hd_ctx *cx, const struct auth *auth, const struct hd_bytes *hashes,
+                           const char *const *tenants, size_t n, struct auth_token **ret, size_t *ret_n) {
+    size_t asked = 0, found = 0;
     for (size_t i = 0; i < n; i++)
-        if (auth->has_admin && memcmp(hashes[i].data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0)
-            admin_asked = true;
-    HD_TRY(auth_store_find(cx, hashes, n, ret, ret_n));
-    if (!admin_asked || bsearch(auth->admin_sha256, *ret, *ret_n, sizeof(**ret), by_hash))
+        asked += auth->has_admin && memcmp(hashes[i].data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0;
+    HD_TRY(auth_store_find(cx, hashes, tenants, n, ret, ret_n));
+    for (size_t i = 0; i < *ret_n && asked; i++)
+        found += memcmp(hashes[(*ret)[i].asked - 1].data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0;
+    if (found == asked)
         return HD_OK;
     HD_TRY(auth_store_add_admin(cx, auth->admin_sha256));
-    return auth_store_find(cx, hashes, n, ret, ret_n);
+    return auth_store_find(cx, hashes, tenants, n, ret, ret_n);
+}
+
+static bool is_sound(struct hd_item *item) {
+    const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)item->msg;
+    if (request->token_sha256.len == AUTH_SHA256_BYTES)
+        return true;
+    hd_item_fail(item, HD_INVALID, "token_sha256 has %zu bytes, not %d", request->token_sha256.len, AUTH_SHA256_BYTES);
+    return false;
 }
 
 enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct hd_bytes *hashes = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
     struct hd_bytes *touched = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
-    size_t n_hashes = 0, n_touched = 0, n_tokens;
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
+    struct hd_item **asking = HD_NEW_ARRAY(cx->arena, n, struct hd_item *);
+    size_t n_asking = 0, n_touched = 0, n_tokens;
     struct auth_token *tokens;
 
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)items[i].msg;
-        if (request->token_sha256.len == AUTH_SHA256_BYTES)
-            hashes[n_hashes++] = (struct hd_bytes){request->token_sha256.data, AUTH_SHA256_BYTES};
-        else
-            hd_item_fail(&items[i], HD_INVALID, "token_sha256 has %zu bytes, not %d", request->token_sha256.len,
-                         AUTH_SHA256_BYTES);
+        if (!is_sound(&items[i]))
+            continue;
+        hashes[n_asking] = (struct hd_bytes){request->token_sha256.data, AUTH_SHA256_BYTES};
+        tenants[n_asking] = request->tenant;
+        asking[n_asking++] = &items[i];
     }
-    HD_TRY(find(cx, self, hashes, n_hashes, &tokens, &n_tokens));
-    for (size_t i = 0; i < n; i++) {
-        const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)items[i].msg;
-        if (items[i].err.status == HD_OK)
-            answer(cx, &items[i], bsearch(request->token_sha256.data, tokens, n_tokens, sizeof(*tokens), by_hash));
+    HD_TRY(find(cx, self, hashes, tenants, n_asking, &tokens, &n_tokens));
+    for (size_t i = 0, next = 0; i < n_asking; i++) {
+        const struct auth_token *token =
+            next < n_tokens && tokens[next].asked == (int64_t)i + 1 ? &tokens[next++] : NULL;
+        answer(cx, asking[i], token);
+        if (token && auth_touch_due(token->last_used_at_ms, cx->now.wall_ms))
+            touched[n_touched++] = hashes[i];
     }
-    for (size_t i = 0; i < n_tokens; i++)
-        if (auth_touch_due(tokens[i].last_used_at_ms, cx->now.wall_ms))
-            touched[n_touched++] = (struct hd_bytes){tokens[i].sha256, AUTH_SHA256_BYTES};
     return n_touched ? auth_store_touch(cx, touched, n_touched) : HD_OK;
+}
+
+enum hd_status auth_get_policy_version(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    struct hd_rows rows;
+
+    (void)self;
+    HD_TRY(hd_db_run(cx, &auth_sql[SQL_VERSION], NULL, 0, &rows));
+    if (rows.n != 1)
+        return hd_fail(cx, HD_INTERNAL, "the table policy has %zu rows", rows.n);
+    for (size_t i = 0; i < n; i++)
+        ((Hodei__V1__GetPolicyVersionReply *)items[i].reply)->version = hd_row_int(&rows, 0, 0);
+    return HD_OK;
 }
 
 enum hd_status auth_who_am_i(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {

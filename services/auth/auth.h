@@ -1,10 +1,15 @@
-// The auth service: which token stands for whom.
+// The auth service: which token stands for whom, who may do what in which tenant, and what was done about it.
 //
-// Tokens are kept as SHA-256 only. Authenticate is a read: one statement for all requests of a batch.
+// Tokens are kept as SHA-256 only. Authenticate is a read: one statement for all requests of a batch. Whoever changes something takes the
+// policy row first (auth_store_lock): so changes come one after another, and what was checked still holds when it is written.
+//
+// Handlers of changes return the error of an item for the whole call; the runner then goes item by item.
 #ifndef HD_AUTH_AUTH_H
 #define HD_AUTH_AUTH_H
 
+#include "hodei/v1/auth.pb-c.h"
 #include "service/service.h"
+#include "services/auth/permission.h"
 #include "services/auth/token.h"
 
 extern const struct hd_service_def auth_def; // service.c
@@ -18,27 +23,124 @@ struct auth {
 enum hd_status auth_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                          struct hd_err *err);
 void auth_release(void *self);
-hd_handler auth_authenticate; // Authenticate
-hd_handler auth_who_am_i;     // WhoAmI
-hd_handler auth_seed;         // timer: the configured admin token is in the table
+hd_handler auth_authenticate;       // Authenticate
+hd_handler auth_get_policy_version; // GetPolicyVersion
+hd_handler auth_who_am_i;           // WhoAmI
+hd_handler auth_seed;               // timer: the configured admin token is in the table
 
-enum auth_metric { AUTH_KNOWN, AUTH_UNKNOWN, AUTH_EXPIRED, AUTH_METRIC_COUNT };
+enum auth_metric { AUTH_KNOWN, AUTH_UNKNOWN, AUTH_EXPIRED, AUTH_REFUSALS, AUTH_REFUSALS_FOLDED, AUTH_METRIC_COUNT };
 extern struct hd_metric auth_metrics[AUTH_METRIC_COUNT];
 
-// store.c
+// rbac.c: roles, bindings, groups
+hd_handler auth_list_permissions, auth_list_roles, auth_put_role, auth_delete_role;
+hd_handler auth_put_binding, auth_delete_binding, auth_change_group_add, auth_change_group_remove;
+// account.c: service accounts and tokens
+hd_handler auth_put_service_account, auth_delete_service_account;
+hd_handler auth_create_token, auth_rotate_token, auth_revoke_token;
+// list.c: everything that is listed in pages
+hd_handler auth_list_bindings, auth_list_groups, auth_list_service_accounts, auth_list_tokens, auth_list_tenants,
+    auth_list_audit;
+// tenant.c
+hd_handler auth_create_tenant, auth_suspend_tenant, auth_resume_tenant, auth_delete_tenant, auth_undelete_tenant;
+hd_handler auth_purge; // timer: what has been deleted for long enough
+// audit.c
+hd_handler auth_record_refusals; // RecordRefusals
+// One entry of the trail, of the item's principal. `detail` NULL: none.
+enum hd_status auth_audit(struct hd_ctx *cx, const struct hd_item *item, const char *action, const char *target,
+                          const char *detail) HD_MUST_USE;
+
+// check.c: what the changes have in common. Each fails cx.
+// The set of a request's or a row's permissions; an unknown one is refused.
+enum hd_status auth_bits_read(struct hd_ctx *cx, char *const *names, size_t n, uint64_t *ret) HD_MUST_USE;
+uint64_t auth_caller_bits(struct hd_ctx *cx, const struct hd_item *item);
+// Nobody gives, or takes away, what he has not himself.
+enum hd_status auth_may_give(struct hd_ctx *cx, const struct hd_item *item, uint64_t bits) HD_MUST_USE;
+// The permissions of a role of the caller's tenant.
+enum hd_status auth_role_bits(struct hd_ctx *cx, const struct hd_item *item, const char *role,
+                              uint64_t *ret) HD_MUST_USE;
+enum hd_status auth_name_check(struct hd_ctx *cx, const char *field, const char *name) HD_MUST_USE;
+enum hd_status auth_text_check(struct hd_ctx *cx, const char *field, const char *text) HD_MUST_USE;
+// "user:NAME" and the like; `group` says whether "group:NAME" is one too. A service account must be there.
+enum hd_status auth_principal_check(struct hd_ctx *cx, const struct hd_item *item, const char *field, const char *text,
+                                    bool group) HD_MUST_USE;
+// After a change: fails where the tenant had an admin (before > 0) and has none now.
+enum hd_status auth_admin_left(struct hd_ctx *cx, const struct hd_item *item, int64_t before) HD_MUST_USE;
+
+// A handler of one item at a time, under the lock of the policy.
+typedef enum hd_status auth_change(struct hd_ctx *cx, struct hd_item *item);
+enum hd_status auth_each(struct hd_ctx *cx, struct hd_item *items, size_t n, auth_change *change) HD_MUST_USE;
+#define AUTH_CHANGE(name, change)                                                                                      \
+    enum hd_status name(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {                              \
+        (void)self;                                                                                                    \
+        return auth_each(cx, items, n, change);                                                                        \
+    }
+
+// store.c: the only file with SQL
 struct auth_token {
-    const char *subject, *tenant;
-    const char *permissions; // separated by blanks
-    int64_t expires_at_ms;   // 0: never
-    int64_t last_used_at_ms; // 0: never
-    uint8_t sha256[AUTH_SHA256_BYTES];
+    const char *subject, *tenant; // `tenant` is where the token belongs
+    const char *wanted;           // the tenant that the request names, or that of the token
+    const char *permissions;      // separated by blanks
+    const char *roles;            // of the subject in `wanted`, separated by blanks
+    const char *custom;           // the permissions of those of them that are not built in
+    const char *state, *reason;   // of `wanted`; "" where it is not known
+    bool scoped;                  // else `permissions` are what it may do
+    bool platform_admin;          // the subject has the role admin in the tenant "default"
+    int64_t expires_at_ms;        // 0: never
+    int64_t last_used_at_ms;      // 0: never
+    int64_t revoked_at_ms;        // 0: not
+    int64_t policy_version;
+    int64_t asked; // 1-based position in the request
 };
-#define AUTH_SQL_COUNT 3
+enum auth_statement {
+    SQL_FIND,
+    SQL_TOUCH,
+    SQL_ADD_ADMIN,
+    SQL_VERSION,
+    SQL_LOCK,
+    SQL_AUDIT,
+    SQL_REFUSED_SINCE,
+    SQL_ROLES,
+    SQL_ROLE,
+    SQL_ROLE_COUNT,
+    SQL_PUT_ROLE,
+    SQL_DELETE_ROLE,
+    SQL_ROLE_USED,
+    SQL_PUT_BINDING,
+    SQL_BINDING,
+    SQL_DELETE_BINDING,
+    SQL_ADMINS,
+    SQL_GROUP_ROLES,
+    SQL_GROUP_ADD,
+    SQL_GROUP_REMOVE,
+    SQL_ACCOUNT,
+    SQL_PUT_ACCOUNT,
+    SQL_DELETE_ACCOUNT,
+    SQL_ACCOUNT_ROLES,
+    SQL_ADD_TOKEN,
+    SQL_TOKEN,
+    SQL_END_TOKEN,
+    SQL_TENANT,
+    SQL_ADD_TENANT,
+    SQL_SET_TENANT,
+    SQL_PURGE,
+    SQL_LIST_BINDINGS,
+    SQL_LIST_GROUPS,
+    SQL_LIST_ACCOUNTS,
+    SQL_LIST_TOKENS,
+    SQL_LIST_TENANTS,
+    SQL_LIST_AUDIT,
+    AUTH_SQL_COUNT
+};
 extern const struct hd_sql auth_sql[AUTH_SQL_COUNT];
-// In the order of the hashes' bytes.
-enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct auth_token **ret,
-                               size_t *ret_n) HD_MUST_USE;
+// Those that are there, by position.
+enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, const char *const *tenants, size_t n,
+                               struct auth_token **ret, size_t *ret_n) HD_MUST_USE;
 enum hd_status auth_store_touch(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n) HD_MUST_USE;
 enum hd_status auth_store_add_admin(struct hd_ctx *cx, const uint8_t *sha256) HD_MUST_USE;
+enum hd_status auth_store_lock(struct hd_ctx *cx) HD_MUST_USE;
+char **auth_words(struct hd_arena *arena, const char *text, size_t *ret_n); // separated by blanks
+// One row becomes one message: the columns are its fields, by number. Words separated by blanks become a list.
+ProtobufCMessage *auth_row(struct hd_ctx *cx, const struct hd_rows *rows, size_t row,
+                           const ProtobufCMessageDescriptor *type);
 
 #endif

@@ -19,6 +19,21 @@ bool auth_token_valid(const char *text) {
     return text[SECRET_CHARS] == '\0';
 }
 
+void auth_token_format(const uint8_t random[AUTH_TOKEN_RANDOM_BYTES], char ret[AUTH_TOKEN_TEXT]) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t n = sizeof(PREFIX) - 1;
+    unsigned bits = 0, have = 0;
+
+    memcpy(ret, PREFIX, n);
+    for (size_t i = 0; i < AUTH_TOKEN_RANDOM_BYTES; i++) {
+        bits = bits << 8 | random[i];
+        for (have += 8; have >= 6; have -= 6)
+            ret[n++] = digits[bits >> (have - 6) & 63];
+    }
+    ret[n++] = digits[bits << (6 - have) & 63];
+    ret[n] = '\0';
+}
+
 int64_t auth_ttl_ms(int64_t expires_at_ms, int64_t now_wall_ms) {
     if (expires_at_ms == 0)
         return AUTH_TTL_MS;

@@ -3,7 +3,8 @@
 synchronous_commit on), loads it, writes BUILD/bench/bench.json and prints a table. It never fails on a number.
 
 bench.json: each figure under its key, how it was measured under "samples" (every sample of every key) and "machine" (what it ran
-on). --quick takes a tenth of the load, to see that it works; --graph measures graphs alone, and writes nothing.
+on). --quick takes a tenth of the load, to see that it works; --graph and
+--gateway measure graphs or the gateway alone, and write nothing.
 """
 import json
 import os
@@ -20,6 +21,7 @@ import urllib.request
 BUILD = os.environ.get("BUILD", "build")
 LOAD = os.path.abspath(BUILD + "/bench-load")
 AGENT = os.path.abspath(BUILD + "/bench-agent")
+AUTH = os.path.abspath(BUILD + "/bench-auth")
 SERVICES = "api-gateway orchestrator scheduler worker-registry pipelines quota auth observability".split()
 QUICK = "--quick" in sys.argv
 CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
@@ -27,7 +29,8 @@ ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if
 BEAT = {"noop.single_per_s": (1000, ">"), "process.ratio_to_spawn": (0.3, ">"), "latency.submit_to_start_ms.p50": (15, "<"),
         "memory.control_plane_pss_mb": (80, "<"), "graph.cost_per_job_ratio": (1.3, "<"), "agent.log_mb_per_s": (50, ">"), "agent.log_peak_mb": (16, "<")}
 
-BEAT.update({"agent.ratio_to_spawn": (0.6, ">")})
+BEAT.update({"agent.ratio_to_spawn": (0.6, ">"), "gateway.authenticated_ratio": (0.9, ">"), "auth.check_us": (20, "<")})
+GETS, GET_CALLERS = 5000 if QUICK else 50000, 16
 AGENT_JOBS, LOG_MB = 1000 if QUICK else 10000, 50 if QUICK else 400
 
 
@@ -292,6 +295,30 @@ def measure_spawn(samples):
         samples.setdefault("machine.spawn_per_s", []).append(got["spawned"] / (got["ns"] / 1e9))
 
 
+def measure_gateway(samples):
+    """The gateway alone, over a bus that answers at once: GETs of an open route, then of one that needs a decision; and a decision alone."""
+    token = "hodei_" + "x" * 43
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(token)
+        file.flush()
+        for _ in range(ROUNDS):
+            say("%d GETs of an open route, as many with a token" % GETS)
+            server = subprocess.Popen([AUTH, token], stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+            about = json.loads(server.stdout.readline())
+            samples.setdefault("auth.check_us", []).append(about["check_us"])
+            rates = {}
+            for key, credentials, path in (("gateway.get_per_s", "-", "/v1/permissions"),
+                                           ("gateway.authenticated_get_per_s", file.name, "/v1/workers")):
+                load("get", about["port"], credentials, path, GETS // 10, GET_CALLERS)
+                got = load("get", about["port"], credentials, path, GETS, GET_CALLERS)
+                rates[key] = GETS / ((got["last_ns"] - got["first_ns"]) / 1e9)
+                samples.setdefault(key, []).append(rates[key])
+            samples.setdefault("gateway.authenticated_ratio", []).append(
+                rates["gateway.authenticated_get_per_s"] / rates["gateway.get_per_s"])
+            server.stdin.close()
+            server.wait(30)
+
+
 def measure_agent(samples):
     """The agent alone, with nats-server and a driver, and right after it the machine's own pace of the same program."""
     for _ in range(ROUNDS):
@@ -361,6 +388,10 @@ def main():
     samples, about = {}, machine()
     if "--graph" in sys.argv:
         return graphs_alone()
+    if "--gateway" in sys.argv:
+        measure_gateway(samples)
+        return table({key: statistics.median(values) for key, values in samples.items()})
+    measure_gateway(samples)
     measure_spawn(samples)
     measure_agent(samples)
     for i in range(ROUNDS):

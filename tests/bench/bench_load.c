@@ -2,6 +2,7 @@
 //
 //   bench-load spawn SECONDS                              posix_spawn of /bin/true, two spawners, one child each at a time
 //   bench-load runs PORT TOKEN-FILE PIPELINE N CALLERS    starts N runs, one request each, CALLERS at once over keep-alive
+//   bench-load get PORT TOKEN-FILE|- PATH N CALLERS       asks for PATH N times, CALLERS at once; "-" sends no token
 //   bench-load latency PORT TOKEN-FILE PIPELINE N FILE    N runs one after another, each followed to its end; FILE is what the
 //                                                         job writes by:
 //   bench-load note FILE                                  writes the time into FILE; this is the job itself
@@ -94,6 +95,8 @@ struct api {
 static struct api api_open(const char *port, const char *token_file) {
     struct api api = {.address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(port))}};
     api.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (strcmp(token_file, "-") == 0)
+        return api;
     HD_AUTO_FD int fd = open(token_file, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, api.token, sizeof(api.token) - 1);
     if (n <= 0)
@@ -112,10 +115,12 @@ static int api_connect(const struct api *api) {
 
 static void request(const struct api *api, struct hd_buf *out, const char *method, const char *path, const char *body) {
     hd_buf_clear(out);
-    hd_buf_addf(out,
-                "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
-                "Content-Length: %zu\r\n\r\n%s",
-                method, path, api->token, strlen(body), body);
+    hd_buf_addf(out, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", method, path);
+    if (*api->token)
+        hd_buf_addf(out, "Authorization: Bearer %s\r\n", api->token);
+    if (*body)
+        hd_buf_addf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
+    hd_buf_addf(out, "\r\n%s", body);
 }
 
 static void send_all(int fd, const struct hd_buf *out) {
@@ -157,11 +162,10 @@ struct caller {
     struct hd_buf in;
 };
 
-static int runs_main(const struct api *api, const char *pipeline, size_t n, size_t callers) {
+// Sends `out` n times.
+static int many_main(const struct api *api, const struct hd_buf *out, size_t n, size_t callers) {
     struct caller *all = hd_calloc(callers, sizeof(*all));
     int64_t *took = hd_calloc(n, sizeof(*took));
-    struct hd_buf out = {0};
-    char body[256];
     size_t sent = 0, done = 0;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (size_t i = 0; i < callers; i++) {
@@ -169,12 +173,10 @@ static int runs_main(const struct api *api, const char *pipeline, size_t n, size
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
         epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event);
     }
-    snprintf(body, sizeof(body), "{\"pipeline\":\"%s\"}", pipeline);
-    request(api, &out, "POST", "/v1/runs", body);
     int64_t first = now_ns();
     for (; sent < callers && sent < n; sent++) {
         all[sent].sent_ns = now_ns();
-        send_all(all[sent].fd, &out);
+        send_all(all[sent].fd, out);
     }
     while (done < n) {
         struct epoll_event events[64];
@@ -192,7 +194,7 @@ static int runs_main(const struct api *api, const char *pipeline, size_t n, size
                 continue;
             sent++;
             caller->sent_ns = now_ns();
-            send_all(caller->fd, &out);
+            send_all(caller->fd, out);
         }
     }
     printf("{\"first_ns\":%" PRId64 ",\"last_ns\":%" PRId64 ",\"request_ns\":[", first, now_ns());
@@ -200,6 +202,20 @@ static int runs_main(const struct api *api, const char *pipeline, size_t n, size
         printf("%s%" PRId64, i ? "," : "", took[i]);
     printf("]}\n");
     return 0;
+}
+
+static int runs_main(const struct api *api, const char *pipeline, size_t n, size_t callers) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+    char body[256];
+    snprintf(body, sizeof(body), "{\"pipeline\":\"%s\"}", pipeline);
+    request(api, &out, "POST", "/v1/runs", body);
+    return many_main(api, &out, n, callers);
+}
+
+static int get_main(const struct api *api, const char *path, size_t n, size_t callers) {
+    HD_AUTO_BUF struct hd_buf out = {0};
+    request(api, &out, "GET", path, "");
+    return many_main(api, &out, n, callers);
 }
 
 // --- one after another -----------------------------------------------------------------------------------------------
@@ -283,6 +299,8 @@ int main(int argc, char **argv) {
     size_t n = (size_t)number(argv[5]);
     if (strcmp(argv[1], "runs") == 0)
         return runs_main(&api, argv[4], n, (size_t)number(argv[6]));
+    if (strcmp(argv[1], "get") == 0)
+        return get_main(&api, argv[4], n, (size_t)number(argv[6]));
     if (strcmp(argv[1], "latency") == 0)
         return latency_main(&api, argv[4], n, argv[6]);
     die("%s is not known", argv[1]);

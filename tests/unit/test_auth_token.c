@@ -14,9 +14,21 @@ TEST(form) {
     CHECK(!auth_token_valid(NULL));
 }
 
+TEST(a_formatted_one_is_valid) {
+    uint8_t random[AUTH_TOKEN_RANDOM_BYTES] = {0};
+    char text[AUTH_TOKEN_TEXT];
+    auth_token_format(random, text);
+    CHECK_STR(text, "hodei_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    random[0] = 0xfb;
+    random[31] = 0xff;
+    auth_token_format(random, text);
+    CHECK_STR(text, "hodei_-wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8");
+    CHECK(auth_token_valid(text));
+}
+
 TEST(ttl_ends_with_the_token) {
-    CHECK_INT(auth_ttl_ms(0, 5000), 2000);
-    CHECK_INT(auth_ttl_ms(100000, 5000), 2000);
+    CHECK_INT(auth_ttl_ms(0, 5000), 60000);
+    CHECK_INT(auth_ttl_ms(100000, 5000), 60000);
     CHECK_INT(auth_ttl_ms(5700, 5000), 700);
     CHECK(auth_ttl_ms(5000, 5000) <= 0);
     CHECK(auth_ttl_ms(1, 5000) <= 0);

@@ -164,6 +164,7 @@ static void server_start(void) {
     if (gw.web)
         return;
     gw.cache = auth_cache_new();
+    gw.refusals = refusals_new();
     gw.request_timeout_ms = 10000;
     gw.waits_max = 2;
     CHECK_INT(gateway_http_start(&gw, "127.0.0.1:0", 4, &err), HD_OK);
@@ -417,10 +418,48 @@ TEST(a_log_as_text_is_its_bytes) {
     bus_status = HD_OK;
 }
 
+TEST(refusals_are_folded_and_bounded) {
+    static struct refusal all[REFUSALS_MAX];
+    struct refusal one = {.action = "GET /v1/runs", .count = 1};
+    struct refusals *refusals = refusals_new();
+
+    for (int i = 0; i < 1000; i++)
+        refusals_add(refusals, &one);
+    CHECK_INT(refusals_take(refusals, all), 1);
+    CHECK_INT(all[0].count, 1000);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(one.actor, sizeof(one.actor), "user:%d", i);
+        refusals_add(refusals, &one);
+    }
+    size_t n = refusals_take(refusals, all);
+    CHECK_INT(n, REFUSALS_MAX);
+    CHECK_STR(all[n - 1].action, "various");
+    CHECK_INT(all[n - 1].count, 1000 - (REFUSALS_MAX - 1));
+    CHECK_INT(refusals_take(refusals, all), 0);
+    refusals_free(refusals);
+}
+
+TEST(who_is_refused_is_noted) {
+    static struct refusal all[REFUSALS_MAX];
+    refusals_take(gw.refusals, all);
+    CHECK_INT(send_with("PUT", "/v1/quota", "{}", 2,
+                        HEADERS("Authorization: Bearer reader", "Content-Type: application/json")),
+              403);
+    CHECK_INT(send_with("GET", "/v1/quota", NULL, 0, NULL), 401);
+    CHECK_INT(send_with("GET", "/v1/tenants", NULL, 0, HEADERS("Authorization: Bearer reader")), 404);
+    CHECK(has("there is nothing at /v1/tenants"));
+    CHECK_INT(send_with("GET", "/v1/nothing", NULL, 0, HEADERS("Authorization: Bearer reader")), 404); // is no refusal
+    CHECK_INT(refusals_take(gw.refusals, all), 3);
+    CHECK_STR(all[0].action, "PUT /v1/quota");
+    CHECK_STR(all[0].actor, "token:reader");
+    CHECK_STR(all[1].actor, "");
+}
+
 TEST(stops_while_connections_are_open) {
     CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD)), 200);
     gateway_http_stop(&gw);
     auth_cache_free(gw.cache);
+    refusals_free(gw.refusals);
     curl_easy_cleanup(curl);
     hd_buf_release(&got);
     hd_buf_release(&got_headers);
