@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "hodei/v1/common.pb-c.h"
 #include "services/api-gateway/auth_cache.h"
+#include "services/api-gateway/jwt_check.h"
 #include "services/api-gateway/routes.h"
 
 #define BODY_MAX_BYTES (2u << 20)
@@ -23,6 +24,7 @@ struct gateway {
     struct hd_bus *bus; // borrowed
     struct mg_context *web;
     struct auth_cache *cache;
+    struct jwt_keys *jwt_keys;
     int64_t request_timeout_ms;
     unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
     _Atomic unsigned waits;

@@ -29,7 +29,7 @@ struct route {
     const char *waits_on; // field of request and reply that is equal while nothing has changed; NULL: does not wait
     bool text;            // can answer as text/plain: the bytes of a log
     bool dry_run;         // sets the field of that name
-    bool open;            // needs no token: the same for everybody, and nothing of anybody
+    bool open;            // needs no token: what everybody may see, and what makes and ends sessions
     const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
 extern const struct route gateway_routes[];

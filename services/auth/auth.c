@@ -1,5 +1,7 @@
 #include "services/auth/auth.h"
 
+#include <sys/epoll.h>
+
 #include <openssl/evp.h>
 
 #include "hodei/v1/auth.pb-c.h"
@@ -8,13 +10,36 @@ struct hd_metric auth_metrics[AUTH_METRIC_COUNT] = {
     [AUTH_KNOWN] = {"hodei_auth_tokens_total", "result=\"known\"", "Tokens that were asked for", HD_COUNTER, 0},
     [AUTH_UNKNOWN] = {"hodei_auth_tokens_total", "result=\"unknown\"", "Tokens that were asked for", HD_COUNTER, 0},
     [AUTH_EXPIRED] = {"hodei_auth_tokens_total", "result=\"expired\"", "Tokens that were asked for", HD_COUNTER, 0},
+    [AUTH_LOGIN_GOOD] = {"hodei_auth_logins_total", "result=\"good\"", "Logins", HD_COUNTER, 0},
+    [AUTH_LOGIN_FAILED] = {"hodei_auth_logins_total", "result=\"failed\"", "Logins", HD_COUNTER, 0},
+    [AUTH_LOGIN_REFUSED] = {"hodei_auth_logins_total", "result=\"refused\"", "Logins", HD_COUNTER, 0},
+    [AUTH_REFRESH_REUSED] = {"hodei_auth_refresh_reused_total", NULL, "Sessions ended since a refresh token came twice",
+                             HD_COUNTER, 0},
 };
+
+static void derived_ready(struct hd_ctx *cx, void *self, int fd, uint32_t events) {
+    struct auth *auth = self;
+
+    (void)cx;
+    (void)fd;
+    (void)events;
+    auth_pool_seen(auth->pool);
+    hd_service_kick(auth->service, "derived");
+}
+
+enum hd_status auth_derived(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)cx;
+    (void)self;
+    (void)items;
+    (void)n;
+    return HD_OK;
+}
 
 enum hd_status auth_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                          struct hd_err *err) {
-    (void)service;
     const char *token = hd_settings_text(settings, "admin-token");
-    struct auth auth = {.has_admin = *token != '\0'};
+    struct auth auth = {
+        .has_admin = *token != '\0', .service = service, .session_ttl_ms = hd_settings_int(settings, "session-ttl")};
 
     if (auth.has_admin) {
         if (!auth_token_valid(token)) {
@@ -25,6 +50,9 @@ enum hd_status auth_init(struct hd_service *service, const struct hd_settings *s
         if (EVP_Digest(token, strlen(token), auth.admin_sha256, NULL, EVP_sha256(), NULL) != 1)
             return hd_err_set(err, HD_INTERNAL, "SHA-256 of the admin token could not be computed");
     }
+    HD_TRY(auth_keyring_init(settings, err, &auth.ring));
+    HD_TRY(auth_pool_new((int)hd_settings_int(settings, "password-threads"), err, &auth.pool));
+    hd_service_watch_fd(service, auth_pool_fd(auth.pool), EPOLLIN, derived_ready);
     struct auth *self = malloc(sizeof(*self));
     if (!self)
         abort();
@@ -34,14 +62,17 @@ enum hd_status auth_init(struct hd_service *service, const struct hd_settings *s
 }
 
 void auth_release(void *self) {
-    free(self);
+    struct auth *auth = self;
+
+    auth_pool_free(auth->pool);
+    free(auth);
 }
 
 static int by_hash(const void *hash, const void *token) {
     return memcmp(hash, ((const struct auth_token *)token)->sha256, AUTH_SHA256_BYTES);
 }
 
-static char **split_permissions(struct hd_arena *arena, const char *text, size_t *ret_n) {
+char **auth_split_permissions(struct hd_arena *arena, const char *text, size_t *ret_n) {
     size_t n = 0, words = 1;
     for (const char *p = text; *p; p++)
         words += *p == ' ';
@@ -68,7 +99,8 @@ static void answer(struct hd_ctx *cx, struct hd_item *item, const struct auth_to
     reply->principal = (Hodei__V1__Principal *)hd_pb_new(cx->arena, &hodei__v1__principal__descriptor);
     reply->principal->subject = hd_arena_strdup(cx->arena, token->subject);
     reply->principal->tenant = hd_arena_strdup(cx->arena, token->tenant);
-    reply->principal->permissions = split_permissions(cx->arena, token->permissions, &reply->principal->n_permissions);
+    reply->principal->permissions =
+        auth_split_permissions(cx->arena, token->permissions, &reply->principal->n_permissions);
     reply->ttl_ms = ttl_ms;
 }
 
@@ -92,8 +124,11 @@ enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *
     size_t n_hashes = 0, n_touched = 0, n_tokens;
     struct auth_token *tokens;
 
+    HD_TRY(auth_session_authenticate(cx, items, n));
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)items[i].msg;
+        if (auth_asks_session(&items[i]))
+            continue;
         if (request->token_sha256.len == AUTH_SHA256_BYTES)
             hashes[n_hashes++] = (struct hd_bytes){request->token_sha256.data, AUTH_SHA256_BYTES};
         else
@@ -103,7 +138,7 @@ enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *
     HD_TRY(find(cx, self, hashes, n_hashes, &tokens, &n_tokens));
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)items[i].msg;
-        if (items[i].err.status == HD_OK)
+        if (items[i].err.status == HD_OK && !auth_asks_session(&items[i]))
             answer(cx, &items[i], bsearch(request->token_sha256.data, tokens, n_tokens, sizeof(*tokens), by_hash));
     }
     for (size_t i = 0; i < n_tokens; i++)

@@ -5,13 +5,19 @@
 #define HD_AUTH_AUTH_H
 
 #include "service/service.h"
+#include "services/auth/key.h"
 #include "services/auth/token.h"
+#include "services/auth/user.h"
 
 extern const struct hd_service_def auth_def; // service.c
 
 struct auth {
     bool has_admin; // an admin token is configured
     uint8_t admin_sha256[AUTH_SHA256_BYTES];
+    struct auth_keyring ring;
+    struct hd_service *service; // borrowed
+    struct auth_pool *pool;     // of threads that derive from passwords
+    int64_t session_ttl_ms;
 };
 
 // auth.c
@@ -22,7 +28,19 @@ hd_handler auth_authenticate; // Authenticate
 hd_handler auth_who_am_i;     // WhoAmI
 hd_handler auth_seed;         // timer: the configured admin token is in the table
 
-enum auth_metric { AUTH_KNOWN, AUTH_UNKNOWN, AUTH_EXPIRED, AUTH_METRIC_COUNT };
+hd_handler auth_derived; // timer, kicked when a password was derived: its commit wakes the items that wait
+char **auth_split_permissions(struct hd_arena *arena, const char *text, size_t *ret_n); // at blanks
+
+enum auth_metric {
+    AUTH_KNOWN,
+    AUTH_UNKNOWN,
+    AUTH_EXPIRED,
+    AUTH_LOGIN_GOOD,
+    AUTH_LOGIN_FAILED,
+    AUTH_LOGIN_REFUSED,
+    AUTH_REFRESH_REUSED,
+    AUTH_METRIC_COUNT
+};
 extern struct hd_metric auth_metrics[AUTH_METRIC_COUNT];
 
 // store.c

@@ -17,7 +17,7 @@ PURE = {
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
     "services/api-gateway": "routes",
-    "services/auth": "token",
+    "services/auth": "keys token",
     "agent/stream": "session stream",
     "agent/connection": "reports logs",
     "agent/executor": "executor",

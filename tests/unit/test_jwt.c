@@ -117,9 +117,9 @@ TEST(headers_that_are_refused) {
         "{\"alg\":\"EdDSA\",\"kid\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"jku\":\"http://x/\"}",
         "{\"alg\":\"EdDSA\",\"kid\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"typ\":\"at+jwt\"}",
         "{\"alg\":\"none\",\"alg\":\"EdDSA\",\"kid\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
-        HEADER " ",
-        " " HEADER,
-        HEADER "{}",
+        (HEADER " "),
+        (" " HEADER),
+        (HEADER "{}"),
         "{}",
         "[]",
         "",
@@ -138,29 +138,28 @@ TEST(headers_that_are_refused) {
 }
 
 TEST(payloads_that_are_refused) {
-    static const char *const bad[] =
-        {
-            "{" REST,                                            // no sub
-            "{\"sub\":7," REST,                                  // of another type
-            "{\"sub\":\"\"," REST,                               // empty
-            "{\"sub\":\"user:ane\",\"sub\":\"user:root\"," REST, // twice
-            "{\"sub\":\"user:ane\",\"exp\":9," REST,             // twice
-            "{\"sub\":\"user:\\u0061ne\"," REST,                 // escapes
-            "{\"sub\":\"user:\xc3\xb1\"," REST,                  // not ASCII
-            "{\"sub\":\"user:ane\",\"x\":null," REST,            // null
-            "{\"sub\":\"user:ane\",\"x\":{\"y\":1}," REST,       // nested
-            "{\"sub\":\"user:ane\",\"x\":1.5," REST,             // no integer
-            "{\"sub\":\"user:ane\",\"x\":-1," REST,              // negative
-            "{\"sub\":\"user:ane\",\"x\":01," REST,              // another spelling
-            "{\"sub\":\"user:ane\",\"x\":99999999999999999999," REST,
-            "{\"sub\":\"user:ane\",\"nbf\":\"1\"," REST,
-            "{\"sub\":\"user:ane\",,\"x\":1," REST,
-            PAYLOAD "}",
-            PAYLOAD "\n",
-            "{\"sub\":\"user:ane\"",
-            "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"sub\":\"user:"
-            "ane\"," REST, // 18
-        };
+    static const char *const bad[] = {
+        "{" REST,                                            // no sub
+        "{\"sub\":7," REST,                                  // of another type
+        "{\"sub\":\"\"," REST,                               // empty
+        "{\"sub\":\"user:ane\",\"sub\":\"user:root\"," REST, // twice
+        "{\"sub\":\"user:ane\",\"exp\":9," REST,             // twice
+        "{\"sub\":\"user:\\u0061ne\"," REST,                 // escapes
+        "{\"sub\":\"user:\xc3\xb1\"," REST,                  // not ASCII
+        "{\"sub\":\"user:ane\",\"x\":null," REST,            // null
+        "{\"sub\":\"user:ane\",\"x\":{\"y\":1}," REST,       // nested
+        "{\"sub\":\"user:ane\",\"x\":1.5," REST,             // no integer
+        "{\"sub\":\"user:ane\",\"x\":-1," REST,              // negative
+        "{\"sub\":\"user:ane\",\"x\":01," REST,              // another spelling
+        "{\"sub\":\"user:ane\",\"x\":99999999999999999999," REST,
+        "{\"sub\":\"user:ane\",\"nbf\":\"1\"," REST,
+        "{\"sub\":\"user:ane\",,\"x\":1," REST,
+        PAYLOAD "}",
+        PAYLOAD "\n",
+        "{\"sub\":\"user:ane\"",
+        "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"sub\":\"user:"
+        "ane\"," REST, // 18
+    };
     hd_arena_init(&arena);
     CHECK_INT(parse_json(HEADER, "{\"sub\":\"user:ane\",\"later\":\"x\",\"nbf\":0," REST),
               HD_OK); // claims may be added
