@@ -15,12 +15,16 @@ struct hd_sql {
     const char *name; // unique in the process
     const char *text; // parameters with casts: $1::uuid[]
 };
+struct hd_sql_table {
+    const struct hd_sql *rows;
+    size_t n;
+};
 struct hd_migration {
     int number; // from 1, without gaps
     const char *name;
     const char *sql;
 };
-#define HD_DB_TABLES_MAX 4
+#define HD_DB_TABLES_MAX 8
 struct hd_db_def {
     const char *schema;                 // made if it is not there; search_path is it alone
     const struct hd_sql *const *tables; // the two lists are copied, the tables themselves borrowed

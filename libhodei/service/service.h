@@ -24,6 +24,7 @@ struct hd_item {
     const Hodei__V1__Principal *principal; // of a request; never NULL there (empty between services)
     const char *idempotency_key;           // "" where there is none
     const char *subject;
+    const char *client; // address of who called the API; "" where nobody did
     const char *trace;
     uint64_t tag;               // of an answer: that of its hd_ask_with
     int64_t deadline_mono_ms;   // of a request
@@ -111,6 +112,8 @@ struct hd_service_def {
     size_t n_metrics;
     const struct hd_sql *sql; // NULL: the service owns nothing
     size_t n_sql;
+    const struct hd_sql_table *more_sql; // of a service whose statements stand in several files; at most 6
+    size_t n_more_sql;
     const struct hd_migration *migrations;
     size_t n_migrations;
     // Makes the service's state; runs before anything is taken. `service` stays valid.

@@ -54,11 +54,17 @@ static int usage_error(const struct hd_err *err) {
 // --- the database of a service ---------------------------------------------------------------------------------------
 
 struct hd_db *hd_service_db_new(const struct hd_service_def *def, const char *conninfo) {
+    const struct hd_sql *tables[HD_DB_TABLES_MAX] = {def->sql, tx_pg_sql};
+    size_t lens[HD_DB_TABLES_MAX] = {def->n_sql, tx_pg_sql_len}, n = 2;
+    for (size_t i = 0; i < def->n_more_sql && n < HD_DB_TABLES_MAX; i++, n++) {
+        tables[n] = def->more_sql[i].rows;
+        lens[n] = def->more_sql[i].n;
+    }
     const struct hd_db_def db = {
         .schema = def->name,
-        .tables = (const struct hd_sql *const[]){def->sql, tx_pg_sql},
-        .table_lens = (const size_t[]){def->n_sql, tx_pg_sql_len},
-        .n_tables = 2,
+        .tables = tables,
+        .table_lens = lens,
+        .n_tables = n,
         .migrations = def->migrations,
         .n_migrations = def->n_migrations,
         .runner_migrations = hd_embedded_migrations,

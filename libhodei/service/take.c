@@ -176,6 +176,7 @@ void take_item(struct hd_service *service, size_t i) {
         .principal = &nobody,
         .idempotency_key = "",
         .subject = work->arrived.subject ? work->arrived.subject : "",
+        .client = "",
         .trace = "",
         .tag = work->arrived.tag,
         .deadline_mono_ms = work->deadline_mono_ms,
@@ -188,6 +189,7 @@ void take_item(struct hd_service *service, size_t i) {
     if (!work->request)
         return;
     item->trace = work->request->trace;
+    item->client = work->request->client;
     item->idempotency_key = work->request->idempotency_key;
     if (work->request->principal)
         item->principal = work->request->principal;

@@ -6,7 +6,7 @@
 #include "base/pb.h"
 #include "hodei/v1/auth.pb-c.h"
 
-#define TOKEN_MAX 512
+#define TOKEN_MAX HD_JWT_MAX_BYTES
 #define UNKNOWN_TTL_MS 1000
 #define REFUSED_TTL_MS 2000
 #define TENANT_MAX 64
@@ -19,7 +19,7 @@ static enum hd_status unauthenticated(struct exchange *ex, const char *text) {
     return HD_UNAUTHENTICATED;
 }
 
-static enum hd_status token_hash(struct exchange *ex, uint8_t ret[TOKEN_HASH_BYTES]) {
+static enum hd_status token_hash(struct exchange *ex, struct hd_str *ret_token, uint8_t ret[TOKEN_HASH_BYTES]) {
     const char *header = mg_get_header(ex->conn, "Authorization");
 
     if (!header)
@@ -31,13 +31,39 @@ static enum hd_status token_hash(struct exchange *ex, uint8_t ret[TOKEN_HASH_BYT
     if (len == 0 || len > TOKEN_MAX || header[len])
         return unauthenticated(ex, "the token is not well formed");
     auth_cache_hash(ex->gw->cache, header, len, ret);
+    *ret_token = (struct hd_str){header, len};
     return HD_OK;
 }
 
-static void keep(struct exchange *ex, const uint8_t *hash, const Hodei__V1__AuthenticateReply *answer, int64_t asked_ms,
-                 struct hd_str *ret) {
+// What auth is asked for: the hash of an API token; the session of an access token, once that is verified. Answers are good until
+// *ret_until_ms, wall clock.
+static enum hd_status question(struct exchange *ex, struct hd_str token, uint8_t *hash,
+                               Hodei__V1__AuthenticateRequest *ret, int64_t *ret_until_ms) {
+    struct hd_jwt jwt;
+
+    *ret_until_ms = INT64_MAX;
+    if (!hd_jwt_outline(token.ptr)) {
+        ret->token_sha256 = (ProtobufCBinaryData){.len = TOKEN_HASH_BYTES, .data = hash};
+        return HD_OK;
+    }
+    enum hd_status status = jwt_check(ex, token.ptr, token.len, &jwt);
+    if (status == HD_UNAUTHENTICATED)
+        hd_err_hint(&ex->err, "take a new one by POST /v1/refresh or POST /v1/login");
+    HD_TRY(status);
+    *ret_until_ms = jwt.claims.expires_s * 1000;
+    ret->session.data = hd_arena_memdup(&ex->arena, jwt.claims.session.b, sizeof(jwt.claims.session.b));
+    ret->session.len = sizeof(jwt.claims.session.b);
+    return HD_OK;
+}
+
+static void keep(struct exchange *ex, const uint8_t *hash, const Hodei__V1__AuthenticateReply *answer, int64_t until_ms,
+                 int64_t asked_ms, struct hd_str *ret) {
     struct auth_answer kept = {.ttl_ms = answer->ttl_ms, .version = answer->policy_version};
+    int64_t left_ms = until_ms - hd_now_read().wall_ms;
     uint8_t *packed;
+
+    if (kept.ttl_ms > left_ms)
+        kept.ttl_ms = left_ms;
 
     if (answer->refusal != HODEI__V1__STATUS__STATUS_OK && kept.ttl_ms > REFUSED_TTL_MS)
         kept.ttl_ms = REFUSED_TTL_MS;
@@ -49,12 +75,13 @@ static void keep(struct exchange *ex, const uint8_t *hash, const Hodei__V1__Auth
     auth_cache_confirm(ex->gw->cache, answer->policy_version, asked_ms);
 }
 
-static enum hd_status ask_auth(struct exchange *ex, uint8_t *token, const char *tenant, const uint8_t *key,
-                               struct hd_str *ret) {
+static enum hd_status ask_auth(struct exchange *ex, struct hd_str token, uint8_t *hash, const char *tenant,
+                               const uint8_t *key, struct hd_str *ret) {
     Hodei__V1__AuthenticateRequest request = HODEI__V1__AUTHENTICATE_REQUEST__INIT;
     ProtobufCMessage *reply;
+    int64_t until_ms;
 
-    request.token_sha256 = (ProtobufCBinaryData){.len = TOKEN_HASH_BYTES, .data = token};
+    HD_TRY(question(ex, token, hash, &request, &until_ms));
     request.tenant = hd_arena_strdup(&ex->arena, tenant);
     int64_t asked = hd_now_read().mono_ms, until = asked + ex->gw->request_timeout_ms, left = until - asked;
     enum hd_status status;
@@ -78,7 +105,7 @@ static enum hd_status ask_auth(struct exchange *ex, uint8_t *token, const char *
     const Hodei__V1__AuthenticateReply *answer = (const void *)reply;
     if (!answer->principal)
         return hd_err_set(&ex->err, HD_INTERNAL, "auth answered without a principal");
-    keep(ex, key, answer, asked, ret);
+    keep(ex, key, answer, until_ms, asked, ret);
     return HD_OK;
 }
 
@@ -106,18 +133,18 @@ static enum hd_status refused(struct exchange *ex, enum hd_status status, const 
 static enum hd_status decide(struct exchange *ex) {
     const char *named = mg_get_header(ex->conn, "Hodei-Tenant");
     const char *tenant = named && hd_token_valid(named) ? named : "";
-    uint8_t token[TOKEN_HASH_BYTES], key[TOKEN_HASH_BYTES];
-    struct hd_str packed = {0};
+    uint8_t hash[TOKEN_HASH_BYTES], key[TOKEN_HASH_BYTES];
+    struct hd_str packed = {0}, token;
     ProtobufCMessage *msg;
 
-    HD_TRY(token_hash(ex, token));
-    cache_key(ex, token, tenant, key);
+    HD_TRY(token_hash(ex, &token, hash));
+    cache_key(ex, hash, tenant, key);
     enum auth_cached cached = auth_cache_get(ex->gw->cache, key, hd_now_read().mono_ms, &ex->arena, &packed);
     hd_metric_add(&gateway_metrics[cached == AUTH_CACHE_MISS ? METRIC_CACHE_MISS : METRIC_CACHE_HIT], 1);
     if (cached == AUTH_CACHE_UNKNOWN)
         return unauthenticated(ex, "the token is not known, or no longer valid");
     if (cached == AUTH_CACHE_MISS)
-        HD_TRY(ask_auth(ex, token, tenant, key, &packed));
+        HD_TRY(ask_auth(ex, token, hash, tenant, key, &packed));
     HD_TRY(
         hd_pb_unpack(&ex->arena, &hodei__v1__authenticate_reply__descriptor, packed.ptr, packed.len, &ex->err, &msg));
     const Hodei__V1__AuthenticateReply *answer = (const void *)msg;

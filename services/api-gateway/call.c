@@ -44,6 +44,7 @@ static enum hd_status envelope_fill(struct exchange *ex, Hodei__V1__RpcRequest *
         envelope->idempotency_key = hd_arena_strdup(&ex->arena, key);
     envelope->principal = ex->principal;
     envelope->trace = ex->trace;
+    envelope->client = hd_arena_strdup(&ex->arena, ex->info->remote_addr);
     return HD_OK;
 }
 

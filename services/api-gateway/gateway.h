@@ -14,6 +14,7 @@
 #include "service/service.h"
 #include "services/api-gateway/auth_cache.h"
 #include "services/api-gateway/refusals.h"
+#include "services/api-gateway/jwt_check.h"
 #include "services/api-gateway/routes.h"
 
 #define BODY_MAX_BYTES (2u << 20)
@@ -26,6 +27,7 @@ struct gateway {
     struct refusals *refusals;
     struct refusal sent[REFUSALS_MAX]; // of the loop: on their way to auth
     size_t n_sent;
+    struct jwt_keys *jwt_keys;
     int64_t request_timeout_ms;
     unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
     _Atomic unsigned waits;

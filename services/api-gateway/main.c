@@ -18,12 +18,14 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
     gw->bus = hd_service_bus(service);
     gw->cache = auth_cache_new();
     gw->refusals = refusals_new();
+    gw->jwt_keys = jwt_keys_new();
     gw->request_timeout_ms = hd_settings_int(values, "request-timeout");
     gw->waits_max = (unsigned)threads / 2;
     enum hd_status status = gateway_http_start(gw, hd_settings_text(values, "http"), threads, err);
     if (status != HD_OK) {
         auth_cache_free(gw->cache);
         refusals_free(gw->refusals);
+        jwt_keys_free(gw->jwt_keys);
         free(gw);
         return status;
     }
@@ -39,6 +41,7 @@ static void release(void *self) {
     gateway_http_stop(gw);
     auth_cache_free(gw->cache);
     refusals_free(gw->refusals);
+    jwt_keys_free(gw->jwt_keys);
     free(gw);
 }
 

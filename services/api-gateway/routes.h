@@ -30,7 +30,7 @@ struct route {
     bool text;            // can answer as text/plain: the bytes of a log
     bool dry_run;         // sets the field of that name
     bool platform;        // of the platform's administrators; for others it is not there
-    bool open;            // needs no token: the same for everybody, and nothing of anybody
+    bool open;            // needs no token: what everybody may see, and what makes and ends sessions
     const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
 extern const struct route gateway_routes[];

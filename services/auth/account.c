@@ -27,27 +27,13 @@ static enum hd_status put_service_account(struct hd_ctx *cx, struct hd_item *ite
 }
 AUTH_CHANGE(auth_put_service_account, put_service_account)
 
-// What an account may do, by its roles in the caller's tenant.
-static enum hd_status account_bits(struct hd_ctx *cx, const struct hd_item *item, const char *subject, uint64_t *ret) {
-    struct hd_rows rows;
-    uint64_t all = 0, bits = 0;
-
-    HD_TRY(HD_RUN(cx, &auth_sql[SQL_ACCOUNT_ROLES], &rows, HD_TEXT(item->principal->tenant), HD_TEXT(subject)));
-    for (size_t i = 0; i < rows.n; i++) {
-        HD_TRY(auth_role_bits(cx, item, hd_row_text(&rows, i, 0), &bits));
-        all |= bits;
-    }
-    *ret = all;
-    return HD_OK;
-}
-
 static enum hd_status delete_service_account(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__DeleteServiceAccountRequest *request = (const Hodei__V1__DeleteServiceAccountRequest *)item->msg;
     const char *tenant = item->principal->tenant;
     struct hd_rows rows;
     uint64_t bits;
 
-    HD_TRY(account_bits(cx, item, hd_arena_printf(cx->arena, ACCOUNT "%s", request->name), &bits));
+    HD_TRY(auth_subject_bits(cx, item, hd_arena_printf(cx->arena, ACCOUNT "%s", request->name), &bits));
     HD_TRY(auth_may_give(cx, item, bits));
     HD_TRY(HD_RUN(cx, &auth_sql[SQL_ADMINS], &rows, HD_TEXT(tenant)));
     int64_t before = hd_row_int(&rows, 0, 0);

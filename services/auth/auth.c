@@ -1,5 +1,7 @@
 #include "services/auth/auth.h"
 
+#include <sys/epoll.h>
+
 #include <openssl/evp.h>
 
 struct hd_metric auth_metrics[AUTH_METRIC_COUNT] = {
@@ -9,13 +11,36 @@ struct hd_metric auth_metrics[AUTH_METRIC_COUNT] = {
     [AUTH_REFUSALS] = {"hodei_auth_refusals_total", NULL, "Requests that gateways have refused", HD_COUNTER, 0},
     [AUTH_REFUSALS_FOLDED] = {"hodei_auth_refusals_folded_total", NULL,
                               "Of those, the ones that are in the audit trail as a number only", HD_COUNTER, 0},
+    [AUTH_LOGIN_GOOD] = {"hodei_auth_logins_total", "result=\"good\"", "Logins", HD_COUNTER, 0},
+    [AUTH_LOGIN_FAILED] = {"hodei_auth_logins_total", "result=\"failed\"", "Logins", HD_COUNTER, 0},
+    [AUTH_LOGIN_REFUSED] = {"hodei_auth_logins_total", "result=\"refused\"", "Logins", HD_COUNTER, 0},
+    [AUTH_REFRESH_REUSED] = {"hodei_auth_refresh_reused_total", NULL, "Sessions ended since a refresh token came twice",
+                             HD_COUNTER, 0},
 };
+
+static void derived_ready(struct hd_ctx *cx, void *self, int fd, uint32_t events) {
+    struct auth *auth = self;
+
+    (void)cx;
+    (void)fd;
+    (void)events;
+    auth_pool_seen(auth->pool);
+    hd_service_kick(auth->service, "derived");
+}
+
+enum hd_status auth_derived(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)cx;
+    (void)self;
+    (void)items;
+    (void)n;
+    return HD_OK;
+}
 
 enum hd_status auth_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                          struct hd_err *err) {
-    (void)service;
     const char *token = hd_settings_text(settings, "admin-token");
-    struct auth auth = {.has_admin = *token != '\0'};
+    struct auth auth = {
+        .has_admin = *token != '\0', .service = service, .session_ttl_ms = hd_settings_int(settings, "session-ttl")};
 
     if (auth.has_admin) {
         if (!auth_token_valid(token)) {
@@ -26,6 +51,9 @@ enum hd_status auth_init(struct hd_service *service, const struct hd_settings *s
         if (EVP_Digest(token, strlen(token), auth.admin_sha256, NULL, EVP_sha256(), NULL) != 1)
             return hd_err_set(err, HD_INTERNAL, "SHA-256 of the admin token could not be computed");
     }
+    HD_TRY(auth_keyring_init(settings, err, &auth.ring));
+    HD_TRY(auth_pool_new((int)hd_settings_int(settings, "password-threads"), err, &auth.pool));
+    hd_service_watch_fd(service, auth_pool_fd(auth.pool), EPOLLIN, derived_ready);
     struct auth *self = malloc(sizeof(*self));
     if (!self)
         abort();
@@ -35,7 +63,10 @@ enum hd_status auth_init(struct hd_service *service, const struct hd_settings *s
 }
 
 void auth_release(void *self) {
-    free(self);
+    struct auth *auth = self;
+
+    auth_pool_free(auth->pool);
+    free(auth);
 }
 
 // What the subject of a token may do in the tenant that is asked for.
@@ -55,20 +86,16 @@ static char **permissions_of(struct hd_ctx *cx, const struct auth_token *token, 
     return auth_permission_names(cx->arena, held & auth_permission_bits(cx->arena, token->permissions, NULL), ret_n);
 }
 
-static bool is_account(const char *subject) {
-    return hd_starts_with(subject, "service-account:");
-}
-
-// May the token be used in the tenant that the request names? Elsewhere than at home: the admin token and administrators of the platform
-// in every tenant that there is, users where they have a role. A service account is somebody else in every tenant.
+// May it be used in the tenant that the request names? Elsewhere than at home: the admin token and administrators of the platform, in
+// every tenant that there is. Users and service accounts belong to their tenant: one of the same name elsewhere is somebody else.
 static bool is_let_in(const struct auth_token *token) {
     if (hd_streq(token->wanted, token->tenant))
         return !hd_streq(token->state, "deleted");
-    if (!*token->state || hd_streq(token->state, "deleted") || is_account(token->subject))
+    if (!*token->state || hd_streq(token->state, "deleted"))
         return false;
     if (!token->scoped)
         return hd_streq(token->tenant, AUTH_HOME_TENANT) && hd_streq(token->permissions, "*");
-    return token->platform_admin || *token->roles;
+    return token->platform_admin;
 }
 
 static void refuse(struct hd_ctx *cx, Hodei__V1__AuthenticateReply *reply, enum hd_status status, const char *text) {
@@ -112,52 +139,62 @@ static void answer(struct hd_ctx *cx, struct hd_item *item, const struct auth_to
     decide(cx, token, reply);
 }
 
-// Finds the tokens. The configured admin token is put into the table where it is asked for before the timer has come to it.
-static enum hd_status find(struct hd_ctx *cx, const struct auth *auth, const struct hd_bytes *hashes,
-                           const char *const *tenants, size_t n, struct auth_token **ret, size_t *ret_n) {
-    size_t asked = 0, found = 0;
-    for (size_t i = 0; i < n; i++)
-        asked += auth->has_admin && memcmp(hashes[i].data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0;
-    HD_TRY(auth_store_find(cx, hashes, tenants, n, ret, ret_n));
-    for (size_t i = 0; i < *ret_n && asked; i++)
-        found += memcmp(hashes[(*ret)[i].asked - 1].data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0;
-    if (found == asked)
-        return HD_OK;
-    HD_TRY(auth_store_add_admin(cx, auth->admin_sha256));
-    return auth_store_find(cx, hashes, tenants, n, ret, ret_n);
+static bool is_admin_token(const struct auth *auth, struct hd_bytes hash) {
+    return auth->has_admin && hash.len == AUTH_SHA256_BYTES &&
+           memcmp(hash.data, auth->admin_sha256, AUTH_SHA256_BYTES) == 0;
 }
 
-static bool is_sound(struct hd_item *item) {
+// Finds tokens and sessions. The configured admin token is put into the table where it is asked for before the timer has come to it.
+static enum hd_status find(struct hd_ctx *cx, const struct auth *auth, const struct auth_asked *asked,
+                           struct auth_token **ret, size_t *ret_n) {
+    size_t of_admin = 0, found = 0;
+    for (size_t i = 0; i < asked->n; i++)
+        of_admin += is_admin_token(auth, asked->hashes[i]);
+    HD_TRY(auth_store_find(cx, asked, ret, ret_n));
+    for (size_t i = 0; i < *ret_n && of_admin; i++)
+        found += is_admin_token(auth, asked->hashes[(*ret)[i].asked - 1]);
+    if (found == of_admin)
+        return HD_OK;
+    HD_TRY(auth_store_add_admin(cx, auth->admin_sha256));
+    return auth_store_find(cx, asked, ret, ret_n);
+}
+
+// One of the two is asked for.
+static bool ask(struct hd_item *item, struct auth_asked *to) {
     const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)item->msg;
-    if (request->token_sha256.len == AUTH_SHA256_BYTES)
-        return true;
-    hd_item_fail(item, HD_INVALID, "token_sha256 has %zu bytes, not %d", request->token_sha256.len, AUTH_SHA256_BYTES);
-    return false;
+    size_t hash = request->token_sha256.len, session = request->session.len;
+
+    if (!(hash == AUTH_SHA256_BYTES && session == 0) && !(hash == 0 && session == sizeof(struct hd_uuid))) {
+        hd_item_fail(item, HD_INVALID, "token_sha256 has %zu bytes and session %zu, not %d and 0 or 0 and 16", hash,
+                     session, AUTH_SHA256_BYTES);
+        return false;
+    }
+    to->hashes[to->n] = (struct hd_bytes){request->token_sha256.data, hash};
+    if (session)
+        memcpy(to->sessions[to->n].b, request->session.data, sizeof(struct hd_uuid));
+    to->tenants[to->n++] = request->tenant;
+    return true;
 }
 
 enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    struct hd_bytes *hashes = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
+    struct auth_asked asked = {.hashes = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes),
+                               .sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid),
+                               .tenants = HD_NEW_ARRAY(cx->arena, n, const char *)};
     struct hd_bytes *touched = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
-    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
     struct hd_item **asking = HD_NEW_ARRAY(cx->arena, n, struct hd_item *);
-    size_t n_asking = 0, n_touched = 0, n_tokens;
+    size_t n_touched = 0, n_tokens;
     struct auth_token *tokens;
 
-    for (size_t i = 0; i < n; i++) {
-        const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)items[i].msg;
-        if (!is_sound(&items[i]))
-            continue;
-        hashes[n_asking] = (struct hd_bytes){request->token_sha256.data, AUTH_SHA256_BYTES};
-        tenants[n_asking] = request->tenant;
-        asking[n_asking++] = &items[i];
-    }
-    HD_TRY(find(cx, self, hashes, tenants, n_asking, &tokens, &n_tokens));
-    for (size_t i = 0, next = 0; i < n_asking; i++) {
+    for (size_t i = 0; i < n; i++)
+        if (ask(&items[i], &asked))
+            asking[asked.n - 1] = &items[i];
+    HD_TRY(find(cx, self, &asked, &tokens, &n_tokens));
+    for (size_t i = 0, next = 0; i < asked.n; i++) {
         const struct auth_token *token =
             next < n_tokens && tokens[next].asked == (int64_t)i + 1 ? &tokens[next++] : NULL;
         answer(cx, asking[i], token);
-        if (token && auth_touch_due(token->last_used_at_ms, cx->now.wall_ms))
-            touched[n_touched++] = hashes[i];
+        if (token && asked.hashes[i].len && auth_touch_due(token->last_used_at_ms, cx->now.wall_ms))
+            touched[n_touched++] = asked.hashes[i];
     }
     return n_touched ? auth_store_touch(cx, touched, n_touched) : HD_OK;
 }

@@ -9,14 +9,20 @@
 
 #include "hodei/v1/auth.pb-c.h"
 #include "service/service.h"
+#include "services/auth/key.h"
 #include "services/auth/permission.h"
 #include "services/auth/token.h"
+#include "services/auth/user.h"
 
 extern const struct hd_service_def auth_def; // service.c
 
 struct auth {
     bool has_admin; // an admin token is configured
     uint8_t admin_sha256[AUTH_SHA256_BYTES];
+    struct auth_keyring ring;
+    struct hd_service *service; // borrowed
+    struct auth_pool *pool;     // of threads that derive from passwords
+    int64_t session_ttl_ms;
 };
 
 // auth.c
@@ -28,7 +34,20 @@ hd_handler auth_get_policy_version; // GetPolicyVersion
 hd_handler auth_who_am_i;           // WhoAmI
 hd_handler auth_seed;               // timer: the configured admin token is in the table
 
-enum auth_metric { AUTH_KNOWN, AUTH_UNKNOWN, AUTH_EXPIRED, AUTH_REFUSALS, AUTH_REFUSALS_FOLDED, AUTH_METRIC_COUNT };
+hd_handler auth_derived; // timer, kicked when a password was derived: its commit wakes the items that wait
+
+enum auth_metric {
+    AUTH_KNOWN,
+    AUTH_UNKNOWN,
+    AUTH_EXPIRED,
+    AUTH_REFUSALS,
+    AUTH_REFUSALS_FOLDED,
+    AUTH_LOGIN_GOOD,
+    AUTH_LOGIN_FAILED,
+    AUTH_LOGIN_REFUSED,
+    AUTH_REFRESH_REUSED,
+    AUTH_METRIC_COUNT
+};
 extern struct hd_metric auth_metrics[AUTH_METRIC_COUNT];
 
 // rbac.c: roles, bindings, groups
@@ -63,6 +82,12 @@ enum hd_status auth_text_check(struct hd_ctx *cx, const char *field, const char 
 // "user:NAME" and the like; `group` says whether "group:NAME" is one too. A service account must be there.
 enum hd_status auth_principal_check(struct hd_ctx *cx, const struct hd_item *item, const char *field, const char *text,
                                     bool group) HD_MUST_USE;
+// What the roles of somebody of the caller's tenant allow.
+enum hd_status auth_subject_bits(struct hd_ctx *cx, const struct hd_item *item, const char *subject,
+                                 uint64_t *ret) HD_MUST_USE;
+// Gives somebody of the caller's tenant a role that the caller may give; *ret_row is the binding.
+enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const char *principal, const char *role,
+                         struct hd_rows *ret_row) HD_MUST_USE;
 // After a change: fails where the tenant had an admin (before > 0) and has none now.
 enum hd_status auth_admin_left(struct hd_ctx *cx, const struct hd_item *item, int64_t before) HD_MUST_USE;
 
@@ -76,7 +101,7 @@ enum hd_status auth_each(struct hd_ctx *cx, struct hd_item *items, size_t n, aut
     }
 
 // store.c: the only file with SQL
-struct auth_token {
+struct auth_token { // or a session, which may do all that its user may
     const char *subject, *tenant; // `tenant` is where the token belongs
     const char *wanted;           // the tenant that the request names, or that of the token
     const char *permissions;      // separated by blanks
@@ -115,7 +140,7 @@ enum auth_statement {
     SQL_ACCOUNT,
     SQL_PUT_ACCOUNT,
     SQL_DELETE_ACCOUNT,
-    SQL_ACCOUNT_ROLES,
+    SQL_SUBJECT_ROLES,
     SQL_ADD_TOKEN,
     SQL_TOKEN,
     SQL_END_TOKEN,
@@ -132,9 +157,15 @@ enum auth_statement {
     AUTH_SQL_COUNT
 };
 extern const struct hd_sql auth_sql[AUTH_SQL_COUNT];
+struct auth_asked { // at each position a hash, or an empty one and a session; and the tenant that is named, or ""
+    struct hd_bytes *hashes;
+    struct hd_uuid *sessions;
+    const char **tenants;
+    size_t n;
+};
 // Those that are there, by position.
-enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, const char *const *tenants, size_t n,
-                               struct auth_token **ret, size_t *ret_n) HD_MUST_USE;
+enum hd_status auth_store_find(struct hd_ctx *cx, const struct auth_asked *asked, struct auth_token **ret,
+                               size_t *ret_n) HD_MUST_USE;
 enum hd_status auth_store_touch(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n) HD_MUST_USE;
 enum hd_status auth_store_add_admin(struct hd_ctx *cx, const uint8_t *sha256) HD_MUST_USE;
 enum hd_status auth_store_lock(struct hd_ctx *cx) HD_MUST_USE;

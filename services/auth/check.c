@@ -113,6 +113,33 @@ enum hd_status auth_principal_check(struct hd_ctx *cx, const struct hd_item *ite
     return account ? account_check(cx, item, field, name) : HD_OK;
 }
 
+enum hd_status auth_subject_bits(struct hd_ctx *cx, const struct hd_item *item, const char *subject, uint64_t *ret) {
+    struct hd_rows rows;
+    uint64_t all = 0, bits = 0;
+
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_SUBJECT_ROLES], &rows, HD_TEXT(item->principal->tenant), HD_TEXT(subject)));
+    for (size_t i = 0; i < rows.n; i++) {
+        HD_TRY(auth_role_bits(cx, item, hd_row_text(&rows, i, 0), &bits));
+        all |= bits;
+    }
+    *ret = all;
+    return HD_OK;
+}
+
+enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const char *principal, const char *role,
+                         struct hd_rows *ret_row) {
+    const Hodei__V1__Principal *caller = item->principal;
+    uint64_t bits;
+
+    HD_TRY(auth_role_bits(cx, item, role, &bits));
+    HD_TRY(auth_may_give(cx, item, bits));
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_PUT_BINDING], ret_row, HD_UUID(hd_new_id(cx)), HD_TEXT(caller->tenant),
+                  HD_TEXT(principal), HD_TEXT(role), HD_TEXT(caller->subject), HD_I64(cx->now.wall_ms)));
+    if (!hd_row_bool(ret_row, 0, 5))
+        return HD_OK; // it was there
+    return auth_audit(cx, item, "PutBinding", principal, hd_arena_printf(cx->arena, "role %s", role));
+}
+
 enum hd_status auth_admin_left(struct hd_ctx *cx, const struct hd_item *item, int64_t before) {
     struct hd_rows rows;
 

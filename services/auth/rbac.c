@@ -142,26 +142,18 @@ AUTH_CHANGE(auth_delete_role, delete_role)
 
 static enum hd_status put_binding(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__PutBindingRequest *request = (const Hodei__V1__PutBindingRequest *)item->msg;
-    const Hodei__V1__Principal *caller = item->principal;
     Hodei__V1__Binding *reply = (Hodei__V1__Binding *)item->reply;
     struct hd_rows rows;
-    uint64_t bits;
 
     HD_TRY(auth_principal_check(cx, item, "principal", request->principal, true));
-    HD_TRY(auth_role_bits(cx, item, request->role, &bits));
-    HD_TRY(auth_may_give(cx, item, bits));
-    HD_TRY(HD_RUN(cx, &auth_sql[SQL_PUT_BINDING], &rows, HD_UUID(hd_new_id(cx)), HD_TEXT(caller->tenant),
-                  HD_TEXT(request->principal), HD_TEXT(request->role), HD_TEXT(caller->subject),
-                  HD_I64(cx->now.wall_ms)));
+    HD_TRY(auth_bind(cx, item, request->principal, request->role, &rows));
     const Hodei__V1__Binding *made = (void *)auth_row(cx, &rows, 0, &hodei__v1__binding__descriptor);
     reply->id = made->id;
     reply->principal = made->principal;
     reply->role = made->role;
     reply->created_by = made->created_by;
     reply->created_at_ms = made->created_at_ms;
-    if (!hd_row_bool(&rows, 0, 5))
-        return HD_OK; // it was there
-    return auth_audit(cx, item, "PutBinding", request->principal, hd_arena_printf(cx->arena, "role %s", request->role));
+    return HD_OK;
 }
 AUTH_CHANGE(auth_put_binding, put_binding)
 

@@ -8,8 +8,16 @@
 const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
     [SQL_FIND] =
         {"auth_find",
-         "WITH asked AS (SELECT a.asked, t.*, coalesce(nullif(a.named, ''), t.tenant) AS wanted FROM"
-         " unnest($1::bytea[], $2::text[]) WITH ORDINALITY AS a (sha256, named, asked) JOIN tokens t USING (sha256))"
+         // A token of a user ends with the user, and rests while he is disabled.
+         "WITH given AS (SELECT * FROM unnest($1::bytea[], $2::text[], $3::uuid[]) WITH ORDINALITY"
+         " AS g (sha256, named, session, asked)),"
+         " known AS (SELECT g.asked, g.named, t.subject, t.tenant, t.permissions, t.scoped, t.expires_at_ms,"
+         " t.last_used_at_ms, t.revoked_at_ms FROM given g JOIN tokens t USING (sha256) WHERE NOT EXISTS (SELECT FROM"
+         " users u WHERE u.tenant = t.tenant AND t.subject = 'user:' || u.name AND u.disabled)"
+         " UNION ALL SELECT g.asked, g.named, 'user:' || s.user_name, s.tenant, '{*}', true, s.expires_at_ms, 0, 0"
+         " FROM given g JOIN sessions s ON s.id = g.session JOIN users u ON u.tenant = s.tenant AND u.name ="
+         " s.user_name AND NOT u.disabled),"
+         " asked AS (SELECT *, coalesce(nullif(named, ''), tenant) AS wanted FROM known)"
          " SELECT a.asked, a.subject, a.tenant, a.wanted, array_to_string(a.permissions, ' '), a.scoped,"
          " coalesce(a.expires_at_ms, 0), coalesce(a.last_used_at_ms, 0), coalesce(a.revoked_at_ms, 0),"
          " (SELECT version FROM policy), coalesce(n.state, ''), coalesce(n.reason, ''),"
@@ -17,8 +25,8 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " (SELECT string_agg(array_to_string(r.permissions, ' '), ' ') FROM holdings h JOIN roles r ON r.tenant ="
          " h.tenant AND r.name = h.role WHERE h.subject = a.subject AND h.tenant = a.wanted),"
          " EXISTS (SELECT FROM holdings h WHERE h.subject = a.subject AND h.tenant = 'default' AND h.role = 'admin')"
-         // A service account of another tenant may have the name of one of the platform's.
-         " AND (a.tenant = 'default' OR a.subject NOT LIKE 'service-account:%')"
+         // Somebody of another tenant may have the name of one of the platform's.
+         " AND a.tenant = 'default'"
          " FROM asked a LEFT JOIN tenants n ON n.name = a.wanted ORDER BY a.asked"},
     [SQL_TOUCH] = {"auth_touch",
                    "UPDATE tokens SET last_used_at_ms = $2::bigint WHERE sha256 IN"
@@ -78,7 +86,7 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " b AS (DELETE FROM bindings WHERE tenant = $1::text AND principal = 'service-account:' || $2::text),"
          " g AS (DELETE FROM group_members WHERE tenant = $1::text AND member = 'service-account:' || $2::text)"
          " DELETE FROM service_accounts WHERE tenant = $1::text AND name = $2::text"},
-    [SQL_ACCOUNT_ROLES] = {"auth_account_roles",
+    [SQL_SUBJECT_ROLES] = {"auth_subject_roles",
                            "SELECT role FROM holdings WHERE tenant = $1::text AND subject = $2::text"},
     [SQL_ADD_TOKEN] =
         {"auth_add_token",
@@ -105,7 +113,9 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " b AS (DELETE FROM bindings WHERE tenant IN (SELECT name FROM due)),"
          " g AS (DELETE FROM group_members WHERE tenant IN (SELECT name FROM due)),"
          " r AS (DELETE FROM roles WHERE tenant IN (SELECT name FROM due)),"
-         " s AS (DELETE FROM service_accounts WHERE tenant IN (SELECT name FROM due)) SELECT name FROM due"},
+         " s AS (DELETE FROM service_accounts WHERE tenant IN (SELECT name FROM due)),"
+         " u AS (DELETE FROM users WHERE tenant IN (SELECT name FROM due)),"
+         " l AS (DELETE FROM login_addresses WHERE tenant IN (SELECT name FROM due)) SELECT name FROM due"},
     [SQL_LIST_BINDINGS] = {"auth_list_bindings",
                            "SELECT id::text, principal, role, created_by, created_at_ms FROM bindings"
                            " WHERE tenant = $1::text AND id::text > $3::text AND ($5::text = '' OR principal ="
@@ -137,10 +147,11 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " '' OR outcome = $8::text) ORDER BY id DESC LIMIT $9::bigint"},
 };
 
-enum hd_status auth_store_find(struct hd_ctx *cx, const struct hd_bytes *hashes, const char *const *tenants, size_t n,
-                               struct auth_token **ret, size_t *ret_n) {
+enum hd_status auth_store_find(struct hd_ctx *cx, const struct auth_asked *asked, struct auth_token **ret,
+                               size_t *ret_n) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &auth_sql[SQL_FIND], &rows, HD_BYTESS(hashes, n), HD_TEXTS(tenants, n)));
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_FIND], &rows, HD_BYTESS(asked->hashes, asked->n),
+                  HD_TEXTS(asked->tenants, asked->n), HD_UUIDS(asked->sessions, asked->n)));
     struct auth_token *tokens = HD_NEW_ARRAY(cx->arena, rows.n + 1, struct auth_token);
     for (size_t i = 0; i < rows.n; i++)
         tokens[i] = (struct auth_token){

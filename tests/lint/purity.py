@@ -10,14 +10,14 @@ import subprocess
 import sys
 
 PURE = {
-    "libhodei/base": "arena buf calendar cron duration expr_check expr_eval expr_functions expr_known expr_parse inputs json_scan map matrix metrics names pb_field pb_guard pb_json_read pb_json_write quota resources status template tz value",
+    "libhodei/base": "arena buf calendar cron duration expr_check expr_eval expr_functions expr_known expr_parse inputs json_scan jwt map matrix metrics names pb_field pb_guard pb_json_read pb_json_write quota resources status template tz value",
     "services/orchestrator": "machine advance decide graph group plan admit explain rerun retry steer ws view",
     "services/scheduler": "heap place index class queue explain standing pool",
     "services/pipelines": "yaml keys compile compile_job compile_parts compile_step compile_text diff graph render resources schema scope splice tick triggers",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",
     "services/api-gateway": "routes",
-    "services/auth": "permission token",
+    "services/auth": "keys permission token",
     "agent/stream": "session stream",
     "agent/connection": "reports logs",
     "agent/executor": "executor",

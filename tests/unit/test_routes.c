@@ -48,10 +48,16 @@ TEST(every_address_finds_its_request) {
     check_finds("GET", "/v1/whoami", "WhoAmI", NULL, NULL);
 }
 
-// Only what is the same for everybody is given without a token.
-TEST(one_address_is_open) {
-    for (size_t i = 0; i < gateway_routes_len; i++)
-        CHECK_INT(gateway_routes[i].open, strcmp(gateway_routes[i].path, "/v1/pipelines:schema") == 0);
+// Only what is the same for everybody is given without a token, and what makes and ends sessions.
+TEST(which_addresses_are_open) {
+    static const char *const open[] = {"/v1/pipelines:schema", "/.well-known/jwks.json", "/v1/login", "/v1/refresh",
+                                       "/v1/logout"};
+    for (size_t i = 0; i < gateway_routes_len; i++) {
+        bool listed = false;
+        for (size_t j = 0; j < sizeof(open) / sizeof(open[0]); j++)
+            listed |= strcmp(gateway_routes[i].path, open[j]) == 0;
+        CHECK_INT(gateway_routes[i].open, listed);
+    }
 }
 
 TEST(percent_escapes_are_data_and_not_structure) {
