@@ -67,6 +67,12 @@ static const struct cli_option rerun_options[] = {
     {"from-job", "NAME", "only this job, and what comes after it"},
     {"reason", "TEXT", "why, for those who look at the run later"},
 };
+static const struct cli_option login_options[] = {
+    {"tenant", "NAME", "of the user; default: default"},
+};
+static const struct cli_option user_create_options[] = {
+    {"permission", "NAME", "what it may do; may be given again; none that you do not have", 'p'},
+};
 static const struct cli_option dev_options[] = {
     {"data", "DIR", "where everything is kept (default ~/.local/share/hodei; as root /var/lib/hodei)"},
     {"port", "N", "of the API; default 8080, or the next free one"},
@@ -153,6 +159,26 @@ const struct cli_command cli_commands[] = {
      OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
     {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},
     {"quota set", "N", "set how many jobs may run at once", "hodei quota set 50", NULL, 0, 1, 1, cmd_quota_set},
+    {"login", "USER", "log in; the password comes from the terminal, or the first line of standard input",
+     "hodei login ane --server https://hodei.example\nhodei login ci --tenant acme <password-file",
+     OPTIONS(login_options), 1, 1, cmd_login},
+    {"logout", "", "end the session", "hodei logout", NULL, 0, 0, 0, cmd_logout},
+    {"session list", "", "list your sessions", "hodei session list", NULL, 0, 0, 0, cmd_session_list},
+    {"session end", "ID", "end one of your sessions", "hodei session end 019a…", NULL, 0, 1, 1, cmd_session_end},
+    {"user create", "NAME", "make a user; its password comes as with login",
+     "hodei user create ane --permission run.read --permission run.start", OPTIONS(user_create_options), 1, 1,
+     cmd_user_create},
+    {"user list", "", "list users", "hodei user list", NULL, 0, 0, 0, cmd_user_list},
+    {"user disable", "NAME", "end the sessions of a user and let it not log in", "hodei user disable ane", NULL, 0, 1,
+     1, cmd_user_disable},
+    {"user enable", "NAME", "let a user log in again", "hodei user enable ane", NULL, 0, 1, 1, cmd_user_enable},
+    {"user set-password", "NAME", "set the password of a user; its sessions end", "hodei user set-password ane", NULL,
+     0, 1, 1, cmd_user_set_password},
+    {"user delete", "NAME", "delete a user and its sessions", "hodei user delete ane", NULL, 0, 1, 1, cmd_user_delete},
+    {"auth keys list", "", "list the keys that sign access tokens", "hodei auth keys list", NULL, 0, 0, 0,
+     cmd_auth_keys_list},
+    {"auth keys rotate", "", "make a new key for access tokens; nobody is logged out", "hodei auth keys rotate", NULL,
+     0, 0, 0, cmd_auth_keys_rotate},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
 };
