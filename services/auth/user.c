@@ -187,6 +187,21 @@ enum hd_status auth_enable_user(struct hd_ctx *cx, void *self, struct hd_item *i
     return set_disabled(cx, items, n, false);
 }
 
+// Who sets a password can then be that user: so only who may do all that the user may.
+static bool covers(struct hd_ctx *cx, struct hd_item *item, const struct auth_user *user) {
+    size_t n;
+    char **permissions = auth_split_permissions(cx->arena, user->permissions, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        if (has_permission(item->principal, permissions[i]))
+            continue;
+        hd_item_fail(item, HD_DENIED, "user %s may do more than you: %.60s", user->name, permissions[i]);
+        hd_err_hint(&item->err, "ask somebody who may do that too");
+        return false;
+    }
+    return true;
+}
+
 static enum hd_status set_password(struct hd_ctx *cx, struct auth *auth, struct hd_item *item) {
     const Hodei__V1__SetPasswordRequest *request = (const Hodei__V1__SetPasswordRequest *)item->msg;
     const char *tenant = item->principal->tenant;
@@ -197,7 +212,7 @@ static enum hd_status set_password(struct hd_ctx *cx, struct auth *auth, struct 
     HD_TRY(auth_user_find(cx, tenant, request->name, &user));
     if (!user)
         missing(item, request->name);
-    if (!user || !password_valid(item, request->password, request->name))
+    if (!user || !covers(cx, item, user) || !password_valid(item, request->password, request->name))
         return HD_OK;
     auth_address_prefix(item->client, prefix);
     const struct auth_derive ask = {.purpose = "set",

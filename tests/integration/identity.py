@@ -239,6 +239,11 @@ def test_what_is_no_user():
         body = json.dumps({"name": "made.by.small", "password": PASSWORD, "permissions": [permission]})
         reply = hodei.raw("POST", "/v1/users", body, bearer)
         expect(reply.status == status, "giving %s: %r" % (permission, reply))
+    user("great", ["*"])
+    reply = hodei.raw("POST", "/v1/users/great:set-password", json.dumps({"password": "mine from now on"}), bearer)
+    expect(reply.status == 403, "becoming a greater user by its password: %r" % reply)
+    reply = hodei.raw("POST", "/v1/users/made.by.small:set-password", json.dumps({"password": "another password"}), bearer)
+    expect(reply.status == 200, "the password of a lesser one: %r" % reply)
 
 
 def test_users_of_other_tenants_are_not_there():
