@@ -2,16 +2,24 @@
 
 #include "cli/cli.h"
 
+static int words_of(const char *name) {
+    int n = 1;
+
+    for (; *name; name++)
+        n += *name == ' ';
+    return n;
+}
+
 static const struct cli_command *command_find(int argc, char **argv, int *ret_words) {
     for (size_t i = 0; i < cli_commands_len; i++) {
-        char joined[128];
-        const char *name = cli_commands[i].name;
-        bool two = strchr(name, ' ') != NULL;
-        if (argc < 2 + two)
-            continue;
-        snprintf(joined, sizeof(joined), "%s%s%s", argv[1], two ? " " : "", two ? argv[2] : "");
-        if (hd_streq(joined, name)) {
-            *ret_words = 1 + two;
+        HD_AUTO_BUF struct hd_buf joined = {0};
+        int words = words_of(cli_commands[i].name);
+        for (int k = 1; k <= words && k < argc; k++) {
+            hd_buf_adds(&joined, k > 1 ? " " : "");
+            hd_buf_adds(&joined, argv[k]);
+        }
+        if (hd_streq(joined.data, cli_commands[i].name)) {
+            *ret_words = words;
             return &cli_commands[i];
         }
     }

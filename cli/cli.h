@@ -51,8 +51,9 @@ struct cli {
     bool json;   // -o json
     bool colour; // standard output is a terminal and NO_COLOR is not set
     const char *server;
-    const char *token;
+    const char *token;        // NULL: none is sent
     const char *tenant; // that the requests name; NULL: that of the token
+    int64_t session_until_ms; // wall time at which the token of a session is made anew; 0: the token is of no session
     void *curl;
     int64_t answer_ms; // how long an answer may take; 0: 30 s
 };
@@ -69,6 +70,25 @@ int cli_failed(const struct cli *cli); // the exit code of cli->err
 // config.c: server, token and tenant from flags, environment and the settings file, in this order.
 enum hd_status cli_connect(struct cli *cli) HD_MUST_USE;
 enum hd_status cli_token_read(struct cli *cli, const char *path) HD_MUST_USE;
+enum hd_status cli_server(struct cli *cli) HD_MUST_USE;         // the server alone, without a token
+const char *cli_config_path(struct cli *cli, const char *name); // in the folder of the settings
+const char *cli_address(struct cli *cli, const char *text);     // of a server, in one spelling
+
+// session.c: the session of `hodei login`, in the file "session" beside the settings, for its owner's eyes only.
+//
+// A session belongs to one server: its token is sent nowhere else. Several programs may use it at once: who refreshes holds a
+// lock, and who has waited for it takes what is there then.
+struct cli_session {
+    const char *server, *subject, *tenant, *access, *refresh;
+    int64_t until_ms; // of the access token
+};
+enum hd_status cli_session_load(struct cli *cli, struct cli_session *ret) HD_MUST_USE; // HD_MISSING: there is none
+enum hd_status cli_session_save(struct cli *cli, const cJSON *reply) HD_MUST_USE;      // of a TokenReply
+void cli_session_forget(struct cli *cli);
+enum hd_status cli_session_keep(struct cli *cli) HD_MUST_USE; // refreshes the token where it is soon over
+
+// password.c: from the terminal without echo (twice, with `again`), else the first line of standard input; in the arena.
+enum hd_status cli_password(struct cli *cli, const char *prompt, bool again, const char **ret) HD_MUST_USE;
 
 // http.c
 struct cli_request {
@@ -177,6 +197,18 @@ int cmd_worker_drain(struct cli *cli);
 int cmd_worker_uncordon(struct cli *cli);
 int cmd_quota_show(struct cli *cli);
 int cmd_quota_set(struct cli *cli);
+int cmd_login(struct cli *cli);
+int cmd_logout(struct cli *cli);
+int cmd_session_list(struct cli *cli);
+int cmd_session_end(struct cli *cli);
+int cmd_user_create(struct cli *cli);
+int cmd_user_list(struct cli *cli);
+int cmd_user_disable(struct cli *cli);
+int cmd_user_enable(struct cli *cli);
+int cmd_user_set_password(struct cli *cli);
+int cmd_user_delete(struct cli *cli);
+int cmd_auth_keys_list(struct cli *cli);
+int cmd_auth_keys_rotate(struct cli *cli);
 int cmd_whoami(struct cli *cli);
 int cmd_auth_can_i(struct cli *cli);
 int cmd_auth_permissions(struct cli *cli);

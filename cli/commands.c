@@ -7,7 +7,7 @@ const struct cli_option cli_global_options[] = {
     {"output", "text|json", "json prints the answer of the API", 'o'},
     {"server", "URL", "address of the platform (HODEI_SERVER; default http://127.0.0.1:8080)"},
     {"token-file", "FILE", "file with the token (HODEI_TOKEN holds the token itself)"},
-    {"tenant", "NAME", "the tenant that is meant, where you have roles in several (HODEI_TENANT)"},
+    {"tenant", "NAME", "the tenant that is meant: of the user who logs in; of a request, for administrators (HODEI_TENANT)"},
     {"help", NULL, "this text", 'h'},
 };
 const size_t cli_global_options_len = N(cli_global_options);
@@ -78,6 +78,9 @@ static const struct cli_option rerun_options[] = {
     {"failed", NULL, "only what did not succeed, and what comes after it"},
     {"from-job", "NAME", "only this job, and what comes after it"},
     {"reason", "TEXT", "why, for those who look at the run later"},
+};
+static const struct cli_option user_create_options[] = {
+    {"role", "NAME", "what it may do; may be given again; none that allows what you may not", 'r'},
 };
 static const struct cli_option dev_options[] = {
     {"data", "DIR", "where everything is kept (default ~/.local/share/hodei; as root /var/lib/hodei)"},
@@ -203,6 +206,26 @@ const struct cli_command cli_commands[] = {
     {"quota set", "[N]", "set what the tenant may use; N: jobs at once; what is not named stays as it is",
      "hodei quota set 50\nhodei quota set --cpu 64 --memory 256Gi --runs-day none", OPTIONS(quota_options), 0, 1,
      cmd_quota_set},
+    {"login", "USER", "log in; the password comes from the terminal, or the first line of standard input",
+     "hodei login ane --server https://hodei.example\nhodei login ci --tenant acme <password-file",
+     NULL, 0, 1, 1, cmd_login},
+    {"logout", "", "end the session", "hodei logout", NULL, 0, 0, 0, cmd_logout},
+    {"session list", "", "list your sessions", "hodei session list", NULL, 0, 0, 0, cmd_session_list},
+    {"session end", "ID", "end one of your sessions", "hodei session end 019a…", NULL, 0, 1, 1, cmd_session_end},
+    {"user create", "NAME", "make a user; its password comes as with login",
+     "hodei user create ane --role developer", OPTIONS(user_create_options), 1, 1,
+     cmd_user_create},
+    {"user list", "", "list users", "hodei user list", NULL, 0, 0, 0, cmd_user_list},
+    {"user disable", "NAME", "end the sessions of a user and let it not log in", "hodei user disable ane", NULL, 0, 1,
+     1, cmd_user_disable},
+    {"user enable", "NAME", "let a user log in again", "hodei user enable ane", NULL, 0, 1, 1, cmd_user_enable},
+    {"user set-password", "NAME", "set the password of a user; its sessions end", "hodei user set-password ane", NULL,
+     0, 1, 1, cmd_user_set_password},
+    {"user delete", "NAME", "delete a user and its sessions", "hodei user delete ane", NULL, 0, 1, 1, cmd_user_delete},
+    {"auth keys list", "", "list the keys that sign access tokens", "hodei auth keys list", NULL, 0, 0, 0,
+     cmd_auth_keys_list},
+    {"auth keys rotate", "", "make a new key for access tokens; nobody is logged out", "hodei auth keys rotate", NULL,
+     0, 0, 0, cmd_auth_keys_rotate},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"auth can-i", "PERMISSION", "say whether you may do something; exit status 0 for yes, 1 for no",
      "hodei auth can-i run.start && hodei run start build", NULL, 0, 1, 1, cmd_auth_can_i},

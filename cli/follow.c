@@ -33,6 +33,8 @@ struct following {
 static void poll_start(struct following *f, struct poll *poll, const char *path) {
     struct cli_request request = {.method = "GET", .path = path, .wait_ms = WAIT_MS};
 
+    if (cli_session_keep(f->cli) != HD_OK) // the poll will say what is wrong
+        hd_err_clear(&f->cli->err);
     cli_curl_setup(f->cli, poll->easy, &request, &poll->body, (void **)&poll->headers);
     curl_multi_add_handle(f->multi, poll->easy);
     poll->active = true;

@@ -35,8 +35,10 @@ void cli_curl_setup(struct cli *cli, void *easy, const struct cli_request *reque
     struct curl_slist *list = NULL;
 
     hd_buf_addf(&url, "%s%s", cli->server, request->path);
-    hd_buf_addf(&bearer, "Bearer %s", cli->token);
-    add_header(&list, "Authorization", bearer.data);
+    if (cli->token) {
+        hd_buf_addf(&bearer, "Bearer %s", cli->token);
+        add_header(&list, "Authorization", bearer.data);
+    }
     list = curl_slist_append(list, "Expect:");
     if (cli->tenant)
         add_header(&list, "Hodei-Tenant", cli->tenant);
@@ -87,7 +89,10 @@ static enum hd_status problem_take(struct cli *cli, const struct hd_buf *body, l
     else
         hd_err_set(&cli->err, status, "%s answered with status %ld", cli->server, http);
     hd_err_field(&cli->err, "%s", j_text(problem, "field"));
-    if (status == HD_UNAUTHENTICATED) // the API says which header; here somebody has a file or a variable
+    if (status == HD_UNAUTHENTICATED && cli->session_until_ms)
+        hd_err_hint(&cli->err, "the session has ended: hodei login");
+    else if (status == HD_UNAUTHENTICATED &&
+             cli->token) // the API says which header; here somebody has a file or a variable
         hd_err_hint(&cli->err, "HODEI_TOKEN, HODEI_TOKEN_FILE or --token-file must be of the platform at %s",
                     cli->server);
     else
@@ -125,6 +130,7 @@ enum hd_status cli_call(struct cli *cli, const struct cli_request *request, cJSO
 
     if (!cli->server)
         HD_TRY(cli_connect(cli));
+    HD_TRY(cli_session_keep(cli));
     if (!cli->curl)
         cli->curl = curl_easy_init();
     cli_curl_setup(cli, cli->curl, request, &body, &headers);
