@@ -102,7 +102,7 @@ static enum hd_status owner_of(struct hd_ctx *cx, const struct hd_item *item, co
         hd_err_hint(&cx->err, "name a service account: service-account:NAME");
         return HD_PRECONDITION;
     }
-    if (hd_starts_with(*ret, ACCOUNT))
+    if (hd_starts_with(*ret, ACCOUNT) && !strchr(*ret, '@'))
         return auth_principal_check(cx, item, "subject", *ret, false);
     if (hd_streq(*ret, item->principal->subject))
         return HD_OK;

@@ -69,74 +69,20 @@ void auth_release(void *self) {
     free(auth);
 }
 
-// What the subject of a token may do in the tenant that is asked for.
-static char **permissions_of(struct hd_ctx *cx, const struct auth_token *token, size_t *ret_n) {
-    uint64_t held = auth_permission_bits(cx->arena, token->custom, NULL);
-
-    for (const char *p = token->roles; *p;) {
-        size_t len = strcspn(p, " ");
-        uint64_t bits = 0;
-        if (auth_builtin_bits(hd_arena_strndup(cx->arena, p, len), token->wanted, &bits))
-            held |= bits;
-        p += len + (p[len] == ' ');
-    }
-    held = held == AUTH_ALL ? held : auth_bits_in(held, token->wanted);
-    if (token->platform_admin)
-        held = AUTH_ALL;
-    return auth_permission_names(cx->arena, held & auth_permission_bits(cx->arena, token->permissions, NULL), ret_n);
-}
-
-// May it be used in the tenant that the request names? Elsewhere than at home: the admin token and administrators of the platform, in
-// every tenant that there is. Users and service accounts belong to their tenant: one of the same name elsewhere is somebody else.
-static bool is_let_in(const struct auth_token *token) {
-    if (hd_streq(token->wanted, token->tenant))
-        return !hd_streq(token->state, "deleted");
-    if (!*token->state || hd_streq(token->state, "deleted"))
-        return false;
-    if (!token->scoped)
-        return hd_streq(token->tenant, AUTH_HOME_TENANT) && hd_streq(token->permissions, "*");
-    return token->platform_admin;
-}
-
-static void refuse(struct hd_ctx *cx, Hodei__V1__AuthenticateReply *reply, enum hd_status status, const char *text) {
-    reply->refusal = (Hodei__V1__Status)status;
-    reply->refusal_text = hd_arena_strdup(cx->arena, text);
-}
-
-static void decide(struct hd_ctx *cx, const struct auth_token *token, Hodei__V1__AuthenticateReply *reply) {
-    Hodei__V1__Principal *principal = reply->principal;
-
-    if (!is_let_in(token)) {
-        principal->tenant = hd_arena_strdup(cx->arena, token->tenant);
-        refuse(cx, reply, HD_MISSING, hd_arena_printf(cx->arena, "there is no tenant \"%s\"", token->wanted));
-    } else if (hd_streq(token->state, "suspended") || hd_streq(token->state, "deleting")) {
-        refuse(cx, reply, HD_DENIED,
-               hd_arena_printf(cx->arena, "the tenant \"%s\" is %s%s%s", token->wanted,
-                               hd_streq(token->state, "deleting") ? "being deleted" : token->state,
-                               *token->reason ? ": " : "", token->reason));
-    } else if (token->scoped) {
-        principal->permissions = permissions_of(cx, token, &principal->n_permissions);
-    } else {
-        principal->permissions = auth_words(cx->arena, token->permissions, &principal->n_permissions);
-    }
-}
-
-static void answer(struct hd_ctx *cx, struct hd_item *item, const struct auth_token *token) {
+// What is known of the token, before it is asked what its subject may do. False: the item has failed.
+static bool token_good(struct hd_ctx *cx, struct hd_item *item, const struct auth_token *token) {
     Hodei__V1__AuthenticateReply *reply = (Hodei__V1__AuthenticateReply *)item->reply;
     int64_t ttl_ms = token ? auth_ttl_ms(token->expires_at_ms, cx->now.wall_ms) : 0;
     bool known = token && !token->revoked_at_ms;
 
     hd_metric_add(&auth_metrics[!known ? AUTH_UNKNOWN : ttl_ms <= 0 ? AUTH_EXPIRED : AUTH_KNOWN], 1);
     if (!known || ttl_ms <= 0) {
-        hd_item_fail(item, HD_UNAUTHENTICATED, known ? "the token has expired" : "the token is not known");
-        return;
+        hd_item_fail(item, HD_UNAUTHENTICATED, known ? "the token has expired" : "the token is not known, or its session has ended");
+        return false;
     }
-    reply->principal = (Hodei__V1__Principal *)hd_pb_new(cx->arena, &hodei__v1__principal__descriptor);
-    reply->principal->subject = hd_arena_strdup(cx->arena, token->subject);
-    reply->principal->tenant = hd_arena_strdup(cx->arena, token->wanted);
     reply->ttl_ms = ttl_ms;
     reply->policy_version = token->policy_version;
-    decide(cx, token, reply);
+    return true;
 }
 
 static bool is_admin_token(const struct auth *auth, struct hd_bytes hash) {
@@ -159,7 +105,7 @@ static enum hd_status find(struct hd_ctx *cx, const struct auth *auth, const str
     return auth_store_find(cx, asked, ret, ret_n);
 }
 
-// One of the two is asked for.
+// One of the two is asked for. False: the item has failed.
 static bool ask(struct hd_item *item, struct auth_asked *to) {
     const Hodei__V1__AuthenticateRequest *request = (const Hodei__V1__AuthenticateRequest *)item->msg;
     size_t hash = request->token_sha256.len, session = request->session.len;
@@ -172,17 +118,26 @@ static bool ask(struct hd_item *item, struct auth_asked *to) {
     to->hashes[to->n] = (struct hd_bytes){request->token_sha256.data, hash};
     if (session)
         memcpy(to->sessions[to->n].b, request->session.data, sizeof(struct hd_uuid));
-    to->tenants[to->n++] = request->tenant;
+    to->n++;
     return true;
+}
+
+static struct auth_standing standing_of(const struct auth_token *token, const struct hd_item *item) {
+    const char *named = ((const Hodei__V1__AuthenticateRequest *)item->msg)->tenant;
+    return (struct auth_standing){.subject = token->subject,
+                                  .home = token->tenant,
+                                  .wanted = *named ? named : token->tenant,
+                                  .scope = token->permissions,
+                                  .exactly = !token->scoped};
 }
 
 enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct auth_asked asked = {.hashes = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes),
-                               .sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid),
-                               .tenants = HD_NEW_ARRAY(cx->arena, n, const char *)};
+                               .sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid)};
     struct hd_bytes *touched = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
     struct hd_item **asking = HD_NEW_ARRAY(cx->arena, n, struct hd_item *);
-    size_t n_touched = 0, n_tokens;
+    struct auth_standing *standings = HD_NEW_ARRAY(cx->arena, n, struct auth_standing);
+    size_t n_good = 0, n_touched = 0, n_tokens;
     struct auth_token *tokens;
 
     for (size_t i = 0; i < n; i++)
@@ -190,12 +145,19 @@ enum hd_status auth_authenticate(struct hd_ctx *cx, void *self, struct hd_item *
             asking[asked.n - 1] = &items[i];
     HD_TRY(find(cx, self, &asked, &tokens, &n_tokens));
     for (size_t i = 0, next = 0; i < asked.n; i++) {
-        const struct auth_token *token =
-            next < n_tokens && tokens[next].asked == (int64_t)i + 1 ? &tokens[next++] : NULL;
-        answer(cx, asking[i], token);
+        const struct auth_token *token = NULL;
+        if (next < n_tokens && tokens[next].asked == (int64_t)i + 1)
+            token = &tokens[next++];
         if (token && asked.hashes[i].len && auth_touch_due(token->last_used_at_ms, cx->now.wall_ms))
             touched[n_touched++] = asked.hashes[i];
+        if (!token_good(cx, asking[i], token) || !token)
+            continue;
+        standings[n_good] = standing_of(token, asking[i]);
+        asking[n_good++] = asking[i]; // those that are good move to the front
     }
+    HD_TRY(auth_store_hold(cx, standings, n_good));
+    for (size_t i = 0; i < n_good; i++)
+        auth_standing_decide(cx, &standings[i], (Hodei__V1__AuthenticateReply *)asking[i]->reply);
     return n_touched ? auth_store_touch(cx, touched, n_touched) : HD_OK;
 }
 

@@ -50,6 +50,20 @@ enum auth_metric {
 };
 extern struct hd_metric auth_metrics[AUTH_METRIC_COUNT];
 
+// standing.c: what somebody may do in a tenant, whatever he has shown that he is. The policy version of the answer must be read before.
+struct auth_standing {
+    const char *subject, *home; // who, and the tenant where he belongs: of the same name elsewhere is somebody else
+    const char *wanted;         // the tenant that the request names; never empty
+    const char *scope;          // separated by blanks: no more than these; "*": all
+    bool exactly;               // the scope is what he may do, whatever roles he has
+    // Filled by auth_store_hold:
+    const char *home_state, *home_reason, *state, *reason; // of the two tenants; "" where one is not known
+    const char *roles, *custom; // in `wanted`; the permissions of those that are not built in
+    bool platform_admin;        // admin of the tenant "default", and at home there
+};
+// Sets principal, or refusal.
+void auth_standing_decide(struct hd_ctx *cx, const struct auth_standing *standing, Hodei__V1__AuthenticateReply *reply);
+
 // rbac.c: roles, bindings, groups
 hd_handler auth_list_permissions, auth_list_roles, auth_put_role, auth_delete_role;
 hd_handler auth_put_binding, auth_delete_binding, auth_change_group_add, auth_change_group_remove;
@@ -102,22 +116,18 @@ enum hd_status auth_each(struct hd_ctx *cx, struct hd_item *items, size_t n, aut
 
 // store.c: the only file with SQL
 struct auth_token { // or a session, which may do all that its user may
-    const char *subject, *tenant; // `tenant` is where the token belongs
-    const char *wanted;           // the tenant that the request names, or that of the token
-    const char *permissions;      // separated by blanks
-    const char *roles;            // of the subject in `wanted`, separated by blanks
-    const char *custom;           // the permissions of those of them that are not built in
-    const char *state, *reason;   // of `wanted`; "" where it is not known
-    bool scoped;                  // else `permissions` are what it may do
-    bool platform_admin;          // the subject has the role admin in the tenant "default"
-    int64_t expires_at_ms;        // 0: never
-    int64_t last_used_at_ms;      // 0: never
-    int64_t revoked_at_ms;        // 0: not
+    const char *subject, *tenant;
+    const char *permissions; // separated by blanks
+    bool scoped;             // it may do what its subject may, as far as it is among them; else exactly those
+    int64_t expires_at_ms;   // 0: never
+    int64_t last_used_at_ms; // 0: never
+    int64_t revoked_at_ms;   // 0: not
     int64_t policy_version;
     int64_t asked; // 1-based position in the request
 };
 enum auth_statement {
     SQL_FIND,
+    SQL_HOLD,
     SQL_TOUCH,
     SQL_ADD_ADMIN,
     SQL_VERSION,
@@ -157,15 +167,16 @@ enum auth_statement {
     AUTH_SQL_COUNT
 };
 extern const struct hd_sql auth_sql[AUTH_SQL_COUNT];
-struct auth_asked { // at each position a hash, or an empty one and a session; and the tenant that is named, or ""
+struct auth_asked { // at each position a hash, or an empty one and a session
     struct hd_bytes *hashes;
     struct hd_uuid *sessions;
-    const char **tenants;
     size_t n;
 };
 // Those that are there, by position.
 enum hd_status auth_store_find(struct hd_ctx *cx, const struct auth_asked *asked, struct auth_token **ret,
                                size_t *ret_n) HD_MUST_USE;
+// Fills the rest of each.
+enum hd_status auth_store_hold(struct hd_ctx *cx, struct auth_standing *all, size_t n) HD_MUST_USE;
 enum hd_status auth_store_touch(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n) HD_MUST_USE;
 enum hd_status auth_store_add_admin(struct hd_ctx *cx, const uint8_t *sha256) HD_MUST_USE;
 enum hd_status auth_store_lock(struct hd_ctx *cx) HD_MUST_USE;

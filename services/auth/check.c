@@ -95,22 +95,30 @@ static enum hd_status account_check(struct hd_ctx *cx, const struct hd_item *ite
     return HD_MISSING;
 }
 
+// NAME, or NAME@TENANT of somebody who belongs to another tenant. Users may have dots in their names.
+static bool person_valid(struct hd_ctx *cx, const char *text, bool group) {
+    const char *at = strchr(text, '@');
+
+    if (at && (group || !hd_token_valid(at + 1)))
+        return false;
+    return hd_name_valid(hd_arena_strndup(cx->arena, text, at ? (size_t)(at - text) : strlen(text)));
+}
+
 enum hd_status auth_principal_check(struct hd_ctx *cx, const struct hd_item *item, const char *field, const char *text,
                                     bool group) {
-    const char *colon = strchr(text, ':'), *name = colon ? colon + 1 : "";
-    bool account = hd_starts_with(text, "service-account:");
+    bool account = hd_starts_with(text, "service-account:"), is_group = hd_starts_with(text, "group:");
+    const char *colon = strchr(text, ':');
 
-    // Users may have names like those of mail addresses.
-    bool sound = account || hd_starts_with(text, "group:")
-                     ? hd_token_valid(name)
-                     : hd_starts_with(text, "user:") && *name && strlen(name) <= 128 && !strpbrk(name, " /");
-    if (!sound || (!group && hd_starts_with(text, "group:"))) {
+    bool kind = account || hd_starts_with(text, "user:") || (group && is_group);
+    if (!kind || !person_valid(cx, colon + 1, is_group)) {
         hd_fail(cx, HD_INVALID, "\"%.140s\" is nobody", text);
         hd_err_field(&cx->err, "%s", field);
-        hd_err_hint(&cx->err, "user:NAME%s or service-account:NAME", group ? ", group:NAME" : "");
+        hd_err_hint(&cx->err, "user:NAME%s or service-account:NAME; NAME@TENANT for one of another tenant",
+                    group ? ", group:NAME" : "");
         return HD_INVALID;
     }
-    return account ? account_check(cx, item, field, name) : HD_OK;
+    // Whether one of another tenant is there is not for this one to know.
+    return account && !strchr(text, '@') ? account_check(cx, item, field, colon + 1) : HD_OK;
 }
 
 enum hd_status auth_subject_bits(struct hd_ctx *cx, const struct hd_item *item, const char *subject, uint64_t *ret) {

@@ -99,7 +99,7 @@ static enum hd_status login(struct hd_ctx *cx, struct auth *auth, struct hd_item
     static const uint8_t no_salt[AUTH_SALT_BYTES];
     const Hodei__V1__LoginRequest *request = (const Hodei__V1__LoginRequest *)item->msg;
     const char *tenant = *request->tenant ? request->tenant : "default";
-    struct auth_standing standing;
+    struct auth_guesses guesses;
     struct auth_password derived;
     struct auth_user *user;
     char prefix[64];
@@ -113,8 +113,8 @@ static enum hd_status login(struct hd_ctx *cx, struct auth *auth, struct hd_item
     }
     auth_address_prefix(item->client, prefix);
     HD_TRY(auth_user_find(cx, tenant, request->user, &user));
-    HD_TRY(auth_standing_find(cx, tenant, request->user, prefix, &standing));
-    struct auth_throttle throttle = auth_throttle_decide(&standing, cx->now.wall_ms);
+    HD_TRY(auth_guesses_find(cx, tenant, request->user, prefix, &guesses));
+    struct auth_throttle throttle = auth_throttle_decide(&guesses, cx->now.wall_ms);
     if (throttle.refuse_ms > 0) {
         refuse(item, throttle.refuse_ms);
         return HD_OK;

@@ -6,28 +6,31 @@
     " WHEN expires_at_ms <= $2::bigint THEN 'expired' ELSE 'active' END"
 
 const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
+    // A token of a user rests while he is disabled.
     [SQL_FIND] =
         {"auth_find",
-         // A token of a user ends with the user, and rests while he is disabled.
-         "WITH given AS (SELECT * FROM unnest($1::bytea[], $2::text[], $3::uuid[]) WITH ORDINALITY"
-         " AS g (sha256, named, session, asked)),"
-         " known AS (SELECT g.asked, g.named, t.subject, t.tenant, t.permissions, t.scoped, t.expires_at_ms,"
-         " t.last_used_at_ms, t.revoked_at_ms FROM given g JOIN tokens t USING (sha256) WHERE NOT EXISTS (SELECT FROM"
-         " users u WHERE u.tenant = t.tenant AND t.subject = 'user:' || u.name AND u.disabled)"
-         " UNION ALL SELECT g.asked, g.named, 'user:' || s.user_name, s.tenant, '{*}', true, s.expires_at_ms, 0, 0"
-         " FROM given g JOIN sessions s ON s.id = g.session JOIN users u ON u.tenant = s.tenant AND u.name ="
-         " s.user_name AND NOT u.disabled),"
-         " asked AS (SELECT *, coalesce(nullif(named, ''), tenant) AS wanted FROM known)"
-         " SELECT a.asked, a.subject, a.tenant, a.wanted, array_to_string(a.permissions, ' '), a.scoped,"
-         " coalesce(a.expires_at_ms, 0), coalesce(a.last_used_at_ms, 0), coalesce(a.revoked_at_ms, 0),"
-         " (SELECT version FROM policy), coalesce(n.state, ''), coalesce(n.reason, ''),"
-         " (SELECT string_agg(h.role, ' ') FROM holdings h WHERE h.subject = a.subject AND h.tenant = a.wanted),"
+         "WITH given AS (SELECT * FROM unnest($1::bytea[], $2::uuid[]) WITH ORDINALITY AS g (sha256, session, asked))"
+         " SELECT g.asked, t.subject, t.tenant, array_to_string(t.permissions, ' '), t.scoped,"
+         " coalesce(t.expires_at_ms, 0), coalesce(t.last_used_at_ms, 0), coalesce(t.revoked_at_ms, 0),"
+         " (SELECT version FROM policy) FROM given g JOIN tokens t USING (sha256) WHERE NOT EXISTS (SELECT FROM users u"
+         " WHERE u.disabled AND (t.subject = 'user:' || u.name AND t.tenant = u.tenant OR t.subject = 'user:' || u.name"
+         " || '@' || u.tenant)) UNION ALL"
+         " SELECT g.asked, 'user:' || s.user_name, s.tenant, '*', true, s.expires_at_ms, 0, 0,"
+         " (SELECT version FROM policy) FROM given g JOIN sessions s ON s.id = g.session JOIN users u ON u.tenant ="
+         " s.tenant AND u.name = s.user_name AND NOT u.disabled ORDER BY 1"},
+    // A subject is one of its own tenant. In another one it is named with it: user:NAME@TENANT.
+    [SQL_HOLD] =
+        {"auth_hold",
+         "WITH asked AS (SELECT a.asked, a.subject, a.home, a.wanted, CASE WHEN a.wanted = a.home THEN a.subject ELSE"
+         " a.subject || '@' || a.home END AS named FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY"
+         " AS a (subject, home, wanted, asked))"
+         " SELECT coalesce(o.state, ''), coalesce(o.reason, ''), coalesce(n.state, ''), coalesce(n.reason, ''),"
+         " (SELECT string_agg(h.role, ' ') FROM holdings h WHERE h.subject = a.named AND h.tenant = a.wanted),"
          " (SELECT string_agg(array_to_string(r.permissions, ' '), ' ') FROM holdings h JOIN roles r ON r.tenant ="
-         " h.tenant AND r.name = h.role WHERE h.subject = a.subject AND h.tenant = a.wanted),"
-         " EXISTS (SELECT FROM holdings h WHERE h.subject = a.subject AND h.tenant = 'default' AND h.role = 'admin')"
-         // Somebody of another tenant may have the name of one of the platform's.
-         " AND a.tenant = 'default'"
-         " FROM asked a LEFT JOIN tenants n ON n.name = a.wanted ORDER BY a.asked"},
+         " h.tenant AND r.name = h.role WHERE h.subject = a.named AND h.tenant = a.wanted),"
+         " a.home = 'default' AND EXISTS (SELECT FROM holdings h WHERE h.subject = a.subject AND h.tenant = 'default'"
+         " AND h.role = 'admin') FROM asked a LEFT JOIN tenants o ON o.name = a.home"
+         " LEFT JOIN tenants n ON n.name = a.wanted ORDER BY a.asked"},
     [SQL_TOUCH] = {"auth_touch",
                    "UPDATE tokens SET last_used_at_ms = $2::bigint WHERE sha256 IN"
                    " (SELECT sha256 FROM tokens WHERE sha256 = ANY ($1::bytea[]) ORDER BY sha256 FOR UPDATE)"},
@@ -151,28 +154,46 @@ enum hd_status auth_store_find(struct hd_ctx *cx, const struct auth_asked *asked
                                size_t *ret_n) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &auth_sql[SQL_FIND], &rows, HD_BYTESS(asked->hashes, asked->n),
-                  HD_TEXTS(asked->tenants, asked->n), HD_UUIDS(asked->sessions, asked->n)));
+                  HD_UUIDS(asked->sessions, asked->n)));
     struct auth_token *tokens = HD_NEW_ARRAY(cx->arena, rows.n + 1, struct auth_token);
     for (size_t i = 0; i < rows.n; i++)
         tokens[i] = (struct auth_token){
             .asked = hd_row_int(&rows, i, 0),
             .subject = hd_row_text(&rows, i, 1),
             .tenant = hd_row_text(&rows, i, 2),
-            .wanted = hd_row_text(&rows, i, 3),
-            .permissions = hd_row_text(&rows, i, 4),
-            .scoped = hd_row_bool(&rows, i, 5),
-            .expires_at_ms = hd_row_int(&rows, i, 6),
-            .last_used_at_ms = hd_row_int(&rows, i, 7),
-            .revoked_at_ms = hd_row_int(&rows, i, 8),
-            .policy_version = hd_row_int(&rows, i, 9),
-            .state = hd_row_text(&rows, i, 10),
-            .reason = hd_row_text(&rows, i, 11),
-            .roles = hd_row_text(&rows, i, 12),
-            .custom = hd_row_text(&rows, i, 13),
-            .platform_admin = hd_row_bool(&rows, i, 14),
+            .permissions = hd_row_text(&rows, i, 3),
+            .scoped = hd_row_bool(&rows, i, 4),
+            .expires_at_ms = hd_row_int(&rows, i, 5),
+            .last_used_at_ms = hd_row_int(&rows, i, 6),
+            .revoked_at_ms = hd_row_int(&rows, i, 7),
+            .policy_version = hd_row_int(&rows, i, 8),
         };
     *ret = tokens;
     *ret_n = rows.n;
+    return HD_OK;
+}
+
+enum hd_status auth_store_hold(struct hd_ctx *cx, struct auth_standing *all, size_t n) {
+    const char **subjects = HD_NEW_ARRAY(cx->arena, n, const char *),
+               **homes = HD_NEW_ARRAY(cx->arena, n, const char *), **wanted = HD_NEW_ARRAY(cx->arena, n, const char *);
+    struct hd_rows rows;
+    for (size_t i = 0; i < n; i++) {
+        subjects[i] = all[i].subject;
+        homes[i] = all[i].home;
+        wanted[i] = all[i].wanted;
+    }
+    if (n == 0)
+        return HD_OK;
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_HOLD], &rows, HD_TEXTS(subjects, n), HD_TEXTS(homes, n), HD_TEXTS(wanted, n)));
+    for (size_t i = 0; i < rows.n && i < n; i++) {
+        all[i].home_state = hd_row_text(&rows, i, 0);
+        all[i].home_reason = hd_row_text(&rows, i, 1);
+        all[i].state = hd_row_text(&rows, i, 2);
+        all[i].reason = hd_row_text(&rows, i, 3);
+        all[i].roles = hd_row_text(&rows, i, 4);
+        all[i].custom = hd_row_text(&rows, i, 5);
+        all[i].platform_admin = hd_row_bool(&rows, i, 6);
+    }
     return HD_OK;
 }
 

@@ -17,7 +17,7 @@
 #define AUTH_ACCOUNT_FAILURES 20                    // from everywhere, from which on new places are slowed
 #define AUTH_SLOW_MS 2000
 
-struct auth_standing {        // of an account at a prefix
+struct auth_guesses {        // of an account at a prefix
     int64_t failures;         // in a row
     int64_t failed_at_ms;     // the last of them
     int64_t good_at_ms;       // the last login that went well; 0: none
@@ -28,6 +28,6 @@ struct auth_throttle {
     int64_t delay_ms;  // else the answer comes no sooner
     bool known;        // the account has logged in from here before
 };
-struct auth_throttle auth_throttle_decide(const struct auth_standing *standing, int64_t now_ms);
+struct auth_throttle auth_throttle_decide(const struct auth_guesses *guesses, int64_t now_ms);
 
 #endif

@@ -59,7 +59,7 @@ enum {
     AUTH_USER_SQL_SET_DISABLED,
     AUTH_USER_SQL_SET_PASSWORD,
     AUTH_USER_SQL_DELETE,
-    AUTH_USER_SQL_STANDING,
+    AUTH_USER_SQL_GUESSES,
     AUTH_USER_SQL_FAILED,
     AUTH_USER_SQL_GOOD,
     AUTH_SESSION_SQL_ADD,
@@ -80,8 +80,8 @@ enum hd_status auth_user_find(struct hd_ctx *cx, const char *tenant, const char 
 // By name, after `after`.
 enum hd_status auth_user_list(struct hd_ctx *cx, const char *tenant, const char *after, int64_t limit,
                               struct auth_user **ret, size_t *ret_n) HD_MUST_USE;
-enum hd_status auth_standing_find(struct hd_ctx *cx, const char *tenant, const char *name, const char *prefix,
-                                  struct auth_standing *ret) HD_MUST_USE;
+enum hd_status auth_guesses_find(struct hd_ctx *cx, const char *tenant, const char *name, const char *prefix,
+                                  struct auth_guesses *ret) HD_MUST_USE;
 // Locks it; *ret is NULL where there is none, or its user is disabled.
 enum hd_status auth_session_lock(struct hd_ctx *cx, struct hd_uuid id, struct auth_session **ret) HD_MUST_USE;
 enum hd_status auth_sessions_of(struct hd_ctx *cx, const char *tenant, const char *user, struct auth_session **ret,

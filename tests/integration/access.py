@@ -135,18 +135,20 @@ def test_tenant_suspended():
 
 
 def test_user_in_two_tenants():
-    """A token of a user works where the user has a role, as far as it is scoped."""
+    """A token of a user works where that very user has a role, as far as it is scoped; in another tenant he is user:NAME@TENANT."""
     for tenant in ("one", "two", "three"):
         p.cli("tenant", "create", tenant)
-    for tenant, role in (("one", "admin"), ("two", "viewer")):
-        p.cli("binding", "create", "user:mary", role, "--tenant", tenant)
+    for tenant, who, role in (("one", "user:mary", "admin"), ("two", "user:mary@one", "viewer"), ("three", "user:mary", "admin"),
+                              ("default", "user:mary", "admin")):
+        p.cli("binding", "create", who, role, "--tenant", tenant)  # the last two are others of that name
     first = p.person("mary", "*", "one")
     made = p.api("POST", "/v1/tokens", {"name": "mine", "permissions": ["run.read", "role.read"]}, first)
     expect(made.status == 201 and made.json["about"]["subject"] == "user:mary", "for herself: %r" % made)
     token = made.json["token"]
     expect(sorted(at(p.ports[0], token).json["permissions"]) == ["role.read", "run.read"], "at home")
-    expect(at(p.ports[0], token, tenant="two").json["permissions"] == ["run.read"], "a viewer there")
-    for tenant in ("three", "nowhere"):
+    there = at(p.ports[0], token, tenant="two").json
+    expect(there["permissions"] == ["run.read"] and there["subject"] == "user:mary@one", "a viewer there: %r" % there)
+    for tenant in ("three", "default", "nowhere"):
         reply = at(p.ports[0], token, tenant=tenant)
         expect(reply.status == 404 and reply.json["detail"] == 'there is no tenant "%s"' % tenant, "not there: %r" % reply)
 

@@ -4,7 +4,7 @@
 #define NOW INT64_C(1800000000000)
 
 static struct auth_throttle decide(int64_t failures, int64_t ago_ms, int64_t good_at_ms, int64_t account) {
-    struct auth_standing standing = {failures, NOW - ago_ms, good_at_ms, account};
+    struct auth_guesses standing = {failures, NOW - ago_ms, good_at_ms, account};
     return auth_throttle_decide(&standing, NOW);
 }
 

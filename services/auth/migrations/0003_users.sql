@@ -22,6 +22,8 @@ CREATE TABLE users (
     PRIMARY KEY (tenant, name)
 );
 
+CREATE INDEX users_disabled ON users (tenant, name) WHERE disabled; -- few, and asked for with every token
+
 -- A login. A refresh token has the session's id and two secrets: the family's stays, the other one changes at each refresh.
 CREATE TABLE sessions (
     id              uuid   PRIMARY KEY,
