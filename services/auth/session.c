@@ -195,10 +195,16 @@ static enum hd_status list(struct hd_ctx *cx, struct hd_item *item) {
     Hodei__V1__ListSessionsReply *reply = (Hodei__V1__ListSessionsReply *)item->reply;
     const char *user = *request->user ? request->user : caller(item);
     struct auth_session *sessions;
+    struct auth_user *known;
     size_t n;
 
     if (!user)
         return HD_OK; // who is no user has none
+    HD_TRY(auth_user_find(cx, item->principal->tenant, user, &known));
+    if (!known) {
+        hd_item_fail(item, HD_MISSING, "there is no user %.64s", user);
+        return HD_OK;
+    }
     HD_TRY(auth_sessions_of(cx, item->principal->tenant, user, &sessions, &n));
     reply->sessions = HD_NEW_ARRAY(cx->arena, n + 1, Hodei__V1__Session *);
     reply->n_sessions = n;
