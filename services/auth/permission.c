@@ -37,8 +37,10 @@ const struct auth_permission auth_permissions[] = {
     {"token.read", "see service accounts and tokens", A | U},
     {"token.write", "make and end service accounts and their tokens, as far as one's own permissions go", A},
     {"audit.read", "read the audit trail", A | U},
-    {"user.read", "see users", A | U, .platform = true},
-    {"user.write", "make, change and lock users", A, .platform = true},
+    {"user.read", "see the tenant's users", A | U},
+    {"user.write", "make, change and disable the tenant's users", A},
+    {"key.read", "see the keys that sign access tokens", A | U, .platform = true},
+    {"key.write", "rotate the keys that sign access tokens", A, .platform = true},
     {"tenant.read", "see all tenants", A, .platform = true},
     {"tenant.write", "make, suspend and delete tenants", A, .platform = true},
 };
