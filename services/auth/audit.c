@@ -27,17 +27,26 @@ static struct columns columns_new(struct hd_arena *arena, size_t n) {
     };
 }
 
+// At most TEXT_MAX bytes, and no half character.
+static const char *cut(struct hd_arena *arena, const char *text) {
+    size_t len = strnlen(text, TEXT_MAX);
+
+    while (text[len] && len && ((unsigned char)text[len] & 0xC0) == 0x80)
+        len--;
+    return hd_arena_strndup(arena, text, len);
+}
+
 static void columns_add(struct hd_ctx *cx, struct columns *to, const Hodei__V1__AuditEntry *entry) {
     size_t i = to->n++;
     to->at_ms[i] = cx->now.wall_ms;
     to->count[i] = entry->count;
-    to->tenant[i] = hd_arena_strndup(cx->arena, entry->tenant, TEXT_MAX);
-    to->actor[i] = hd_arena_strndup(cx->arena, entry->actor, TEXT_MAX);
-    to->action[i] = hd_arena_strndup(cx->arena, entry->action, TEXT_MAX);
-    to->target[i] = hd_arena_strndup(cx->arena, entry->target, TEXT_MAX);
+    to->tenant[i] = cut(cx->arena, entry->tenant);
+    to->actor[i] = cut(cx->arena, entry->actor);
+    to->action[i] = cut(cx->arena, entry->action);
+    to->target[i] = cut(cx->arena, entry->target);
     to->outcome[i] = entry->outcome;
-    to->detail[i] = hd_arena_strndup(cx->arena, entry->detail, TEXT_MAX);
-    to->trace[i] = hd_arena_strndup(cx->arena, entry->trace, TEXT_MAX);
+    to->detail[i] = cut(cx->arena, entry->detail);
+    to->trace[i] = cut(cx->arena, entry->trace);
 }
 
 static enum hd_status columns_write(struct hd_ctx *cx, const struct columns *from) {

@@ -39,7 +39,7 @@ const struct auth_permission auth_permissions[] = {
     {"audit.read", "read the audit trail", A | U},
     {"user.read", "see users and their sessions", A | U},
     {"user.write", "make, change, disable and delete users, as far as one's own permissions go", A},
-    {"key.read", "see the keys that sign access tokens", A, .platform = true},
+    {"key.read", "see the keys that sign access tokens", A | U, .platform = true},
     {"key.write", "make a new key that signs access tokens", A, .platform = true},
     {"tenant.read", "see all tenants", A, .platform = true},
     {"tenant.write", "make, suspend and delete tenants", A, .platform = true},

@@ -201,7 +201,7 @@ static enum hd_status list(struct hd_ctx *cx, struct hd_item *item) {
     if (!user)
         return HD_OK; // who is no user has none
     HD_TRY(auth_user_find(cx, item->principal->tenant, user, &known));
-    if (!known) {
+    if (!known && *request->user) {
         hd_item_fail(item, HD_MISSING, "there is no user %.64s", user);
         return HD_OK;
     }

@@ -334,11 +334,16 @@ TEST(a_flood_of_refusals_is_counted_and_not_kept) {
         entries[i].count = 1000;
         list[i] = &entries[i];
     }
+    entries[0].detail = hd_arena_alloc(&w.twin.arena, 602); // cut, and not within a character
+    memset(entries[0].detail, 'x', 1);
+    for (int i = 0; i < 300; i++)
+        memcpy(entries[0].detail + 1 + 2 * i, "\xc3\xa9", 2);
     CHECK_INT(call_as(&w, "user:eve", "acme", "*", "RecordRefusals", &request.base, MSG(empty), &reply), HD_DENIED);
     for (int i = 0; i < 40; i++)
         CHECK_INT(call_as(&w, "", "", "", "RecordRefusals", &request.base, MSG(empty), &reply), HD_OK);
     CHECK_INT(servers_pg_int("SELECT sum(count) FROM auth.audit"), 40 * 64 * 1000);
     CHECK(servers_pg_int("SELECT count(*) FROM auth.audit") < 1100);
+    CHECK_INT(servers_pg_int("SELECT max(octet_length(detail)) FROM auth.audit"), 255);
     twin_release(&w.twin);
 }
 
