@@ -157,6 +157,25 @@ def test_runs_and_queue_are_refused():
     expect(usage.get("runs_day") == 3 and usage["reached"] == ["runs_day"] and not usage.get("queued_jobs"), "%r" % usage)
 
 
+def test_pipelines_are_refused():
+    tenant = Tenant("shelf")
+    tenant.limit(pipelines=2)
+    tenant.apply("a", 1)
+    tenant.apply("b", 1)
+    tenant.apply("b", 2)  # a version is not another pipeline
+    text = "hodei: v1\nname: c%s\njobs: { j: { run: 'true' } }\n"
+    tenant.refused(tenant.api("POST", "/v1/pipelines", text % ""), 429, "quota.pipelines", "has 2 of its 2 pipelines", "raised")
+    usage = tenant.get("/v1/quota")["usage"]
+    expect(usage["pipelines"] == 2 and usage["reached"] == ["pipelines"], "%r" % usage)
+    expect(tenant.api("DELETE", "/v1/pipelines/a").status in (200, 204), "one is deleted")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda i: tenant.api("POST", "/v1/pipelines", text % i), range(16)))
+    expect(sorted(r.status for r in replies) == [200] + [429] * 15, "one of sixteen: %r" % [r.status for r in replies])
+    expect(p.sql("SELECT count(*) FROM pipelines.pipelines WHERE tenant = 'shelf' AND version = 0").strip() == "0", "nothing is left of the others")
+    tenant.limit()
+    tenant.apply("more", 1)
+
+
 def test_job_minutes():
     tenant = Tenant("minutes")
     tenant.apply("one", 1, "sleep 0.3")
