@@ -4,7 +4,9 @@
 quota.py [--clients N] [--replicas N] [test…]: so many clients start runs at once while orchestrator and quota are killed.
 """
 
+import base64
 import concurrent.futures
+import json
 import os
 import random
 import sys
@@ -174,6 +176,36 @@ def test_pipelines_are_refused():
     expect(p.sql("SELECT count(*) FROM pipelines.pipelines WHERE tenant = 'shelf' AND version = 0").strip() == "0", "nothing is left of the others")
     tenant.limit()
     tenant.apply("more", 1)
+
+
+def test_marks_are_told_once():
+    tenant = Tenant("marks")
+    tenant.apply("one", 1)
+    tenant.limit(runs_day=5)
+    bus, subject = p.nats(), "hodei.evt.marks.quota.crossed"
+
+    def told():
+        info = json.loads(bus.request("$JS.API.STREAM.INFO.EVENTS", json.dumps({"subjects_filter": subject}).encode()))
+        return (info["state"].get("subjects") or {}).get(subject, 0)
+
+    try:
+        for _ in range(3):
+            tenant.run("one")
+        run = tenant.run("one")
+        wait_for(lambda: told() == 1, "80 % are told")
+        expect(tenant.get("/v1/quota")["usage"]["near"] == ["runs_day"], "and shown")
+        p.kill("orchestrator")
+        tenant.wait(run, "succeeded")
+        last = wait_for(lambda: tenant.start("one").status == 201 and tenant.get("/v1/quota")["usage"]["reached"] == ["runs_day"], "the last one")
+        wait_for(lambda: told() == 2, "100 % are told")
+        for _ in range(5):
+            expect(last and tenant.start("one").status == 429, "refused")
+        said = json.loads(bus.request("$JS.API.STREAM.MSG.GET.EVENTS", json.dumps({"last_by_subj": subject}).encode()))
+        data = base64.b64decode(said["message"]["data"])
+        expect(b"runs_day\x10\x64\x18\x05\x20\x05" in data, "runs_day, 100 %%, 5 of 5: %r" % data)
+        expect(told() == 2, "each once: %d" % told())
+    finally:
+        bus.close()
 
 
 def test_job_minutes():
