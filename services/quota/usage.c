@@ -72,6 +72,8 @@ bool quota_usage_fill(struct hd_ctx *cx, struct quota *self, struct hd_item *ite
     const char *tenant = item->principal->tenant;
     const struct quota_usage *kept[QUOTA_HOLDERS];
     bool all = true;
+    if (((const Hodei__V1__GetQuotaRequest *)item->msg)->limits_only)
+        return false;
     for (int i = 0; i < QUOTA_HOLDERS; i++) {
         kept[i] = find(self, tag_of(tenant, (enum quota_holder)i), item);
         all = all && kept[i];
