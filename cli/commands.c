@@ -58,6 +58,7 @@ static const struct cli_option quota_options[] = {
     {"queued-jobs", "N|none", "jobs that wait; a run with more is refused"},
     {"runs-day", "N|none", "runs a day, UTC; one more is refused"},
     {"job-minutes-month", "N|none", "minutes of jobs a month, UTC; then starts are refused"},
+    {"pipelines", "N|none", "pipelines that are not deleted; one more is refused"},
     {"borrow", "yes|no", "whether it may use what other tenants leave of theirs, as long as they do"},
     {"weight", "N", "share of busy workers, against other tenants: 1 to 1000"},
 };

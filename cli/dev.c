@@ -180,7 +180,8 @@ static bool nats_ready(struct dev *dev) {
 
 // Whom the API asks: each has answered once.
 static bool answers(struct dev *dev) {
-    static const char *const paths[] = {"/v1/whoami", "/v1/pipelines?page_size=1", "/v1/runs?page_size=1", "/v1/quota"};
+    static const char *const paths[] = {"/v1/whoami", "/v1/pipelines?page_size=1", "/v1/runs?page_size=1",
+                                        "/v1/quota?limits_only=true"};
     cJSON *reply = NULL;
     int64_t online = 0;
     const cJSON *worker;

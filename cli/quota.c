@@ -16,6 +16,7 @@ static const struct {
     [HD_QUOTA_GPU] = {"gpu", "GPUs"},
     [HD_QUOTA_QUEUED] = {"queued-jobs", "queued jobs"},
     [HD_QUOTA_RUNS_DAY] = {"runs-day", "runs today (UTC)"},
+    [HD_QUOTA_PIPELINES] = {"pipelines", "pipelines"},
     [HD_QUOTA_MINUTES_MONTH] = {"job-minutes-month", "job minutes this month (UTC)"},
 };
 

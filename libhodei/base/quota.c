@@ -15,6 +15,7 @@ static const struct {
     [HD_QUOTA_QUEUED] = {"queued_jobs", "queued job", "queued jobs"},
     [HD_QUOTA_RUNS_DAY] = {"runs_day", "run a day", "runs a day"},
     [HD_QUOTA_MINUTES_MONTH] = {"job_minutes_month", "job minute a month", "job minutes a month"},
+    [HD_QUOTA_PIPELINES] = {"pipelines", "pipeline", "pipelines"},
 };
 
 struct hd_quota hd_quota_unlimited(void) {

@@ -21,6 +21,8 @@ enum hd_quota_dim {
     HD_QUOTA_QUEUED = HD_QUOTA_CONCURRENT, // jobs that have not been admitted yet and have not ended
     HD_QUOTA_RUNS_DAY,                     // runs made since midnight
     HD_QUOTA_MINUTES_MONTH,                // whole minutes of attempts that have ended since the month began
+    HD_QUOTA_COUNTED,                      // so many the orchestrator counts
+    HD_QUOTA_PIPELINES = HD_QUOTA_COUNTED, // that are not deleted
     HD_QUOTA_DIMS
 };
 #define HD_QUOTA_UNLIMITED (-1)

@@ -125,7 +125,7 @@ static Hodei__V1__QuotaUsage *usage_of(struct hd_ctx *cx, const struct orc_tenan
     hd_quota_write(&tenant->used, &usage->base);
     usage->near = HD_NEW_ARRAY(cx->arena, HD_QUOTA_DIMS, char *);
     usage->reached = HD_NEW_ARRAY(cx->arena, HD_QUOTA_DIMS, char *);
-    for (unsigned i = 0; i < HD_QUOTA_DIMS; i++) {
+    for (unsigned i = 0; i < HD_QUOTA_COUNTED; i++) {
         char *name = (char *)(uintptr_t)hd_quota_field((enum hd_quota_dim)i);
         uint32_t mark = marks >> (2 * i) & 3;
         if (mark & 2 || (tenant->granted && tenant->limit.of[i] == 0))

@@ -356,13 +356,13 @@ static enum hd_status tenants_out(struct hd_ctx *cx, struct orc_ws *ws, enum orc
         tenant->month = hd_row_int(&rows, i, 5);
         tenant->job_ms = hd_row_int(&rows, i, 6);
         tenant->marks = (uint32_t)hd_row_int(&rows, i, 7);
-        for (size_t k = 0; k < HD_QUOTA_DIMS; k++)
+        for (size_t k = 0; k < HD_QUOTA_COUNTED; k++)
             tenant->limit.of[k] = hd_row_int(&rows, i, 8 + k);
         for (size_t k = 0; k < HD_QUOTA_MINUTES_MONTH; k++)
-            tenant->used.of[k] = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + k);
-        tenant->marked_ms = hd_row_int(&rows, i, 8 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
-        tenant->weight = (uint32_t)hd_row_int(&rows, i, 9 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
-        tenant->borrow = hd_row_bool(&rows, i, 10 + HD_QUOTA_DIMS + HD_QUOTA_MINUTES_MONTH);
+            tenant->used.of[k] = hd_row_int(&rows, i, 8 + HD_QUOTA_COUNTED + k);
+        tenant->marked_ms = hd_row_int(&rows, i, 8 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
+        tenant->weight = (uint32_t)hd_row_int(&rows, i, 9 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
+        tenant->borrow = hd_row_bool(&rows, i, 10 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
         tenant->used.of[HD_QUOTA_MINUTES_MONTH] = tenant->job_ms / HD_QUOTA_MS_A_MINUTE;
     }
     *ret_n = rows.n;

@@ -82,6 +82,12 @@ static enum hd_status apply_one(struct hd_ctx *cx, struct wanted *want) {
         want->changed = !is_newest(want, &want->version);
         return HD_OK;
     }
+    if (!want->version.found || want->version.deleted) { // before anything is written for it
+        bool may;
+        HD_TRY(pip_quota_check(cx, want->item, &may));
+        if (!may)
+            return HD_OK;
+    }
     HD_TRY(pip_store_lock(cx, want->tenant, want->name));
     HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
     if (is_newest(want, &want->version))
@@ -175,14 +181,26 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
     return true;
 }
 
+// Who has a limit adds one pipeline after another, whichever replica makes it.
+static enum hd_status lock_grants(struct hd_ctx *cx, const struct wanted *wanted, size_t n) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!wanted[i].dry_run && !wanted[i].item->wait_until_mono_ms)
+            tenants[count++] = wanted[i].tenant;
+    return count ? pip_store_lock_grants(cx, tenants, count) : HD_OK;
+}
+
 enum hd_status pip_apply(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct wanted *wanted = HD_NEW_ARRAY(cx->arena, n, struct wanted);
     size_t n_wanted = 0;
 
     for (size_t i = 0; i < n; i++)
         n_wanted += compile_one(cx, &items[i], &wanted[n_wanted]);
-    if (n_wanted)
-        qsort(wanted, n_wanted, sizeof(*wanted), wanted_cmp);
+    if (n_wanted == 0)
+        return HD_OK;
+    qsort(wanted, n_wanted, sizeof(*wanted), wanted_cmp);
+    HD_TRY(lock_grants(cx, wanted, n_wanted));
     for (size_t i = 0; i < n_wanted; i++) {
         struct wanted *want = &wanted[i];
         bool known = false;
@@ -191,6 +209,8 @@ enum hd_status pip_apply(struct hd_ctx *cx, void *self, struct hd_item *items, s
         if (known)
             continue;
         HD_TRY(apply_one(cx, want));
+        if (want->item->err.status != HD_OK)
+            continue;
         HD_TRY(keep(cx, want));
         if (!want->dry_run && waits(cx, self, want))
             continue;

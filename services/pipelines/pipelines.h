@@ -93,7 +93,7 @@ struct pip_command { // with an idempotency key
     bool found;
     struct hd_bytes reply;
 };
-#define PIP_SQL_COUNT 22
+#define PIP_SQL_COUNT 25
 extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 // Others with this key wait until the transaction ends.
 enum hd_status pip_store_command(struct hd_ctx *cx, struct pip_command *inout) HD_MUST_USE;
@@ -122,5 +122,16 @@ enum hd_status pip_store_before(struct hd_ctx *cx, const char *tenant, const cha
 enum hd_status pip_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t max_bytes,
                                      struct hd_push_keys *ret_keys, struct hd_bytes **ret_compiled) HD_MUST_USE;
 enum hd_status pip_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) HD_MUST_USE;
+// Grants: the highest version counts. lock: of tenants with a limit, before any row of `pipelines`; so nobody else adds to them.
+enum hd_status pip_store_put_grants(struct hd_ctx *cx, const char *const *tenants, const int64_t *versions,
+                                    const int64_t *pipelines, size_t n) HD_MUST_USE;
+enum hd_status pip_store_lock_grants(struct hd_ctx *cx, const char *const *tenants, size_t n) HD_MUST_USE;
+enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, int64_t *ret_used,
+                              int64_t *ret_limit) HD_MUST_USE; // limit -1: none
+
+// quota.c
+hd_handler pip_put_grants, pip_get_usage; // PutGrants, GetUsage
+// Whether the tenant may have one more pipeline; if not, the item has failed. Its grant is locked.
+enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, bool *ret) HD_MUST_USE;
 
 #endif

@@ -1,4 +1,5 @@
 // The tables of the service, where tests link them too.
+#include "hodei/v1/quota.pb-c.h"
 #include "hodei/v1/run.pb-c.h"
 #include "pipelines/migrations.h"
 #include "services/pipelines/schedules.h"
@@ -14,6 +15,8 @@ static const struct hd_rpc rpcs[] = {
     {"DiffPipeline", MSG(diff_pipeline_request), MSG(diff_pipeline_reply), pip_diff_versions},
     {"RenderPipeline", MSG(render_pipeline_request), MSG(pipeline_plan), pip_render_plans},
     {"GetPipelineSchema", MSG(empty), MSG(get_pipeline_schema_reply), pip_get_schema},
+    {"PutGrants", MSG(put_grants_request), MSG(empty), pip_put_grants},
+    {"GetUsage", MSG(get_usage_request), MSG(get_usage_reply), pip_get_usage},
     {"ListSchedules", MSG(list_schedules_request), MSG(list_schedules_reply), pip_list_schedules},
     {"PauseSchedule", MSG(pause_schedule_request), MSG(schedule), pip_pause_schedule},
     {"ResumeSchedule", MSG(resume_schedule_request), MSG(schedule), pip_resume_schedule},

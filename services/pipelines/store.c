@@ -25,6 +25,9 @@ enum {
     COMMAND,
     KEEP_COMMAND,
     PRUNE_COMMANDS,
+    PUT_GRANTS,
+    LOCK_GRANTS,
+    USED,
     COUNT
 };
 _Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
@@ -44,6 +47,15 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [KEEP_COMMAND] = {"pip_keep_command", "INSERT INTO commands (tenant, idem_key, fingerprint, reply, at_ms)"
                                           " VALUES ($1::text, $2::text, $3::bigint, $4::bytea, $5::bigint)"},
     [PRUNE_COMMANDS] = {"pip_prune_commands", "DELETE FROM commands WHERE at_ms < $1::bigint"},
+    [PUT_GRANTS] = {"pip_put_grants",
+                    "INSERT INTO grants AS g (tenant, version, pipelines)"
+                    " SELECT DISTINCT ON (t) t, v, p FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u (t, v, p)"
+                    " ORDER BY t, v DESC ON CONFLICT (tenant) DO UPDATE SET version = excluded.version,"
+                    " pipelines = excluded.pipelines WHERE g.version < excluded.version"},
+    [LOCK_GRANTS] = {"pip_lock_grants", "SELECT tenant FROM grants WHERE tenant = ANY ($1::text[]) AND pipelines >= 0"
+                                        " ORDER BY tenant FOR UPDATE"},
+    [USED] = {"pip_used", "SELECT (SELECT count(*) FROM pipelines WHERE tenant = $1::text AND NOT deleted),"
+                          " COALESCE((SELECT pipelines FROM grants WHERE tenant = $1::text), -1)"},
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},
     [NEWEST] = {"pip_newest", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
@@ -354,4 +366,22 @@ enum hd_status pip_store_keep_command(struct hd_ctx *cx, const struct pip_comman
 
 enum hd_status pip_store_prune_commands(struct hd_ctx *cx, int64_t before_ms) {
     return HD_RUN(cx, &pip_sql[PRUNE_COMMANDS], NULL, HD_I64(before_ms));
+}
+
+enum hd_status pip_store_put_grants(struct hd_ctx *cx, const char *const *tenants, const int64_t *versions,
+                                    const int64_t *pipelines, size_t n) {
+    return HD_RUN(cx, &pip_sql[PUT_GRANTS], NULL, HD_TEXTS(tenants, n), HD_I64S(versions, n), HD_I64S(pipelines, n));
+}
+
+enum hd_status pip_store_lock_grants(struct hd_ctx *cx, const char *const *tenants, size_t n) {
+    struct hd_rows rows;
+    return HD_RUN(cx, &pip_sql[LOCK_GRANTS], &rows, HD_TEXTS(tenants, n));
+}
+
+enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, int64_t *ret_used, int64_t *ret_limit) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &pip_sql[USED], &rows, HD_TEXT(tenant)));
+    *ret_used = hd_row_int(&rows, 0, 0);
+    *ret_limit = hd_row_int(&rows, 0, 1);
+    return HD_OK;
 }

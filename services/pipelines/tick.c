@@ -108,8 +108,11 @@ void pip_tick_pause(struct pip_schedule *schedule, enum pip_paused why, const ch
 }
 
 static enum pip_step refused(struct hd_arena *arena, struct pip_schedule *schedule, const struct pip_clock *clock,
-                             const char *text) {
+                             const struct pip_answer_to *answer) {
+    const char *text = answer->text;
     finish(schedule, clock, HODEI__V1__TICK_OUTCOME__TICK_OUTCOME_REFUSED, text);
+    if (answer->status == HD_LIMITED) // a quota that is used up is not for ever, and nothing is wrong with the schedule
+        return PIP_STEP_DUE;
     if (++schedule->refusals >= PIP_REFUSED_MAX && !schedule->paused)
         pip_tick_pause(schedule, PIP_PAUSED_BY_REFUSALS,
                        hd_arena_printf(arena, "%d runs in a row were refused; the last: %s", schedule->refusals, text));
@@ -131,7 +134,7 @@ enum pip_step pip_tick_answered(struct hd_arena *arena, struct pip_schedule *sch
     if (schedule->step == PIP_STEP_START && answer->status == HD_OK)
         return started(schedule, clock, answer->run);
     if (schedule->step == PIP_STEP_START || (answer->status != HD_OK && !gone))
-        return refused(arena, schedule, clock, answer->text);
+        return refused(arena, schedule, clock, answer);
     if (schedule->paused) { // since the question was asked; nothing has been started
         schedule->tag = 0;
         return PIP_STEP_DUE;

@@ -116,6 +116,7 @@ enum hd_status quota_set(struct hd_ctx *cx, void *self, struct hd_item *items, s
         HD_TRY(set_one(cx, quota, valid[i]));
     hd_metric_add(&quota_metrics[QUOTA_M_SET], (int64_t)n_valid);
     hd_service_kick(quota->service, QUOTA_PUSH_TIMER);
+    hd_service_kick(quota->service, QUOTA_PUSH_PIPELINES_TIMER);
     return HD_OK;
 }
 
@@ -173,16 +174,16 @@ enum hd_status quota_get_grants(struct hd_ctx *cx, void *self, struct hd_item *i
     return HD_OK;
 }
 
-// --- pushing to the orchestrator --------------------------------------------------------------------------------------
+// --- pushing to those who enforce ----------------------------------------------------------------------------------------
 
-static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
-                           const ProtobufCMessage **ret_request) {
+static enum hd_status load(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
+                           struct hd_push_keys *ret_keys, const ProtobufCMessage **ret_request) {
     Hodei__V1__PutGrantsRequest *request =
         (Hodei__V1__PutGrantsRequest *)hd_pb_new(cx->arena, &hodei__v1__put_grants_request__descriptor);
     struct quota_limit *limits;
     size_t n;
 
-    HD_TRY(quota_store_unconfirmed(cx, skip, limit, &limits, &n));
+    HD_TRY(quota_store_unconfirmed(cx, holder, skip, limit, &limits, &n));
     struct hd_push_keys keys = {
         .n = n, .tenants = HD_NEW_ARRAY(cx->arena, n, const char *), .versions = HD_NEW_ARRAY(cx->arena, n, int64_t)};
     for (size_t i = 0; i < n; i++) {
@@ -196,27 +197,62 @@ static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, str
     return HD_OK;
 }
 
-static const struct hd_push_def push_def = {
-    .service = "orchestrator",
-    .method = "PutGrants",
-    .answer = QUOTA_A_PUSHED,
-    .timer = QUOTA_PUSH_TIMER,
-    .timeout_ms = PUSH_TIMEOUT_MS,
-    .max = PUSH_MAX,
-    .load = load,
-    .confirm = quota_store_confirm,
-    .confirmed = &quota_metrics[QUOTA_M_PUSHED],
-    .failed = &quota_metrics[QUOTA_M_PUSH_FAILED],
+static enum hd_status load_orchestrator(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                                        const ProtobufCMessage **ret_request) {
+    return load(cx, QUOTA_ORCHESTRATOR, skip, limit, ret_keys, ret_request);
+}
+static enum hd_status load_pipelines(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
+                                     const ProtobufCMessage **ret_request) {
+    return load(cx, QUOTA_PIPELINES, skip, limit, ret_keys, ret_request);
+}
+static enum hd_status confirm_orchestrator(struct hd_ctx *cx, const struct hd_push_keys *keys) {
+    return quota_store_confirm(cx, QUOTA_ORCHESTRATOR, keys);
+}
+static enum hd_status confirm_pipelines(struct hd_ctx *cx, const struct hd_push_keys *keys) {
+    return quota_store_confirm(cx, QUOTA_PIPELINES, keys);
+}
+
+static const struct hd_push_def push_defs[QUOTA_HOLDERS] = {
+    [QUOTA_ORCHESTRATOR] = {.service = "orchestrator",
+                            .method = "PutGrants",
+                            .answer = QUOTA_A_PUSHED,
+                            .timer = QUOTA_PUSH_TIMER,
+                            .timeout_ms = PUSH_TIMEOUT_MS,
+                            .max = PUSH_MAX,
+                            .load = load_orchestrator,
+                            .confirm = confirm_orchestrator,
+                            .confirmed = &quota_metrics[QUOTA_M_PUSHED],
+                            .failed = &quota_metrics[QUOTA_M_PUSH_FAILED]},
+    [QUOTA_PIPELINES] = {.service = "pipelines",
+                         .method = "PutGrants",
+                         .answer = QUOTA_A_PUSHED_PIPELINES,
+                         .timer = QUOTA_PUSH_PIPELINES_TIMER,
+                         .timeout_ms = PUSH_TIMEOUT_MS,
+                         .max = PUSH_MAX,
+                         .load = load_pipelines,
+                         .confirm = confirm_pipelines,
+                         .confirmed = &quota_metrics[QUOTA_M_PUSHED],
+                         .failed = &quota_metrics[QUOTA_M_PUSH_FAILED]},
 };
 
 enum hd_status quota_push_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     (void)items;
     (void)n;
-    return hd_push_due(cx, &((struct quota *)self)->push);
+    return hd_push_due(cx, &((struct quota *)self)->push[QUOTA_ORCHESTRATOR]);
+}
+
+enum hd_status quota_push_pipelines_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    (void)items;
+    (void)n;
+    return hd_push_due(cx, &((struct quota *)self)->push[QUOTA_PIPELINES]);
 }
 
 enum hd_status quota_push_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    return hd_push_answered(cx, &((struct quota *)self)->push, items, n);
+    return hd_push_answered(cx, &((struct quota *)self)->push[QUOTA_ORCHESTRATOR], items, n);
+}
+
+enum hd_status quota_push_pipelines_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
+    return hd_push_answered(cx, &((struct quota *)self)->push[QUOTA_PIPELINES], items, n);
 }
 
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
@@ -226,14 +262,16 @@ enum hd_status quota_init(struct hd_service *service, const struct hd_settings *
     (void)err;
     self->service = service;
     self->default_jobs = hd_settings_int(settings, "default-concurrent-jobs");
-    hd_push_init(&self->push, &push_def, service);
+    for (size_t i = 0; i < QUOTA_HOLDERS; i++)
+        hd_push_init(&self->push[i], &push_defs[i], service);
     *ret_self = self;
     return HD_OK;
 }
 
 void quota_release(void *self) {
     if (self) {
-        hd_push_release(&((struct quota *)self)->push);
+        for (size_t i = 0; i < QUOTA_HOLDERS; i++)
+            hd_push_release(&((struct quota *)self)->push[i]);
         quota_usage_release(self);
     }
     free(self);

@@ -16,11 +16,14 @@
 #define QUOTA_USAGE_KEPT 64    // answers of the orchestrator, for those who ask again
 #define QUOTA_TENANTS_MAX 1000 // in one GetGrants
 #define QUOTA_PUSH_TIMER "push"
-enum quota_answer { QUOTA_A_PUSHED, QUOTA_A_USAGE };
+#define QUOTA_PUSH_PIPELINES_TIMER "push-pipelines"
+enum quota_answer { QUOTA_A_PUSHED, QUOTA_A_PUSHED_PIPELINES, QUOTA_A_USAGE };
+// Services that enforce limits: they have copies of the grants, and count what is used.
+enum quota_holder { QUOTA_ORCHESTRATOR, QUOTA_PIPELINES, QUOTA_HOLDERS };
 
 // What the orchestrator said of a tenant's usage lately.
 struct quota_usage {
-    uint64_t tag; // hash of the tenant's name
+    uint64_t tag; // hash of the tenant's name and of who counts
     char tenant[QUOTA_TENANT_BYTES];
     int64_t at_mono_ms;
     bool known;    // false: it did not answer
@@ -30,7 +33,7 @@ struct quota_usage {
 
 struct quota {
     struct hd_service *service; // borrowed
-    struct hd_push push;
+    struct hd_push push[QUOTA_HOLDERS];
     int64_t default_jobs;
     struct quota_usage usage[QUOTA_USAGE_KEPT];
     size_t next_usage;
@@ -40,11 +43,11 @@ struct quota {
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                           struct hd_err *err);
 void quota_release(void *self);
-hd_handler quota_get;           // GetQuota
-hd_handler quota_set;           // SetQuota
-hd_handler quota_get_grants;    // GetGrants
-hd_handler quota_push_due;      // timer
-hd_handler quota_push_answered; // answer of orchestrator.PutGrants
+hd_handler quota_get;                                          // GetQuota
+hd_handler quota_set;                                          // SetQuota
+hd_handler quota_get_grants;                                   // GetGrants
+hd_handler quota_push_due, quota_push_pipelines_due;           // timers
+hd_handler quota_push_answered, quota_push_pipelines_answered; // answers of PutGrants
 
 // usage.c
 hd_handler quota_usage_answered; // answer of orchestrator.GetUsage
@@ -75,8 +78,10 @@ enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limi
 // Makes the rows that are not there.
 enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n,
                                 int64_t concurrent_jobs) HD_MUST_USE;
-enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, unsigned skip, unsigned limit, struct quota_limit **ret,
-                                       size_t *ret_n) HD_MUST_USE;
-enum hd_status quota_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) HD_MUST_USE;
+// Of the holder that has to confirm them.
+enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
+                                       struct quota_limit **ret, size_t *ret_n) HD_MUST_USE;
+enum hd_status quota_store_confirm(struct hd_ctx *cx, enum quota_holder holder,
+                                   const struct hd_push_keys *keys) HD_MUST_USE;
 
 #endif

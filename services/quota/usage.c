@@ -1,4 +1,4 @@
-// What a tenant uses: the orchestrator counts it, and is asked when somebody wants to see it.
+// What a tenant uses: those who enforce the limits count it, and are asked when somebody wants to see it.
 #include "adapter/bus.h"
 #include "base/map.h"
 #include "base/names.h"
@@ -6,8 +6,11 @@
 
 #define ASK_TIMEOUT_MS 1000
 
-static uint64_t tag_of(const char *tenant) {
-    return hd_hash(tenant, strlen(tenant), 1);
+static const char *const holders[QUOTA_HOLDERS] = {
+    [QUOTA_ORCHESTRATOR] = "orchestrator", [QUOTA_PIPELINES] = "pipelines"};
+
+static uint64_t tag_of(const char *tenant, enum quota_holder holder) {
+    return hd_hash(tenant, strlen(tenant), (uint64_t)holder + 1);
 }
 
 static void keep(struct quota *self, uint64_t tag, int64_t mono_ms, const Hodei__V1__GetUsageReply *reply) {
@@ -38,29 +41,55 @@ static const struct quota_usage *find(const struct quota *self, uint64_t tag, co
     return NULL;
 }
 
-static void ask(struct hd_ctx *cx, const char *tenant) {
+static void ask(struct hd_ctx *cx, const char *tenant, enum quota_holder holder) {
     Hodei__V1__GetUsageRequest request = HODEI__V1__GET_USAGE_REQUEST__INIT;
     request.tenant = (char *)(uintptr_t)tenant;
-    hd_ask_with(cx, &(struct hd_asking){.service = "orchestrator",
+    hd_ask_with(cx, &(struct hd_asking){.service = holders[holder],
                                         .method = "GetUsage",
                                         .msg = &request.base,
                                         .answer_kind = QUOTA_A_USAGE,
-                                        .tag = tag_of(tenant),
+                                        .tag = tag_of(tenant, holder),
                                         .timeout_ms = ASK_TIMEOUT_MS});
+}
+
+static Hodei__V1__QuotaUsage *unpack(struct hd_ctx *cx, const struct quota_usage *kept, const char *tenant) {
+    ProtobufCMessage *msg = NULL;
+    if (!kept || !kept->known || !hd_streq(kept->tenant, tenant) ||
+        hd_pb_unpack(cx->arena, &hodei__v1__quota_usage__descriptor, kept->data, kept->len, NULL, &msg) != HD_OK)
+        return NULL;
+    return (Hodei__V1__QuotaUsage *)msg;
+}
+
+static void add_names(struct hd_ctx *cx, char **more, size_t n_more, char ***names, size_t *n) {
+    char **all = HD_NEW_ARRAY(cx->arena, *n + n_more, char *);
+    for (size_t i = 0; i < *n + n_more; i++)
+        all[i] = i < *n ? (*names)[i] : more[i - *n];
+    *names = all;
+    *n += n_more;
 }
 
 bool quota_usage_fill(struct hd_ctx *cx, struct quota *self, struct hd_item *item) {
     const char *tenant = item->principal->tenant;
-    const struct quota_usage *kept = find(self, tag_of(tenant), item);
-    ProtobufCMessage *msg = NULL;
-    if (!kept) {
+    const struct quota_usage *kept[QUOTA_HOLDERS];
+    bool all = true;
+    if (((const Hodei__V1__GetQuotaRequest *)item->msg)->limits_only)
+        return false;
+    for (int i = 0; i < QUOTA_HOLDERS; i++) {
+        kept[i] = find(self, tag_of(tenant, (enum quota_holder)i), item);
+        all = all && kept[i];
         if (!item->wait_until_mono_ms)
-            ask(cx, tenant);
-        return hd_item_park(cx, item, ASK_TIMEOUT_MS);
+            ask(cx, tenant, (enum quota_holder)i);
     }
-    if (kept->known && hd_streq(kept->tenant, tenant) &&
-        hd_pb_unpack(cx->arena, &hodei__v1__quota_usage__descriptor, kept->data, kept->len, NULL, &msg) == HD_OK)
-        ((Hodei__V1__Quota *)item->reply)->usage = (Hodei__V1__QuotaUsage *)msg;
+    if (!all && hd_item_park(cx, item, ASK_TIMEOUT_MS))
+        return true;
+    Hodei__V1__QuotaUsage *usage = unpack(cx, kept[QUOTA_ORCHESTRATOR], tenant);
+    const Hodei__V1__QuotaUsage *of_pipelines = unpack(cx, kept[QUOTA_PIPELINES], tenant);
+    if (usage && of_pipelines) {
+        usage->pipelines = of_pipelines->pipelines;
+        add_names(cx, of_pipelines->near, of_pipelines->n_near, &usage->near, &usage->n_near);
+        add_names(cx, of_pipelines->reached, of_pipelines->n_reached, &usage->reached, &usage->n_reached);
+    }
+    ((Hodei__V1__Quota *)item->reply)->usage = usage;
     return false;
 }
 

@@ -4,7 +4,9 @@
 quota.py [--clients N] [--replicas N] [test…]: so many clients start runs at once while orchestrator and quota are killed.
 """
 
+import base64
 import concurrent.futures
+import json
 import os
 import random
 import sys
@@ -155,6 +157,55 @@ def test_runs_and_queue_are_refused():
     tenant.refused(rerun, 429, "quota.runs_day", "has used 3 of its 3 runs a day", "midnight")
     usage = tenant.get("/v1/quota")["usage"]
     expect(usage.get("runs_day") == 3 and usage["reached"] == ["runs_day"] and not usage.get("queued_jobs"), "%r" % usage)
+
+
+def test_pipelines_are_refused():
+    tenant = Tenant("shelf")
+    tenant.limit(pipelines=2)
+    tenant.apply("a", 1)
+    tenant.apply("b", 1)
+    tenant.apply("b", 2)  # a version is not another pipeline
+    text = "hodei: v1\nname: c%s\njobs: { j: { run: 'true' } }\n"
+    tenant.refused(tenant.api("POST", "/v1/pipelines", text % ""), 429, "quota.pipelines", "has 2 of its 2 pipelines", "raised")
+    usage = tenant.get("/v1/quota")["usage"]
+    expect(usage["pipelines"] == 2 and usage["reached"] == ["pipelines"], "%r" % usage)
+    expect(tenant.api("DELETE", "/v1/pipelines/a").status in (200, 204), "one is deleted")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda i: tenant.api("POST", "/v1/pipelines", text % i), range(16)))
+    expect(sorted(r.status for r in replies) == [200] + [429] * 15, "one of sixteen: %r" % [r.status for r in replies])
+    expect(p.sql("SELECT count(*) FROM pipelines.pipelines WHERE tenant = 'shelf' AND version = 0").strip() == "0", "nothing is left of the others")
+    tenant.limit()
+    tenant.apply("more", 1)
+
+
+def test_marks_are_told_once():
+    tenant = Tenant("marks")
+    tenant.apply("one", 1)
+    tenant.limit(runs_day=5)
+    bus, subject = p.nats(), "hodei.evt.marks.quota.crossed"
+
+    def told():
+        info = json.loads(bus.request("$JS.API.STREAM.INFO.EVENTS", json.dumps({"subjects_filter": subject}).encode()))
+        return (info["state"].get("subjects") or {}).get(subject, 0)
+
+    try:
+        for _ in range(3):
+            tenant.run("one")
+        run = tenant.run("one")
+        wait_for(lambda: told() == 1, "80 % are told")
+        expect(tenant.get("/v1/quota")["usage"]["near"] == ["runs_day"], "and shown")
+        p.kill("orchestrator")
+        tenant.wait(run, "succeeded")
+        last = wait_for(lambda: tenant.start("one").status == 201 and tenant.get("/v1/quota")["usage"]["reached"] == ["runs_day"], "the last one")
+        wait_for(lambda: told() == 2, "100 % are told")
+        for _ in range(5):
+            expect(last and tenant.start("one").status == 429, "refused")
+        said = json.loads(bus.request("$JS.API.STREAM.MSG.GET.EVENTS", json.dumps({"last_by_subj": subject}).encode()))
+        data = base64.b64decode(said["message"]["data"])
+        expect(b"runs_day\x10\x64\x18\x05\x20\x05" in data, "runs_day, 100 %%, 5 of 5: %r" % data)
+        expect(told() == 2, "each once: %d" % told())
+    finally:
+        bus.close()
 
 
 def test_job_minutes():

@@ -41,7 +41,8 @@ TEST(what_is_used_of_each_limit_is_told) {
     hd_quota_write(&used, &usage.base);
     CHECK_INT(usage.concurrent_jobs, 1);
     CHECK_INT(usage.memory_bytes, 3);
-    CHECK_INT(usage.job_minutes_month, HD_QUOTA_DIMS);
+    CHECK_INT(usage.job_minutes_month, HD_QUOTA_MINUTES_MONTH + 1);
+    CHECK_INT(usage.pipelines, HD_QUOTA_PIPELINES + 1);
 }
 
 TEST(the_first_limit_that_a_job_goes_over_is_named) {

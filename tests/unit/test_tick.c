@@ -23,7 +23,7 @@ static struct pip_schedule schedule_of(const struct pip_clock *clock, Hodei__V1_
 
 static const struct pip_answer_to started = {.run = "run"}, going = {.run_ended = false}, ended = {.run_ended = true},
                                   gone = {HD_MISSING, .text = "gone"}, away = {HD_UNAVAILABLE, .text = "away"},
-                                  no = {HD_LIMITED, .text = "no"};
+                                  no = {HD_DENIED, .text = "no"};
 
 // What is asked next, of a schedule that is due at its tick and has a last run, after these answers.
 static enum pip_step after(struct pip_schedule *schedule, const struct pip_clock *clock,
@@ -124,6 +124,20 @@ TEST(ten_refusals_in_a_row_pause) {
     CHECK_STR(schedule.paused_reason, "10 runs in a row were refused; the last: no");
     CHECK_INT(schedule.again_ms, -1);
     CHECK_INT(pip_tick_due(&schedule, &clock, HOUR), PIP_STEP_DUE);
+    hd_arena_release(&arena);
+}
+
+TEST(a_quota_that_is_used_up_pauses_nothing) {
+    const struct pip_answer_to limited = {.status = HD_LIMITED, .text = "3 of 3"};
+    struct pip_clock clock = clock_of("* * * * *");
+    struct pip_schedule schedule = schedule_of(&clock, HODEI__V1__OVERLAP__OVERLAP_QUEUE, false);
+    for (int i = 1; i <= 30; i++) {
+        CHECK_INT(pip_tick_due(&schedule, &clock, i * MINUTE), PIP_STEP_START);
+        CHECK_INT(after(&schedule, &clock, &limited), PIP_STEP_DUE);
+        CHECK_INT(schedule.paused, PIP_RUNNING);
+        CHECK_INT(schedule.last_outcome, HODEI__V1__TICK_OUTCOME__TICK_OUTCOME_REFUSED);
+        CHECK_STR(schedule.last_error, "3 of 3");
+    }
     hd_arena_release(&arena);
 }
 
