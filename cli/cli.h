@@ -176,5 +176,7 @@ int cmd_quota_set(struct cli *cli);
 int cmd_whoami(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_dev(struct cli *cli);
+int cmd_access_nats(struct cli *cli);
+int cmd_access_postgres(struct cli *cli);
 
 #endif

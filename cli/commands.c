@@ -153,6 +153,10 @@ const struct cli_command cli_commands[] = {
      OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
     {"quota get", "", "show how many jobs may run at once", "hodei quota get", NULL, 0, 0, 0, cmd_quota_get},
     {"quota set", "N", "set how many jobs may run at once", "hodei quota set 50", NULL, 0, 1, 1, cmd_quota_set},
+    {"access nats", "WORKER...", "print nats-server's users, for an installation",
+     "hodei access nats build-1 build-2 >authorization.conf", NULL, 0, 0, 10000, cmd_access_nats},
+    {"access postgres", "", "print the SQL of PostgreSQL's roles, for an installation",
+     "hodei access postgres >roles.sql", NULL, 0, 0, 0, cmd_access_postgres},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
 };
