@@ -13,6 +13,7 @@
 #define ASK(service, method) HD_SUBJECT_RPC "." service "." method
 #define SERVE(service) HD_SUBJECT_RPC "." service ".*"
 #define INBOX(user) "_INBOX." user ".>" // its own to hear; of those whom one answers, to publish
+#define OPERATOR INBOX("operator")      // who may ask everybody
 #define EVENT(tenant, entity, what) HD_SUBJECT_EVENT "." tenant "." entity "." what
 #define OF_EACH_STREAM(before, after)                                                                                  \
     before "EVENTS" after, before "FLOW" after, before "REPORTS" after, before "LOGS" after
@@ -27,10 +28,10 @@ const struct hd_door hd_doors[] = {
           ASK("worker-registry", "Heartbeat"), ASK("worker-registry", "GetFleet"), ASK("quota", "GetGrants")),
      LIST(INBOX("api-gateway"))},
     {"pipelines", true, 0, 0,
-     LIST(ASK("orchestrator", "PutVersions"), ASK("orchestrator", "StartRun"), INBOX("api-gateway")), NULL,
+     LIST(OPERATOR, ASK("orchestrator", "PutVersions"), ASK("orchestrator", "StartRun"), INBOX("api-gateway")), NULL,
      LIST(SERVE("pipelines"), INBOX("pipelines"))},
     {"orchestrator", true, BIT(EVENTS) | BIT(FLOW) | BIT(REPORTS), BIT(EVENTS) | BIT(FLOW) | BIT(REPORTS),
-     LIST(MAKE("EVENTS"), CHANGE("EVENTS"), MAKE("FLOW"), CHANGE("FLOW"), MAKE("REPORTS"), CHANGE("REPORTS"),
+     LIST(OPERATOR, MAKE("EVENTS"), CHANGE("EVENTS"), MAKE("FLOW"), CHANGE("FLOW"), MAKE("REPORTS"), CHANGE("REPORTS"),
           READ("FLOW", "orchestrator_placed"), READ("REPORTS", "orchestrator_reports"), HD_SUBJECT_READY ".*",
           HD_SUBJECT_WORK ".*", HD_SUBJECT_ACK ".*", EVENT("*", "run", "*"), EVENT("*", "job", "*"),
           ASK("quota", "GetGrants"), ASK("scheduler", "ExplainJobs"), INBOX("api-gateway"), INBOX("pipelines"),
@@ -38,23 +39,23 @@ const struct hd_door hd_doors[] = {
      NULL, LIST(SERVE("orchestrator"), INBOX("orchestrator"))},
     // One consumer a pool: their names are made at run time.
     {"scheduler", false, BIT(FLOW), 0,
-     LIST(MAKE("FLOW"), READ("FLOW", "*"), HD_SUBJECT_PLACED, ASK("orchestrator", "LeasePool"),
+     LIST(OPERATOR, MAKE("FLOW"), READ("FLOW", "*"), HD_SUBJECT_PLACED, ASK("orchestrator", "LeasePool"),
           ASK("worker-registry", "GetFleet"), INBOX("orchestrator")),
      LIST(READ("FLOW", "orchestrator_placed")),
      LIST(SERVE("scheduler"), EVENT("system", "worker", "changed"), INBOX("scheduler"))},
     // It makes WORK_<worker>, and NATS knows no wildcard within a token.
     {"worker-registry", true, 0, 0,
-     LIST(MAKE("*"), CHANGE("*"), API "STREAM.DELETE.*", API "CONSUMER.DURABLE.CREATE.*.*",
+     LIST(OPERATOR, MAKE("*"), CHANGE("*"), API "STREAM.DELETE.*", API "CONSUMER.DURABLE.CREATE.*.*",
           EVENT("system", "worker", "changed"), ASK("orchestrator", "Reconcile"), ASK("orchestrator", "SessionsLost"),
           INBOX("api-gateway"), INBOX("scheduler"), INBOX("agent")),
      LIST(OF_EACH_STREAM(API "STREAM.CREATE.", ""), OF_EACH_STREAM(API "STREAM.UPDATE.", ""),
           OF_EACH_STREAM(API "STREAM.DELETE.", ""), OF_EACH_STREAM(API "CONSUMER.DURABLE.CREATE.", ".*")),
      LIST(SERVE("worker-registry"), INBOX("worker-registry"))},
-    {"quota", true, 0, 0, LIST(ASK("orchestrator", "PutGrants"), INBOX("api-gateway"), INBOX("orchestrator")), NULL,
-     LIST(SERVE("quota"), INBOX("quota"))},
-    {"auth", true, 0, 0, LIST(INBOX("api-gateway")), NULL, LIST(SERVE("auth"), INBOX("auth"))},
+    {"quota", true, 0, 0, LIST(OPERATOR, ASK("orchestrator", "PutGrants"), INBOX("api-gateway"), INBOX("orchestrator")),
+     NULL, LIST(SERVE("quota"), INBOX("quota"))},
+    {"auth", true, 0, 0, LIST(OPERATOR, INBOX("api-gateway")), NULL, LIST(SERVE("auth"), INBOX("auth"))},
     {"observability", true, BIT(LOGS) | BIT(EVENTS), BIT(LOGS),
-     LIST(MAKE("LOGS"), CHANGE("LOGS"), MAKE("EVENTS"), READ("LOGS", "observability_logs"),
+     LIST(OPERATOR, MAKE("LOGS"), CHANGE("LOGS"), MAKE("EVENTS"), READ("LOGS", "observability_logs"),
           READ("EVENTS", "observability_events"), HD_SUBJECT_ACK ".*", INBOX("api-gateway")),
      NULL, LIST(SERVE("observability"), INBOX("observability"))},
     {"agent", false, 0, 0,

@@ -61,6 +61,7 @@ PUBLISH = {
     "_INBOX.agent.agent-1.x": ["worker-registry"],
     "_INBOX.pipelines.x": ["orchestrator"],
     "_INBOX.auth.x": [],
+    "_INBOX.operator.x": [name for name in SERVICES if name != "api-gateway"],
     "$SYS.REQ.SERVER.PING": [],
     API + "INFO": [],
     API + "STREAM.NAMES": [],
@@ -92,7 +93,7 @@ for (name, consumer), who in READS.items():
 
 # Subject: who may subscribe to it.
 SUBSCRIBE = {
-    ">": [], "hodei.>": [], "*.>": [], "_INBOX.>": [], "$JS.>": [], "$SYS.>": [], "hodei.rpc.>": [], "hodei.rpc.*.*": [],
+    ">": [], "hodei.>": [], "*.>": [], "_INBOX.>": [], "_INBOX.operator.>": [], "$JS.>": [], "$SYS.>": [], "hodei.rpc.>": [], "hodei.rpc.*.*": [],
     "hodei.evt.>": [], "hodei.evt.default.run.changed": [], "hodei.evt.system.worker.changed": ["scheduler"], "hodei.flow.>": [],
     "hodei.flow.placed": [], "hodei.work.agent-1": [], "hodei.report.>": [], "hodei.log.>": [], "hodei.ack.*": [],
     "hodei.ack.agent-1": ["agent-agent-1"], "hodei.ack.agent-2": ["agent-agent-2"], "_INBOX.agent.>": [],

@@ -351,7 +351,7 @@ class Nats:
 
     def request(self, subject, data=b""):
         self.inbox += 1
-        inbox = "_INBOX.test.%d.%d" % (os.getpid(), self.inbox)
+        inbox = "_INBOX.operator.%d.%d" % (os.getpid(), self.inbox)
         self.send(b"SUB %s %d\r\n" % (inbox.encode(), self.inbox))
         self.publish(subject, data, inbox)
         while True:
