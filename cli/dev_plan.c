@@ -179,7 +179,7 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
         own = words(dev, NULL);
     if (hd_streq(proc->service, "api-gateway"))
         own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), "HODEI_RATE_ADDRESS=0",
-                    "HODEI_RATE_TOKEN=0", NULL) /* only this machine can ask */;
+                    "HODEI_RATE_TOKEN=0", NULL); // only this machine can ask
     else if (hd_streq(proc->service, "auth"))
         own = joined(dev, own, words(dev, env_path(dev, "HODEI_ADMIN_TOKEN_FILE", "secrets/admin-token"), NULL));
     else if (hd_streq(proc->service, "worker-registry")) // a handful of workers: all of them may be lost at once
