@@ -35,7 +35,7 @@ static const struct hd_setting settings[] = {
     {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
     {"reconnect-max", HD_SET_DURATION, "10s", "longest pause between two tries to reach NATS, less a random part",
      .min = 100, .max = 3600000},
-    {"nats-inbox", HD_SET_TEXT, "_INBOX.agent", "prefix of its inboxes"},
+    {"nats-inbox", HD_SET_TEXT, NULL, "prefix of its inboxes; empty: _INBOX.agent. and its name"},
     {"listen", HD_SET_TEXT, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics; empty: none, port 0: a free one"},
     {"log-level", HD_SET_TEXT, "info", "debug, info, warn or error"},
 };

@@ -200,13 +200,15 @@ static const char *or_null(const char *text) {
 
 static struct hd_bus *open_bus(const struct process *process) {
     const struct hd_settings *settings = process->settings;
-    return hd_bus_nats_new(&(struct hd_bus_nats_def){
-        .urls = hd_settings_text(settings, "nats"),
-        .user = or_null(hd_settings_text(settings, "nats-user")),
-        .password = or_null(hd_settings_text(settings, "nats-password")),
-        .name = hd_arena_printf((struct hd_arena *)(uintptr_t)&process->arena, "hodei-agent %s", process->name),
-        .inbox = or_null(hd_settings_text(settings, "nats-inbox")),
-        .reconnect_max_ms = hd_settings_int(settings, "reconnect-max")});
+    struct hd_arena *arena = (struct hd_arena *)(uintptr_t)&process->arena;
+    const char *inbox = or_null(hd_settings_text(settings, "nats-inbox"));
+    return hd_bus_nats_new(
+        &(struct hd_bus_nats_def){.urls = hd_settings_text(settings, "nats"),
+                                  .user = or_null(hd_settings_text(settings, "nats-user")),
+                                  .password = or_null(hd_settings_text(settings, "nats-password")),
+                                  .name = hd_arena_printf(arena, "hodei-agent %s", process->name),
+                                  .inbox = inbox ? inbox : hd_arena_printf(arena, "_INBOX.agent.%s", process->name),
+                                  .reconnect_max_ms = hd_settings_int(settings, "reconnect-max")});
 }
 
 static void watch(struct process *process, int fd, int op, uint32_t events) {

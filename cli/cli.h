@@ -237,5 +237,7 @@ int cmd_tenant_undelete(struct cli *cli);
 int cmd_audit(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_dev(struct cli *cli);
+int cmd_access_nats(struct cli *cli);
+int cmd_access_postgres(struct cli *cli);
 
 #endif

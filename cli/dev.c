@@ -271,6 +271,9 @@ static void supervise(struct dev *dev) {
 
     while (!dev->interrupts && !dev->failed) {
         if (!dev->services_started && postgres_ready(dev) && nats_ready(dev)) {
+            dev->failed = dev_doors_postgres(dev) != HD_OK;
+            if (dev->failed)
+                break;
             start_phase(dev, DEV_SERVICE);
             start_phase(dev, DEV_AGENT);
             dev->services_started = true;

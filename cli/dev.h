@@ -69,8 +69,13 @@ enum hd_status dev_ports(struct dev *dev) HD_MUST_USE; // of the API, nats and e
 // dev_plan.c: which processes, with which settings.
 enum hd_status dev_plan(struct dev *dev) HD_MUST_USE;
 const char *const *dev_initdb_argv(struct dev *dev);
-const char *dev_conninfo(struct dev *dev);
+const char *dev_conninfo(struct dev *dev, const char *service); // NULL: of the cluster's owner
 enum hd_status dev_read_secret(struct dev *dev, const char *name, char ret[128]) HD_MUST_USE; // without its newline
+
+// dev_doors.c: users and roles of base/doors.h.
+enum hd_status dev_doors_nats(struct dev *dev, struct hd_buf *out) HD_MUST_USE; // into nats-server's settings
+enum hd_status dev_doors_hba(struct dev *dev) HD_MUST_USE;                      // before PostgreSQL starts
+enum hd_status dev_doors_postgres(struct dev *dev) HD_MUST_USE; // once it answers, before services start
 
 // dev_proc.c: starting and stopping.
 enum hd_status dev_spawn(struct dev *dev, const char *name, const char *const *argv, const char *const *env,

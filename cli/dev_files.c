@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/doors.h"
 #include "base/pb.h"
 #include "base/uuid.h"
 #include "cli/dev.h"
@@ -104,6 +105,24 @@ static enum hd_status make_secret(struct dev *dev, const char *name, const char 
     return dev_write(dev, path, 0600, &text);
 }
 
+// A user at nats-server for everyone who talks to it, and a role at PostgreSQL for those who own a schema.
+static enum hd_status make_doors(struct dev *dev) {
+    struct hd_arena *arena = &dev->cli->arena;
+
+    HD_TRY(make_secret(dev, "secrets/nats-operator", ""));
+    for (size_t i = 0; i < hd_doors_len; i++) {
+        const struct hd_door *door = &hd_doors[i];
+        if (!hd_streq(door->name, "agent"))
+            HD_TRY(make_secret(dev, hd_arena_printf(arena, "secrets/nats-%s", door->name), ""));
+        if (door->schema) // a passfile of libpq
+            HD_TRY(make_secret(dev, hd_arena_printf(arena, "secrets/postgres-%s", door->name),
+                               hd_arena_printf(arena, "*:*:*:hodei-%s:", door->name)));
+    }
+    for (int64_t i = 1; i <= dev->agents; i++)
+        HD_TRY(make_secret(dev, hd_arena_printf(arena, "secrets/nats-agent-agent-%lld", (long long)i), ""));
+    return HD_OK;
+}
+
 enum hd_status dev_folders(struct dev *dev) {
     HD_TRY(make_folders(dev, dev->data));
     HD_TRY(take_lock(dev));
@@ -116,8 +135,9 @@ enum hd_status dev_folders(struct dev *dev) {
     HD_TRY(make_folder(dev, dev_path(dev, "nats"), 0700));
     HD_TRY(make_secret(dev, "secrets/admin-token", "hodei_"));
     HD_TRY(make_secret(dev, "secrets/join-token", "hodei_join_"));
-    HD_TRY(make_secret(dev, "secrets/nats-services", ""));
-    return make_secret(dev, "secrets/nats-agent", "");
+    unlink(dev_path(dev, "secrets/nats-services")); // of versions in which services and agents shared a user each
+    unlink(dev_path(dev, "secrets/nats-agent"));
+    return make_doors(dev);
 }
 
 // A word of a shell, whatever is in it.
@@ -161,9 +181,9 @@ enum hd_status dev_describe(struct dev *dev) {
     member(&json, ",\n  ", "admin_token_file", token);
     member(&json, ",\n  ", "join_token_file", dev_path(dev, "secrets/join-token"));
     member(&json, ",\n  ", "nats", hd_arena_printf(&dev->cli->arena, "nats://127.0.0.1:%d", dev->nats_port));
-    member(&json, ",\n  ", "nats_user", "services");
-    member(&json, ",\n  ", "nats_password_file", dev_path(dev, "secrets/nats-services"));
-    member(&json, ",\n  ", "postgres", dev_conninfo(dev));
+    member(&json, ",\n  ", "nats_user", "operator");
+    member(&json, ",\n  ", "nats_password_file", dev_path(dev, "secrets/nats-operator"));
+    member(&json, ",\n  ", "postgres", dev_conninfo(dev, NULL));
     member(&json, ",\n  ", "postgres_socket_dir", dev->socket_dir);
     member(&json, ",\n  ", "postgres_user", dev->pg_user ? dev->pg_user : "");
     describe_procs(dev, &json);

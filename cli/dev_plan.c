@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/doors.h"
 #include "cli/dev.h"
 
 static const char *const services[DEV_SERVICES] = {"auth",      "quota",           "pipelines",     "orchestrator",
@@ -75,29 +76,45 @@ static const char *pg_quoted(struct dev *dev, const char *path) {
     return hd_arena_strdup(&dev->cli->arena, out.data);
 }
 
+static const char *file_setting(struct dev *dev, const char *what) {
+    return hd_arena_printf(&dev->cli->arena, "%s_file=%s/access/pg_%s.conf", what, dev->data, what);
+}
+
 static void plan_postgres(struct dev *dev) {
     struct dev_proc *proc = add(dev, DEV_POSTGRES, "postgres");
     const char *sockets =
         hd_arena_printf(&dev->cli->arena, "unix_socket_directories=%s", pg_quoted(dev, dev->socket_dir));
 
-    proc->argv = as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
-                                       dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
-                                       "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c",
-                                       "max_connections=100", "-c", "jit=off", "-c", "max_wal_size=512MB", "-c",
-                                       "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL));
+    proc->argv =
+        as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
+                              dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
+                              "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
+                              "-c", "jit=off", "-c", file_setting(dev, "hba"), "-c", file_setting(dev, "ident"), "-c",
+                              "max_wal_size=512MB", "-c", "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL));
     proc->env = words(dev, NULL);
 }
 
-const char *dev_conninfo(struct dev *dev) {
+// A value of libpq's connection strings.
+static void add_value(struct hd_buf *out, const char *text) {
+    hd_buf_addc(out, '\'');
+    for (; *text; text++) {
+        if (*text == '\'' || *text == '\\')
+            hd_buf_addc(out, '\\');
+        hd_buf_addc(out, *text);
+    }
+    hd_buf_addc(out, '\'');
+}
+
+const char *dev_conninfo(struct dev *dev, const char *service) {
     HD_AUTO_BUF struct hd_buf out = {0};
 
-    hd_buf_adds(&out, "host='");
-    for (const char *p = dev->socket_dir; *p; p++) {
-        if (*p == '\'' || *p == '\\')
-            hd_buf_addc(&out, '\\');
-        hd_buf_addc(&out, *p);
+    hd_buf_adds(&out, "host=");
+    add_value(&out, dev->socket_dir);
+    hd_buf_addf(&out, " user=hodei%s%s dbname=postgres", service ? "-" : "", service ? service : "");
+    if (service) {
+        hd_buf_adds(&out, " passfile=");
+        add_value(&out, dev_path(dev, hd_arena_printf(&dev->cli->arena, "secrets/postgres-%s", service)));
     }
-    hd_buf_adds(&out, "' user=hodei dbname=postgres");
     return hd_arena_strdup(&dev->cli->arena, out.data);
 }
 
@@ -131,22 +148,12 @@ static const char *quoted(struct dev *dev, const char *path) {
 // Sizes are accounts and not reservations of memory: every work stream may hold 64 MiB, and there may be many.
 static enum hd_status write_nats_conf(struct dev *dev) {
     HD_AUTO_BUF struct hd_buf out = {0};
-    char services_password[128], agent_password[128];
 
-    HD_TRY(dev_read_secret(dev, "secrets/nats-services", services_password));
-    HD_TRY(dev_read_secret(dev, "secrets/nats-agent", agent_password));
     hd_buf_addf(&out,
                 "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev\nmax_payload: 4MB\nports_file_dir: %s\n"
                 "jetstream { store_dir: %s, max_mem: 1TB, max_file: 1TB }\n",
                 dev->nats_port, quoted(dev, dev_path(dev, "nats")), quoted(dev, dev_path(dev, "nats/js")));
-    hd_buf_addf(&out, "authorization { users: [\n  { user: services, password: \"%s\" }\n", services_password);
-    hd_buf_addf(&out,
-                "  { user: agent, password: \"%s\", permissions: {\n"
-                "    publish: [\"hodei.rpc.worker-registry.Join\", \"hodei.rpc.worker-registry.Heartbeat\", "
-                "\"hodei.report.>\",\n"
-                "      \"hodei.log.>\", \"$JS.API.CONSUMER.MSG.NEXT.>\", \"$JS.ACK.>\"]\n"
-                "    subscribe: [\"_INBOX.agent.>\", \"hodei.ack.>\"] } }\n] }\n",
-                agent_password);
+    HD_TRY(dev_doors_nats(dev, &out));
     return dev_write(dev, dev_path(dev, "nats/nats.conf"), 0600, &out);
 }
 
@@ -165,10 +172,14 @@ static const char *const *env_bus(struct dev *dev, const struct dev_proc *proc, 
 
 static void settle_service(struct dev *dev, struct dev_proc *proc) {
     struct hd_arena *arena = &dev->cli->arena;
-    const char *const *own = words(dev, hd_arena_printf(arena, "HODEI_POSTGRES=%s", dev_conninfo(dev)), NULL);
+    const char *const *own =
+        words(dev, hd_arena_printf(arena, "HODEI_POSTGRES=%s", dev_conninfo(dev, proc->service)), NULL);
 
+    if (!hd_door_find(proc->service)->schema)
+        own = words(dev, NULL);
     if (hd_streq(proc->service, "api-gateway"))
-        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), NULL);
+        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), "HODEI_RATE_ADDRESS=0",
+                    "HODEI_RATE_TOKEN=0", NULL); // only this machine can ask
     else if (hd_streq(proc->service, "auth"))
         own = joined(dev, own, words(dev, env_path(dev, "HODEI_ADMIN_TOKEN_FILE", "secrets/admin-token"), NULL));
     else if (hd_streq(proc->service, "worker-registry")) // a handful of workers: all of them may be lost at once
@@ -176,7 +187,7 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
                      words(dev, env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"),
                            "HODEI_LOST_PERCENT_MAX=100", NULL));
     proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-%s", dev->bin, proc->service), NULL);
-    proc->env = joined(dev, env_bus(dev, proc, "services"), own);
+    proc->env = joined(dev, env_bus(dev, proc, proc->service), own);
 }
 
 static void settle_agent(struct dev *dev, struct dev_proc *proc) {
@@ -189,7 +200,7 @@ static void settle_agent(struct dev *dev, struct dev_proc *proc) {
     if (dev->slots)
         own = joined(dev, own, words(dev, hd_arena_printf(arena, "HODEI_SLOTS=%lld", (long long)dev->slots), NULL));
     proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-agent", dev->bin), NULL);
-    proc->env = joined(dev, env_bus(dev, proc, "agent"), own);
+    proc->env = joined(dev, env_bus(dev, proc, hd_arena_printf(arena, "agent-%s", proc->name)), own);
 }
 
 static enum hd_status check_program(struct dev *dev, const char *path) {
@@ -228,5 +239,6 @@ enum hd_status dev_plan(struct dev *dev) {
             dev->procs[i].port = 0;
         HD_TRY(check_program(dev, dev->procs[i].argv[0]));
     }
+    HD_TRY(dev_doors_hba(dev));
     return write_nats_conf(dev);
 }

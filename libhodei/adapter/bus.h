@@ -108,13 +108,15 @@ struct hd_bus_ops {
     void (*flush)(struct hd_bus *bus);                        // what was said leaves now
 };
 
+struct hd_door;
 struct hd_bus_nats_def {
-    const char *urls;     // comma separated
-    const char *user;     // NULL: none
-    const char *password; // NULL: none; never logged
-    const char *name;     // of the connection
-    const char *inbox;    // prefix, NULL: "_INBOX"
-    unsigned queue_bound; // arrivals that may wait; 0: 8192
+    const char *urls;           // comma separated
+    const char *user;           // NULL: none
+    const char *password;       // NULL: none; never logged
+    const char *name;           // of the connection
+    const char *inbox;          // prefix, NULL: "_INBOX"
+    const struct hd_door *door; // which streams it makes and may change; NULL: all of them
+    unsigned queue_bound;       // arrivals that may wait; 0: 8192
     // Longest pause between two tries to connect. The pause begins at 100 ms and doubles; each is shortened by a random part of
     // up to a half, so that those who were cut off together do not come back together. 0: 100 to 250 ms always.
     int64_t reconnect_max_ms;

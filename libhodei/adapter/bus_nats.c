@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/doors.h"
 #include "base/log.h"
 #include "base/pb.h"
 #include "base/uuid.h"
@@ -562,6 +563,8 @@ struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def) {
     bus->tail = &bus->head;
     bus->queue_bound = def->queue_bound ? def->queue_bound : NATS_QUEUE_BOUND;
     bus->reconnect_max_ms = def->reconnect_max_ms;
+    bus->makes = def->door ? def->door->makes : ~0u;
+    bus->changes = def->door ? def->door->changes : ~0u;
     bus->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bus->inbox = new_inbox(def->inbox);
     pthread_mutex_init(&bus->mutex, NULL);

@@ -68,6 +68,7 @@ struct nats_bus {
     int event_fd;
     unsigned queue_bound;
     int64_t reconnect_max_ms;
+    unsigned makes, changes; // streams, as in struct hd_door
 
     pthread_mutex_t mutex;
     pthread_cond_t wake; // of the keeper

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/doors.h"
 #include "base/map.h"
 #include "service/health.h"
 #include "service/migrations.h"
@@ -20,7 +21,7 @@ static const struct hd_setting common_settings[] = {
     {"nats", HD_SET_TEXT, "nats://127.0.0.1:4222", "addresses of nats-server, separated by commas"},
     {"nats-user", HD_SET_TEXT, NULL, "user at nats-server"},
     {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
-    {"nats-inbox", HD_SET_TEXT, NULL, "prefix of this process's inboxes, where its user may use only that"},
+    {"nats-inbox", HD_SET_TEXT, NULL, "prefix of this process's inboxes; empty: _INBOX. and the name of the service"},
     {"listen", HD_SET_TEXT, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics; empty: none, port 0: a free one"},
     {"log-level", HD_SET_TEXT, "info", "debug, info, warn or error"},
 };
@@ -151,16 +152,19 @@ static enum hd_status open_health(struct process *process, const char *listen, s
 static enum hd_status start(struct process *process, struct hd_err *err) {
     const struct hd_settings *settings = process->settings;
     const struct hd_service_def *def = process->def;
-    char name[128];
+    char name[128], inbox[128];
     hd_rng_seed_os(&process->rng);
     open_loop(process);
     snprintf(name, sizeof(name), "hodei-%s", def->name);
+    snprintf(inbox, sizeof(inbox), "_INBOX.%s", def->name);
+    const char *given = or_null(hd_settings_text(settings, "nats-inbox"));
     process->bus =
         hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = hd_settings_text(settings, "nats"),
                                                   .user = or_null(hd_settings_text(settings, "nats-user")),
                                                   .password = or_null(hd_settings_text(settings, "nats-password")),
                                                   .name = name,
-                                                  .inbox = or_null(hd_settings_text(settings, "nats-inbox"))});
+                                                  .door = hd_door_find(def->name),
+                                                  .inbox = given ? given : inbox});
     if (owns_schema(def))
         process->db = hd_service_db_new(def, hd_settings_text(settings, "postgres"));
     process->service = service_make(

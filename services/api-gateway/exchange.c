@@ -49,6 +49,7 @@ static enum hd_status prepare(struct exchange *ex, ProtobufCMessage **ret) {
     HD_TRY(find(ex));
     if (!ex->match.route->open) {
         HD_TRY(exchange_authenticate(ex));
+        HD_TRY(exchange_limit_token(ex));
         HD_TRY(exchange_authorize(ex));
     }
     HD_TRY(query_parse(&ex->arena, ex->info->query_string, &ex->err, &ex->query));
@@ -63,6 +64,13 @@ static enum hd_status prepare(struct exchange *ex, ProtobufCMessage **ret) {
 static int answer(struct exchange *ex) {
     ProtobufCMessage *request, *reply;
 
+    if (exchange_limit_address(ex) != HD_OK)
+        return reply_problem(ex);
+    if (hd_streq(ex->info->request_method, "OPTIONS")) {
+        int status = reply_preflight(ex);
+        if (status)
+            return status;
+    }
     if (prepare(ex, &request) != HD_OK)
         return reply_problem(ex);
     if (ex->text)

@@ -19,6 +19,10 @@
 
 #define BODY_MAX_BYTES (2u << 20)
 #define TRACE_MAX 64
+// An API: whatever a browser takes an answer for, it runs nothing, shows it in no frame and keeps no copy.
+#define COMMON_HEADERS                                                                                                 \
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"                          \
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n"
 
 struct gateway {
     struct hd_bus *bus; // borrowed
@@ -28,6 +32,8 @@ struct gateway {
     struct refusal sent[REFUSALS_MAX]; // of the loop: on their way to auth
     size_t n_sent;
     struct jwt_keys *jwt_keys;
+    struct limits *limits;
+    char origins[1024]; // of pages that may ask from browsers, separated by commas
     int64_t request_timeout_ms;
     unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
     _Atomic unsigned waits;
@@ -42,8 +48,9 @@ struct exchange {
     struct hd_arena arena;
     struct hd_err err;
     char trace[TRACE_MAX + 1];
-    const char *allow; // for 405
-    int http_status;   // of an error; 0: by the kind of err
+    const char *allow;     // for 405
+    int64_t retry_after_s; // of 429 and 503; 0: 1
+    int http_status;       // of an error; 0: by the kind of err
     struct route_match match;
     struct query query;
     bool text; // the answer is text/plain
@@ -58,6 +65,7 @@ enum gateway_metric {
     METRIC_CACHE_MISS,
     METRIC_WAITS,
     METRIC_WAITS_REFUSED,
+    METRIC_LIMITED,
     METRIC_COUNT
 };
 extern struct hd_metric gateway_metrics[METRIC_COUNT];
@@ -72,6 +80,7 @@ int gateway_exchange(struct gateway *gw, struct mg_connection *conn);
 // reply.c: what is written. Each returns the HTTP status.
 int reply_message(struct exchange *ex, const ProtobufCMessage *msg);
 int reply_problem(struct exchange *ex);
+int reply_preflight(struct exchange *ex); // 0: it is none, or its page may not ask
 // Begins an answer of text/plain whose length is not known yet; text goes out by mg_send_chunk.
 void reply_text_begin(struct exchange *ex);
 void problem_format(struct hd_buf *out, const struct hd_err *err, int http_status, const char *trace);
@@ -88,6 +97,12 @@ enum gateway_answer { ANSWER_POLICY, ANSWER_RECORDED, ANSWER_COUNT };
 hd_handler policy_ask, policy_answered;
 hd_handler refusals_send, refusals_answered;
 void refusal_note(struct exchange *ex); // ex->err says why
+
+// limit.c: how often an address and a token may ask.
+struct limits *limits_new(int64_t address_per_s, int64_t token_per_s, const char *trusted); // 0: no limit
+void limits_free(struct limits *limits);
+enum hd_status exchange_limit_address(struct exchange *ex) HD_MUST_USE;
+enum hd_status exchange_limit_token(struct exchange *ex) HD_MUST_USE;
 
 // call.c: one request on the bus. `timeout_ms` is for this call.
 enum hd_status bus_call(struct exchange *ex, const char *service, const char *rpc, const ProtobufCMessage *request,

@@ -15,6 +15,8 @@ struct hd_metric gateway_metrics[METRIC_COUNT] = {
     [METRIC_WAITS] = {"hodei_api_gateway_waits", NULL, "Requests that wait for news now.", HD_GAUGE},
     [METRIC_WAITS_REFUSED] = {"hodei_api_gateway_waits_refused_total", NULL,
                               "Requests answered without waiting, since too many wait.", HD_COUNTER},
+    [METRIC_LIMITED] = {"hodei_api_gateway_limited_total", NULL,
+                        "Requests refused, since their address or token asks too often.", HD_COUNTER},
 };
 
 static void count(int http_status) {
@@ -39,10 +41,10 @@ static int on_error(struct mg_connection *conn, int status, const char *text) {
     hd_err_set(&err, status >= 500 ? HD_INTERNAL : HD_INVALID, "the request could not be read: %s", text ? text : "");
     problem_format(&body, &err, status, "");
     mg_disable_connection_keep_alive(conn);
-    mg_printf(
-        conn,
-        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-        status, mg_get_response_code_text(conn, status), body.len);
+    mg_printf(conn,
+              "HTTP/1.1 %d %s\r\n" COMMON_HEADERS
+              "Content-Type: application/problem+json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+              status, mg_get_response_code_text(conn, status), body.len);
     mg_write(conn, body.data, body.len);
     count(status);
     return 0;

@@ -5,6 +5,12 @@ static const struct hd_setting settings[] = {
     {"http", HD_SET_TEXT, "127.0.0.1:8080", "host:port of the API"},
     {"http-threads", HD_SET_INT, "96", "connections served at once; half of them may wait for news", .min = 4,
      .max = 4096},
+    {"rate-address", HD_SET_INT, "1000", "requests a second of one address, and twice as many at once; 0: any",
+     .min = 0, .max = 1000000},
+    {"rate-token", HD_SET_INT, "1000", "the same of one token", .min = 0, .max = 1000000},
+    {"trusted-proxies", HD_SET_TEXT, NULL,
+     "addresses of proxies whose X-Forwarded-For is believed, separated by commas"},
+    {"cors-origins", HD_SET_TEXT, NULL, "origins whose pages may ask from a browser, separated by commas"},
     {"request-timeout", HD_SET_DURATION, "10s", "how long a service may take to answer", .min = 100, .max = 60000},
 };
 
@@ -19,6 +25,9 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
     gw->cache = auth_cache_new();
     gw->refusals = refusals_new();
     gw->jwt_keys = jwt_keys_new();
+    gw->limits = limits_new(hd_settings_int(values, "rate-address"), hd_settings_int(values, "rate-token"),
+                            hd_settings_text(values, "trusted-proxies"));
+    hd_strlcpy(gw->origins, hd_settings_text(values, "cors-origins"), sizeof(gw->origins));
     gw->request_timeout_ms = hd_settings_int(values, "request-timeout");
     gw->waits_max = (unsigned)threads / 2;
     enum hd_status status = gateway_http_start(gw, hd_settings_text(values, "http"), threads, err);
@@ -26,6 +35,7 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
         auth_cache_free(gw->cache);
         refusals_free(gw->refusals);
         jwt_keys_free(gw->jwt_keys);
+        limits_free(gw->limits);
         free(gw);
         return status;
     }
@@ -42,6 +52,7 @@ static void release(void *self) {
     auth_cache_free(gw->cache);
     refusals_free(gw->refusals);
     jwt_keys_free(gw->jwt_keys);
+    limits_free(gw->limits);
     free(gw);
 }
 

@@ -4,8 +4,6 @@
 
 #include "base/pb.h"
 
-#define COMMON_HEADERS "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-
 static void add_text_member(struct hd_buf *out, const char *key, const char *text) {
     hd_buf_addf(out, ",\"%s\":", key);
     hd_json_add_string(out, text, strlen(text));
@@ -31,6 +29,30 @@ void problem_format(struct hd_buf *out, const struct hd_err *err, int http_statu
     hd_buf_adds(out, "}\n");
 }
 
+// NULL: the request is no page's, or its origin is not listed.
+static const char *origin(const struct exchange *ex) {
+    const char *given = mg_get_header(ex->conn, "Origin"), *list = ex->gw->origins;
+    size_t len = given ? strlen(given) : 0;
+
+    for (const char *at = list; len && *at; at += strcspn(at, ","), at += *at == ',') {
+        at += strspn(at, " ");
+        if (strncmp(at, given, len) == 0 && (at[len] == ',' || at[len] == ' ' || !at[len]))
+            return given;
+    }
+    return NULL;
+}
+
+static void add_origin(struct hd_buf *out, const struct exchange *ex) {
+    const char *allowed = origin(ex);
+
+    if (ex->gw->origins[0])
+        hd_buf_adds(out, "Vary: Origin\r\n");
+    if (allowed)
+        hd_buf_addf(out,
+                    "Access-Control-Allow-Origin: %s\r\nAccess-Control-Expose-Headers: X-Request-Id, Retry-After\r\n",
+                    allowed);
+}
+
 static void send_all(struct exchange *ex, int status, const char *type, const char *headers,
                      const struct hd_buf *body) {
     HD_AUTO_BUF struct hd_buf out = {0};
@@ -40,6 +62,7 @@ static void send_all(struct exchange *ex, int status, const char *type, const ch
         mg_disable_connection_keep_alive(ex->conn);
     hd_buf_addf(&out, "HTTP/1.1 %d %s\r\n" COMMON_HEADERS "X-Request-Id: %s\r\n%s", status,
                 mg_get_response_code_text(ex->conn, status), ex->trace, headers);
+    add_origin(&out, ex);
     if (close)
         hd_buf_adds(&out, "Connection: close\r\n");
     if (type)
@@ -83,7 +106,7 @@ int reply_problem(struct exchange *ex) {
     if (status == 405 && ex->allow)
         hd_buf_addf(&headers, "Allow: %s\r\n", ex->allow);
     if (status == 429 || status == 503)
-        hd_buf_adds(&headers, "Retry-After: 1\r\n");
+        hd_buf_addf(&headers, "Retry-After: %lld\r\n", ex->retry_after_s ? (long long)ex->retry_after_s : 1);
     if (status == 413) { // the rest of the body is not read
         mg_disable_connection_keep_alive(ex->conn);
         hd_buf_adds(&headers, "Connection: close\r\n");
@@ -93,9 +116,23 @@ int reply_problem(struct exchange *ex) {
     return status;
 }
 
+int reply_preflight(struct exchange *ex) {
+    if (!origin(ex) || !mg_get_header(ex->conn, "Access-Control-Request-Method"))
+        return 0;
+    send_all(ex, 204, NULL,
+             "Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n"
+             "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, X-Request-Id\r\n"
+             "Access-Control-Max-Age: 600\r\n",
+             NULL);
+    return 204;
+}
+
 void reply_text_begin(struct exchange *ex) {
+    HD_AUTO_BUF struct hd_buf cors = {0};
+
+    add_origin(&cors, ex);
     mg_printf(ex->conn,
-              "HTTP/1.1 200 OK\r\n" COMMON_HEADERS "X-Request-Id: %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+              "HTTP/1.1 200 OK\r\n" COMMON_HEADERS "X-Request-Id: %s\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
               "Transfer-Encoding: chunked\r\n\r\n",
-              ex->trace);
+              ex->trace, cors.data ? cors.data : "");
 }

@@ -77,7 +77,8 @@ static bool token_good(struct hd_ctx *cx, struct hd_item *item, const struct aut
 
     hd_metric_add(&auth_metrics[!known ? AUTH_UNKNOWN : ttl_ms <= 0 ? AUTH_EXPIRED : AUTH_KNOWN], 1);
     if (!known || ttl_ms <= 0) {
-        hd_item_fail(item, HD_UNAUTHENTICATED, known ? "the token has expired" : "the token is not known, or its session has ended");
+        hd_item_fail(item, HD_UNAUTHENTICATED,
+                     known ? "the token has expired" : "the token is not known, or its session has ended");
         return false;
     }
     reply->ttl_ms = ttl_ms;

@@ -70,10 +70,8 @@ static const struct hd_rpc rpcs[] = {
 // clang-format on
 
 static const struct hd_timer timers[] = {
-    {"seed", 60 * 60 * 1000, auth_seed},
-    {"purge", 10 * 1000, auth_purge},
-    {"keys", 60 * 1000, auth_tend_keys},
-    {"sweep", 10 * 60 * 1000, auth_sweep},
+    {"seed", 60 * 60 * 1000, auth_seed},       {"purge", 10 * 1000, auth_purge},
+    {"keys", 60 * 1000, auth_tend_keys},       {"sweep", 10 * 60 * 1000, auth_sweep},
     {"derived", 60 * 60 * 1000, auth_derived},
 };
 

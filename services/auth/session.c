@@ -255,7 +255,8 @@ enum hd_status auth_end_sessions(struct hd_ctx *cx, void *self, struct hd_item *
             HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_END_OF_USER], NULL, HD_TEXT(tenant),
                           HD_TEXT(request->user), (struct hd_param){.type = HD_P_NULL}));
         if (user)
-            HD_TRY(auth_audit(cx, &items[i], "EndSessions", hd_arena_printf(cx->arena, "user:%s", request->user), NULL));
+            HD_TRY(
+                auth_audit(cx, &items[i], "EndSessions", hd_arena_printf(cx->arena, "user:%s", request->user), NULL));
         else
             hd_item_fail(&items[i], HD_MISSING, "there is no user %.64s", request->user);
     }

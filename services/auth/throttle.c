@@ -10,8 +10,7 @@ static int64_t lock_ms(int64_t failures) {
 
 struct auth_throttle auth_throttle_decide(const struct auth_guesses *guesses, int64_t now_ms) {
     struct auth_throttle throttle = {.known = guesses->good_at_ms > 0};
-    bool fails =
-        guesses->failures >= AUTH_FREE_FAILURES && now_ms < guesses->failed_at_ms + AUTH_FAILURES_FORGOTTEN_MS;
+    bool fails = guesses->failures >= AUTH_FREE_FAILURES && now_ms < guesses->failed_at_ms + AUTH_FAILURES_FORGOTTEN_MS;
 
     if (fails && throttle.known) {
         throttle.delay_ms = AUTH_SLOW_MS;

@@ -17,7 +17,7 @@
 #define AUTH_ACCOUNT_FAILURES 20                    // from everywhere, from which on new places are slowed
 #define AUTH_SLOW_MS 2000
 
-struct auth_guesses {        // of an account at a prefix
+struct auth_guesses {         // of an account at a prefix
     int64_t failures;         // in a row
     int64_t failed_at_ms;     // the last of them
     int64_t good_at_ms;       // the last login that went well; 0: none

@@ -109,8 +109,7 @@ static enum hd_status create(struct hd_ctx *cx, struct auth *auth, struct hd_ite
     HD_TRY(auth_store_lock(cx));
     HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_ADD], &rows, HD_TEXT(tenant), HD_TEXT(request->name),
                   HD_BYTES(made.hash, sizeof(made.hash)), HD_BYTES(made.salt, sizeof(made.salt)),
-                  HD_I32(made.cost.log2_n), HD_I32(made.cost.r), HD_I32(made.cost.p),
-                  HD_I64(cx->now.wall_ms)));
+                  HD_I32(made.cost.log2_n), HD_I32(made.cost.r), HD_I32(made.cost.p), HD_I64(cx->now.wall_ms)));
     if (rows.affected == 0) {
         hd_item_fail(item, HD_CONFLICT, "there is a user %s already", request->name);
         hd_err_field(&item->err, "name");
@@ -239,20 +238,15 @@ enum hd_status auth_set_password(struct hd_ctx *cx, void *self, struct hd_item *
     return HD_OK;
 }
 
-static enum hd_status delete(struct hd_ctx *cx, struct hd_item *item) {
+static enum hd_status delete (struct hd_ctx *cx, struct hd_item *item) {
     const char *name = ((const Hodei__V1__DeleteUserRequest *)item->msg)->name, *tenant = item->principal->tenant;
     struct hd_rows rows;
 
-    HD_TRY(may_change(cx, item, name));
-    HD_TRY(HD_RUN(cx, &auth_sql[SQL_ADMINS], &rows, HD_TEXT(tenant)));
-    int64_t before = hd_row_int(&rows, 0, 0);
-    HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_DELETE], &rows, HD_TEXT(tenant), HD_TEXT(name),
-                  HD_I64(cx->now.wall_ms)));
-    if (rows.affected == 0) {
-        missing(item, name);
-        return HD_OK;
-    }
-    HD_TRY(auth_admin_left(cx, item, before));
-    return auth_audit(cx, item, "DeleteUser", subject_of(cx, name), NULL);
+    HD_TRY(may_change(cx, item, name)); HD_TRY(HD_RUN(cx, &auth_sql[SQL_ADMINS], &rows, HD_TEXT(tenant)));
+    int64_t before = hd_row_int(&rows, 0, 0); HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_DELETE], &rows,
+                                                            HD_TEXT(tenant), HD_TEXT(name), HD_I64(cx->now.wall_ms)));
+    if (rows.affected == 0){missing(item, name); return HD_OK;}
+HD_TRY(auth_admin_left(cx, item, before));
+return auth_audit(cx, item, "DeleteUser", subject_of(cx, name), NULL);
 }
 AUTH_CHANGE(auth_delete_user, delete)

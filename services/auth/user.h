@@ -81,7 +81,7 @@ enum hd_status auth_user_find(struct hd_ctx *cx, const char *tenant, const char 
 enum hd_status auth_user_list(struct hd_ctx *cx, const char *tenant, const char *after, int64_t limit,
                               struct auth_user **ret, size_t *ret_n) HD_MUST_USE;
 enum hd_status auth_guesses_find(struct hd_ctx *cx, const char *tenant, const char *name, const char *prefix,
-                                  struct auth_guesses *ret) HD_MUST_USE;
+                                 struct auth_guesses *ret) HD_MUST_USE;
 // Locks it; *ret is NULL where there is none, or its user is disabled.
 enum hd_status auth_session_lock(struct hd_ctx *cx, struct hd_uuid id, struct auth_session **ret) HD_MUST_USE;
 enum hd_status auth_sessions_of(struct hd_ctx *cx, const char *tenant, const char *user, struct auth_session **ret,

@@ -26,7 +26,8 @@ const struct hd_sql auth_user_sql[AUTH_USER_SQL_COUNT] = {
     // Whoever comes after under that name begins with nothing.
     [AUTH_USER_SQL_DELETE] =
         {"auth_user_delete",
-         "WITH t AS (UPDATE tokens SET revoked_at_ms = $3::bigint WHERE revoked_at_ms IS NULL AND (tenant = $1::text AND"
+         "WITH t AS (UPDATE tokens SET revoked_at_ms = $3::bigint WHERE revoked_at_ms IS NULL AND (tenant = $1::text "
+         "AND"
          " subject = 'user:' || $2::text OR subject = 'user:' || $2::text || '@' || $1::text)),"
          " b AS (DELETE FROM bindings WHERE tenant = $1::text AND principal = 'user:' || $2::text OR"
          " principal = 'user:' || $2::text || '@' || $1::text),"
@@ -118,13 +119,13 @@ enum hd_status auth_user_list(struct hd_ctx *cx, const char *tenant, const char 
 }
 
 enum hd_status auth_guesses_find(struct hd_ctx *cx, const char *tenant, const char *name, const char *prefix,
-                                  struct auth_guesses *ret) {
+                                 struct auth_guesses *ret) {
     struct hd_rows rows;
 
     HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_GUESSES], &rows, HD_TEXT(tenant), HD_TEXT(name), HD_TEXT(prefix),
                   HD_I64(cx->now.wall_ms - AUTH_FAILURES_FORGOTTEN_MS)));
     *ret = (struct auth_guesses){hd_row_int(&rows, 0, 0), hd_row_int(&rows, 0, 1), hd_row_int(&rows, 0, 2),
-                                  hd_row_int(&rows, 0, 3)};
+                                 hd_row_int(&rows, 0, 3)};
     return HD_OK;
 }
 

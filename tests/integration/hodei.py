@@ -303,10 +303,13 @@ class Platform:
                  (hashlib.sha256(token.encode()).hexdigest(), name, tenant, permissions))
         return {"Authorization": "Bearer " + token}
 
-    def nats(self):
-        with open(self.info["nats_password_file"]) as file:
-            password = file.read().strip()
-        return Nats(self.info["nats"], self.info["nats_user"], password)
+    def nats(self, user=None, password=None):
+        """As the operator, who may do everything, or as another user with the password that `hodei dev` has made for it."""
+        user = user or self.info["nats_user"]
+        if password is None:
+            with open(os.path.join(self.data, "secrets", "nats-" + user)) as file:
+                password = file.read().strip()
+        return Nats(self.info["nats"], user, password)
 
 
 class Nats:
@@ -334,9 +337,21 @@ class Nats:
         while not self.file.readline().startswith(b"PONG"):
             pass
 
+    def refused(self, command):
+        """What nats-server says against a command of the protocol; "" where it takes it."""
+        self.send(command.encode() + b"\r\nPING\r\n")
+        said = ""
+        while True:
+            line = self.file.readline()
+            expect(line, "nats-server closed the connection")
+            if line.startswith(b"PONG"):
+                return said
+            if line.startswith(b"-ERR"):
+                said = line.decode().strip()
+
     def request(self, subject, data=b""):
         self.inbox += 1
-        inbox = "_INBOX.test.%d.%d" % (os.getpid(), self.inbox)
+        inbox = "_INBOX.operator.%d.%d" % (os.getpid(), self.inbox)
         self.send(b"SUB %s %d\r\n" % (inbox.encode(), self.inbox))
         self.publish(subject, data, inbox)
         while True:

@@ -165,6 +165,7 @@ static void server_start(void) {
         return;
     gw.cache = auth_cache_new();
     gw.refusals = refusals_new();
+    gw.limits = limits_new(0, 0, "");
     gw.request_timeout_ms = 10000;
     gw.waits_max = 2;
     CHECK_INT(gateway_http_start(&gw, "127.0.0.1:0", 4, &err), HD_OK);
@@ -455,14 +456,68 @@ TEST(who_is_refused_is_noted) {
     CHECK_STR(all[1].actor, "");
 }
 
+static long ask_times(int n, const char *const *headers) {
+    long status = 0;
+    for (int i = 0; i < n; i++)
+        status = send_with("GET", "/v1/whoami", NULL, 0, headers);
+    return status;
+}
+
+TEST(who_asks_too_often_is_told_when_to_come_back) {
+    struct limits *none = gw.limits;
+    gw.limits = limits_new(1, 0, "");
+    CHECK_INT(ask_times(2, NULL), 401);
+    CHECK_INT(ask_times(1, NULL), 429); // before its token is looked at
+    CHECK(has_header("Retry-After: 1\r\n") && has("urn:hodei:problem:limited") && has("this address"));
+    CHECK_INT(ask_times(1, HEADERS(GOOD, "X-Forwarded-For: 10.9.8.7")), 429); // anybody can say that
+    limits_free(gw.limits);
+    gw.limits = limits_new(1, 0, "127.0.0.1");
+    CHECK_INT(ask_times(2, HEADERS(GOOD, "X-Forwarded-For: 10.9.8.7")), 200);
+    CHECK_INT(ask_times(1, HEADERS(GOOD, "X-Forwarded-For: 10.9.8.7")), 429);
+    CHECK_INT(ask_times(1, HEADERS(GOOD, "X-Forwarded-For: 10.9.8.7, 10.9.8.6")), 200);
+    limits_free(gw.limits);
+    gw.limits = limits_new(0, 1, "");
+    CHECK_INT(ask_times(2, HEADERS(GOOD)), 200);
+    CHECK_INT(ask_times(1, HEADERS(GOOD)), 429);
+    CHECK(has("this token"));
+    CHECK_INT(ask_times(1, NULL), 401); // others are not held up by it
+    limits_free(gw.limits);
+    gw.limits = none;
+}
+
+TEST(browsers_are_kept_out) {
+    CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD, "Origin: https://a.example")), 200);
+    CHECK(has_header("Cache-Control: no-store") && has_header("X-Content-Type-Options: nosniff"));
+    CHECK(has_header("X-Frame-Options: DENY") && has_header("Content-Security-Policy: default-src 'none'"));
+    CHECK(!has_header("Access-Control-") && !has_header("Strict-Transport-Security"));
+    CHECK_INT(send_with("OPTIONS", "/v1/whoami", NULL, 0,
+                        HEADERS("Origin: https://a.example", "Access-Control-Request-Method: GET")),
+              405);
+    hd_strlcpy(gw.origins, "https://a.example, https://b.example", sizeof(gw.origins));
+    CHECK_INT(send_with("OPTIONS", "/v1/whoami", NULL, 0,
+                        HEADERS("Origin: https://b.example", "Access-Control-Request-Method: GET")),
+              204);
+    CHECK(has_header("Access-Control-Allow-Origin: https://b.example\r\n") && has_header("Vary: Origin"));
+    CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD, "Origin: https://a.example")), 200);
+    CHECK(has_header("Access-Control-Allow-Origin: https://a.example\r\n"));
+    CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD, "Origin: https://a.exampl")), 200);
+    CHECK(!has_header("Access-Control-"));
+    CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD, "Origin: null")), 200);
+    CHECK(!has_header("Access-Control-"));
+    gw.origins[0] = '\0';
+}
+
 TEST(stops_while_connections_are_open) {
     CHECK_INT(send_with("GET", "/v1/whoami", NULL, 0, HEADERS(GOOD)), 200);
     gateway_http_stop(&gw);
     auth_cache_free(gw.cache);
     refusals_free(gw.refusals);
-    curl_easy_cleanup(curl);
-    hd_buf_release(&got);
-    hd_buf_release(&got_headers);
+}
+
+limits_free(gw.limits);
+curl_easy_cleanup(curl);
+hd_buf_release(&got);
+hd_buf_release(&got_headers);
 }
 
 TEST_MAIN
