@@ -34,6 +34,7 @@ static enum hd_status no_answer(struct exchange *ex, enum hd_status status, cons
 
 static enum hd_status envelope_fill(struct exchange *ex, Hodei__V1__RpcRequest *envelope) {
     const char *key = mg_get_header(ex->conn, "Idempotency-Key");
+    char client[64];
 
     if (key && (strlen(key) > KEY_MAX || !hd_utf8_valid(key, strlen(key)))) {
         hd_err_set(&ex->err, HD_INVALID, "the Idempotency-Key is longer than %d bytes, or not UTF-8", KEY_MAX);
@@ -44,7 +45,8 @@ static enum hd_status envelope_fill(struct exchange *ex, Hodei__V1__RpcRequest *
         envelope->idempotency_key = hd_arena_strdup(&ex->arena, key);
     envelope->principal = ex->principal;
     envelope->trace = ex->trace;
-    envelope->client = hd_arena_strdup(&ex->arena, ex->info->remote_addr);
+    exchange_client(ex, client);
+    envelope->client = hd_arena_strdup(&ex->arena, client);
     return HD_OK;
 }
 

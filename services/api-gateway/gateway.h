@@ -13,8 +13,8 @@
 #include "hodei/v1/common.pb-c.h"
 #include "service/service.h"
 #include "services/api-gateway/auth_cache.h"
-#include "services/api-gateway/refusals.h"
 #include "services/api-gateway/jwt_check.h"
+#include "services/api-gateway/refusals.h"
 #include "services/api-gateway/routes.h"
 
 #define BODY_MAX_BYTES (2u << 20)
@@ -101,6 +101,7 @@ void refusal_note(struct exchange *ex); // ex->err says why
 // limit.c: how often an address and a token may ask.
 struct limits *limits_new(int64_t address_per_s, int64_t token_per_s, const char *trusted); // 0: no limit
 void limits_free(struct limits *limits);
+void exchange_client(const struct exchange *ex, char ret[64]); // whose request it is, behind proxies that are trusted
 enum hd_status exchange_limit_address(struct exchange *ex) HD_MUST_USE;
 enum hd_status exchange_limit_token(struct exchange *ex) HD_MUST_USE;
 

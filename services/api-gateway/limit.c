@@ -50,6 +50,10 @@ static enum hd_status take(struct exchange *ex, struct rate *rate, const void *d
     return HD_LIMITED;
 }
 
+void exchange_client(const struct exchange *ex, char ret[64]) {
+    rate_client(ex->info->remote_addr, ex->gw->limits->trusted, mg_get_header(ex->conn, "X-Forwarded-For"), ret);
+}
+
 enum hd_status exchange_limit_address(struct exchange *ex) {
     struct limits *limits = ex->gw->limits;
     char client[64];
@@ -57,7 +61,7 @@ enum hd_status exchange_limit_address(struct exchange *ex) {
 
     if (!limits->address.per_s)
         return HD_OK;
-    rate_client(ex->info->remote_addr, limits->trusted, mg_get_header(ex->conn, "X-Forwarded-For"), client);
+    exchange_client(ex, client);
     size_t len = rate_address(client, bytes);
     return take(ex, &limits->address, bytes, len, "address");
 }

@@ -512,12 +512,10 @@ TEST(stops_while_connections_are_open) {
     gateway_http_stop(&gw);
     auth_cache_free(gw.cache);
     refusals_free(gw.refusals);
-}
-
-limits_free(gw.limits);
-curl_easy_cleanup(curl);
-hd_buf_release(&got);
-hd_buf_release(&got_headers);
+    limits_free(gw.limits);
+    curl_easy_cleanup(curl);
+    hd_buf_release(&got);
+    hd_buf_release(&got_headers);
 }
 
 TEST_MAIN
