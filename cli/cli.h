@@ -52,7 +52,7 @@ struct cli {
     bool colour; // standard output is a terminal and NO_COLOR is not set
     const char *server;
     const char *token;        // NULL: none is sent
-    const char *tenant; // that the requests name; NULL: that of the token
+    const char *tenant;       // that the requests name; NULL: that of the token
     int64_t session_until_ms; // wall time at which the token of a session is made anew; 0: the token is of no session
     void *curl;
     int64_t answer_ms; // how long an answer may take; 0: 30 s

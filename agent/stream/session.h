@@ -27,7 +27,7 @@
 #include "hodei/v1/flow.pb-c.h"
 #include "hodei/v1/shim.pb-c.h"
 
-#define SESSION_HELD_MAX 8000 // attempts, ended ones included; a heartbeat names at most 10000
+#define SESSION_HELD_MAX 8000        // attempts, ended ones included; a heartbeat names at most 10000
 #define SESSION_TOMBSTONES_MAX 50000 // in 4 MiB; no assignment waits for so many later ones
 #define SESSION_TOMBSTONE_MS (10 * 60 * 1000)
 #define SESSION_AGAIN_MS 5000 // what is not acknowledged is said again
