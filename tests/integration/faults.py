@@ -157,6 +157,7 @@ def test_a_job_is_held_for_its_worker():
                 "  after: { needs: [back], run: echo after }\n")
         run = p.start_run("held")
         wait_for(lambda: len(os.listdir(folder)) == 4, "all four run")
+        wait_for(lambda: all(p.jobs(run)[job]["attempts"][0]["state"] == "running" for job in ("back", "again", "done", "stop")), "and are known to")
         workers = {p.jobs(run)[job]["attempts"][0]["worker"] for job in ("back", "again", "done", "stop")}
         expect(len(workers) == 1, "on one worker: %r" % workers)
         worker, = workers
