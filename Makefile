@@ -173,11 +173,11 @@ MODEL := python3 tests/model/model.py $(B)/model-driver
 PLATFORM := end_to_end doors access matrix identity definitions corpus placement worker workers replicas graphs large quota
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
-	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/print-machines $(B)/print-routes fuzzers
+	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/bench-load $(B)/bench-auth $(B)/print-machines $(B)/print-routes fuzzers
 	@$(MAKE) --no-print-directory SAN=1 unit-san
 	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" \
 	    "$(MODEL) --graphs 5000" "$(MODEL) --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh \
-	    "python3 tests/lint/docs.py $(B)" $(PLATFORM:%="python3 tests/integration/%.py")
+	    "python3 tests/lint/docs.py $(B)" "BUILD=$(B) python3 tests/bench/bench.py --gateway --check" $(PLATFORM:%="python3 tests/integration/%.py")
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 

@@ -72,12 +72,13 @@ static int64_t now_ns(void) {
 
 static double check_us(struct gateway *gw, const char *token) {
     static const struct route route = {.method = "GET", .path = "/v1/workers", .permission = "worker.read"};
+    static const struct mg_request_info info = {.remote_addr = "127.0.0.1"};
     char header[256];
     snprintf(header, sizeof(header), "Bearer %s", token);
     fixed_header = header;
     int64_t start = now_ns();
     for (int i = 0; i < CHECKS; i++) {
-        struct exchange ex = {.gw = gw, .match = {.route = &route}};
+        struct exchange ex = {.gw = gw, .info = &info, .match = {.route = &route}};
         hd_arena_init(&ex.arena);
         if (exchange_authenticate(&ex) != HD_OK || exchange_authorize(&ex) != HD_OK) {
             fprintf(stderr, "bench-auth: %s\n", ex.err.text);
@@ -100,6 +101,7 @@ int main(int argc, char **argv) {
     }
     gw.cache = auth_cache_new();
     gw.refusals = refusals_new();
+    gw.limits = limits_new(0, 0, "");
     gw.request_timeout_ms = 10000;
     double us = check_us(&gw, argv[1]);
     if (gateway_http_start(&gw, "127.0.0.1:0", 32, &err) != HD_OK || mg_get_server_ports(gw.web, 1, &port) != 1) {
@@ -113,5 +115,6 @@ int main(int argc, char **argv) {
     gateway_http_stop(&gw);
     auth_cache_free(gw.cache);
     refusals_free(gw.refusals);
+    limits_free(gw.limits);
     return 0;
 }
