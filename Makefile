@@ -92,9 +92,16 @@ $(B)/lib$(1).a: $$(call objs,$$(filter-out services/$(1)/main.c,$$(wildcard serv
 	$$(ar)
 $(B)/hodei-$(1): $$(call objs,$$(wildcard services/$(1)/main.c)) $(B)/lib$(1).a $(LIB)
 	@echo "ld $$@"
-	@$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_ALL)
+	@$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_ALL) $$(MORE_LIBS)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
+# civetweb finds TLS by two names, which these have (mend/ssl.c says why).
+$(B)/tls/lib%.so: services/api-gateway/mend/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) -fPIC -shared -Wl,-soname,lib$*.so -Wl,--no-as-needed -o $@ $< -l:lib$*.so.3
+MEND := $(B)/tls/libssl.so $(B)/tls/libcrypto.so
+$(B)/hodei-api-gateway: $(MEND)
+$(B)/hodei-api-gateway: MORE_LIBS = -Wl,--no-as-needed $(MEND) '-Wl,-rpath,$$ORIGIN/tls:$$ORIGIN/../lib/hodei'
 $(B)/libagent.a: $(call objs,$(AGENT_C))
 	$(ar)
 $(B)/hodei-agent: $(call objs,agent/main.c) $(B)/libagent.a $(LIB)
@@ -238,14 +245,17 @@ $(B)/bench-place: $(call objs,tests/bench/bench_place.c) $(B)/libscheduler.a $(L
 .PHONY: release
 release: ## stripped binaries in build/release, with their sizes
 	@$(MAKE) --no-print-directory all
-	@mkdir -p $(BUILD)/release
+	@mkdir -p $(BUILD)/release/tls
 	@for b in $(notdir $(BINS)); do strip -o $(BUILD)/release/$$b $(B)/$$b; done
+	@for l in $(MEND); do strip -o $(BUILD)/release/tls/$$(basename $$l) $$l; done
 	@cd $(BUILD)/release && stat -c '%10s  %n' $(notdir $(BINS))
 
 .PHONY: install
 install: release ## installs to $(DESTDIR)$(PREFIX)
 	@install -d $(DESTDIR)$(PREFIX)/bin
 	@install -m 755 $(addprefix $(BUILD)/release/,$(notdir $(BINS))) $(DESTDIR)$(PREFIX)/bin
+	@install -d $(DESTDIR)$(PREFIX)/lib/hodei
+	@install -m 644 $(BUILD)/release/tls/libssl.so $(BUILD)/release/tls/libcrypto.so $(DESTDIR)$(PREFIX)/lib/hodei
 	@install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/hodei
 	@sed 's|/usr/local|$(PREFIX)|g' agent/hodei-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/hodei-agent.service
 	@install -m 644 agent/README.md $(DESTDIR)$(PREFIX)/share/doc/hodei/agent.md

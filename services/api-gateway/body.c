@@ -35,14 +35,25 @@ static void drop_rest(struct exchange *ex) {
 
     if (mg_get_header(ex->conn, "Expect"))
         return;
-    for (int n; dropped < DROP_MAX_BYTES && (n = mg_read(ex->conn, chunk, sizeof(chunk))) > 0;)
-        dropped += (size_t)n;
+    for (int n; dropped < DROP_MAX_BYTES && (n = mg_read(ex->conn, chunk, sizeof(chunk))) > 0; dropped += (size_t)n)
+        exchange_phase(ex, CONN_BODY, (size_t)n);
 }
 
 static enum hd_status too_large(struct exchange *ex) {
     drop_rest(ex);
     ex->http_status = 413;
     return hd_err_set(&ex->err, HD_INVALID, "the body is larger than %u bytes", BODY_MAX_BYTES);
+}
+
+static enum hd_status broken_off(struct exchange *ex, size_t got) {
+    if (conns_is_cut(ex->gw->conns, ex->conn)) {
+        ex->http_status = 408;
+        return hd_err_set(&ex->err, HD_TIMEOUT, "the body came too slowly: %zu bytes so far", got);
+    }
+    if (ex->info->content_length >= 0)
+        return hd_err_set(&ex->err, HD_INVALID, "the body ended after %zu of %lld bytes", got,
+                          ex->info->content_length);
+    return hd_err_set(&ex->err, HD_INVALID, "the body ended too early or is badly chunked");
 }
 
 // Counts what really arrives: a chunked body says no length, and a length may lie.
@@ -54,20 +65,22 @@ static enum hd_status read_all(struct exchange *ex, struct hd_buf *ret) {
         return too_large(ex);
     if (expect && strcasecmp(expect, "100-continue") == 0)
         mg_printf(ex->conn, "HTTP/1.1 100 Continue\r\n\r\n");
+    exchange_phase(ex, CONN_BODY, 0);
     for (;;) {
         hd_buf_reserve(ret, step);
         int n = mg_read(ex->conn, ret->data + ret->len, step);
         if (n < 0)
-            return hd_err_set(&ex->err, HD_INVALID, "the body ended too early or is badly chunked");
+            return broken_off(ex, ret->len);
         if (n == 0)
             break;
         ret->len += (size_t)n;
+        exchange_phase(ex, CONN_BODY, (size_t)n);
         if (ret->len > BODY_MAX_BYTES)
             return too_large(ex);
     }
     if (ex->info->content_length >= 0 && ret->len != (size_t)ex->info->content_length)
-        return hd_err_set(&ex->err, HD_INVALID, "the body ended after %zu of %lld bytes", ret->len,
-                          ex->info->content_length);
+        return broken_off(ex, ret->len);
+    exchange_phase(ex, CONN_WORKING, 0);
     hd_buf_addc(ret, '\0'); // a C string for those who need one
     ret->len--;
     return HD_OK;

@@ -61,6 +61,10 @@ static enum hd_status prepare(struct exchange *ex, ProtobufCMessage **ret) {
     return HD_OK;
 }
 
+void exchange_phase(struct exchange *ex, enum conn_phase phase, size_t bytes) {
+    conns_phase(ex->gw->conns, ex->conn, phase, (int64_t)bytes, hd_now_read().mono_ms);
+}
+
 static int answer(struct exchange *ex) {
     ProtobufCMessage *request, *reply;
 
@@ -85,7 +89,10 @@ int gateway_exchange(struct gateway *gw, struct mg_connection *conn) {
 
     hd_arena_init(&ex.arena);
     trace_set(&ex);
+    conns_bind_peer(gw->conns, conn, ex.info->remote_addr, ex.info->remote_port);
+    exchange_phase(&ex, CONN_WORKING, 0);
     int status = answer(&ex);
+    exchange_phase(&ex, CONN_IDLE, 0);
     if (status >= 500) {
         struct hd_log_fields fields = {.trace = ex.trace, .tenant = ex.principal ? ex.principal->tenant : NULL};
         hd_log(HD_LOG_WARN, &fields, "%s %.200s: %d: %s", ex.info->request_method, ex.info->local_uri_raw, status,

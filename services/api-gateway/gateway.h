@@ -2,7 +2,7 @@
 //
 // Threads: the runner's loop (health, signals, the policy version), and civetweb's, one a connection, which do nothing but read a request, make
 // one synchronous call on the bus at a time, and write the answer. What they share is the bus (thread-safe), the token
-// cache (auth_cache.h) and atomics.
+// cache (auth_cache.h) and atomics; conns.h and tls.h say which of their own.
 #ifndef HD_GATEWAY_GATEWAY_H
 #define HD_GATEWAY_GATEWAY_H
 
@@ -13,9 +13,11 @@
 #include "hodei/v1/common.pb-c.h"
 #include "service/service.h"
 #include "services/api-gateway/auth_cache.h"
+#include "services/api-gateway/conns.h"
 #include "services/api-gateway/jwt_check.h"
 #include "services/api-gateway/refusals.h"
 #include "services/api-gateway/routes.h"
+#include "services/api-gateway/tls.h"
 
 #define BODY_MAX_BYTES (2u << 20)
 #define TRACE_MAX 64
@@ -27,6 +29,8 @@
 struct gateway {
     struct hd_bus *bus; // borrowed
     struct mg_context *web;
+    struct conns *conns; // NULL: connections are not looked after
+    struct tls *tls;     // NULL: plain HTTP
     struct auth_cache *cache;
     struct refusals *refusals;
     struct refusal sent[REFUSALS_MAX]; // of the loop: on their way to auth
@@ -66,16 +70,23 @@ enum gateway_metric {
     METRIC_WAITS,
     METRIC_WAITS_REFUSED,
     METRIC_LIMITED,
+    METRIC_CONNECTIONS,
+    METRIC_CONNECTIONS_REFUSED,
+    METRIC_CONNECTIONS_SLOW,
+    METRIC_CONNECTIONS_SHED,
+    METRIC_CERTIFICATE_END,
     METRIC_COUNT
 };
 extern struct hd_metric gateway_metrics[METRIC_COUNT];
 
-// http.c: the server. `address` is host:port.
+// http.c: the server. `address` is host:port; with gw->tls it speaks TLS and nothing else.
 enum hd_status gateway_http_start(struct gateway *gw, const char *address, int threads, struct hd_err *err) HD_MUST_USE;
 void gateway_http_stop(struct gateway *gw); // lets what runs end; waits are ended early
+hd_handler gateway_tend;                    // a timer of the loop: slow connections, a certificate that has changed
 
 // exchange.c: one request from its line to the status that was sent.
 int gateway_exchange(struct gateway *gw, struct mg_connection *conn);
+void exchange_phase(struct exchange *ex, enum conn_phase phase, size_t bytes);
 
 // reply.c: what is written. Each returns the HTTP status.
 int reply_message(struct exchange *ex, const ProtobufCMessage *msg);
@@ -83,6 +94,7 @@ int reply_problem(struct exchange *ex);
 int reply_preflight(struct exchange *ex); // 0: it is none, or its page may not ask
 // Begins an answer of text/plain whose length is not known yet; text goes out by mg_send_chunk.
 void reply_text_begin(struct exchange *ex);
+const char *hsts_header(const struct gateway *gw); // with its line's end; "" where there is no TLS
 void problem_format(struct hd_buf *out, const struct hd_err *err, int http_status, const char *trace);
 
 // body.c: fills `ret` from the body by the route's rule.

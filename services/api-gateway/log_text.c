@@ -11,7 +11,10 @@ static bool send_entries(struct exchange *ex, const Hodei__V1__ReadLogReply *rep
             const ProtobufCBinaryData *data = &reply->entries[i]->frames[j]->data;
             hd_buf_add(&out, data->data, data->len);
         }
-    return out.len == 0 || mg_send_chunk(ex->conn, out.data, (unsigned)out.len) > 0;
+    exchange_phase(ex, CONN_SENDING, out.len);
+    bool sent = out.len == 0 || mg_send_chunk(ex->conn, out.data, (unsigned)out.len) > 0;
+    exchange_phase(ex, CONN_WORKING, 0);
+    return sent;
 }
 
 // One read and its bytes. *ret_cursor is where to go on, NULL at the end; free() it.

@@ -51,7 +51,7 @@ size_t rate_address(const char *text, uint8_t ret[8]) {
     return four ? 4 : 8;
 }
 
-static bool listed(const char *list, const char *word) {
+bool rate_listed(const char *list, const char *word) {
     size_t len = strlen(word);
 
     for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
@@ -66,7 +66,7 @@ void rate_client(const char *remote, const char *trusted, const char *forwarded,
     uint8_t bytes[8];
 
     hd_strlcpy(ret, remote, 64);
-    if (!forwarded || !listed(trusted, remote))
+    if (!forwarded || !rate_listed(trusted, remote))
         return;
     const char *comma = strrchr(forwarded, ','), *last = comma ? comma + 1 : forwarded;
     char text[64] = "";

@@ -6,6 +6,7 @@
 #ifndef HD_GATEWAY_RATE_H
 #define HD_GATEWAY_RATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ int64_t rate_take(struct rate *rate, uint64_t key, int64_t now_mono_ms);
 // What counts as one address: an IPv4 address, or the /64 network of an IPv6 one, since that is what one machine is given. Bytes of it;
 // what is no address is an empty one. An IPv4 address written as IPv6 is the same.
 size_t rate_address(const char *text, uint8_t ret[8]);
+bool rate_listed(const char *list, const char *address); // of a list that is separated by commas
 // Who is at the other end: `remote`, or, where that is one of the `trusted` proxies (separated by commas), the last address of
 // `forwarded`, which that proxy has written. `forwarded` may be NULL. Into ret.
 void rate_client(const char *remote, const char *trusted, const char *forwarded, char ret[64]);

@@ -53,6 +53,10 @@ static void add_origin(struct hd_buf *out, const struct exchange *ex) {
                     allowed);
 }
 
+const char *hsts_header(const struct gateway *gw) {
+    return gw->tls ? "Strict-Transport-Security: max-age=31536000\r\n" : "";
+}
+
 static void send_all(struct exchange *ex, int status, const char *type, const char *headers,
                      const struct hd_buf *body) {
     HD_AUTO_BUF struct hd_buf out = {0};
@@ -60,8 +64,8 @@ static void send_all(struct exchange *ex, int status, const char *type, const ch
 
     if (close)
         mg_disable_connection_keep_alive(ex->conn);
-    hd_buf_addf(&out, "HTTP/1.1 %d %s\r\n" COMMON_HEADERS "X-Request-Id: %s\r\n%s", status,
-                mg_get_response_code_text(ex->conn, status), ex->trace, headers);
+    hd_buf_addf(&out, "HTTP/1.1 %d %s\r\n" COMMON_HEADERS "%sX-Request-Id: %s\r\n%s", status,
+                mg_get_response_code_text(ex->conn, status), hsts_header(ex->gw), ex->trace, headers);
     add_origin(&out, ex);
     if (close)
         hd_buf_adds(&out, "Connection: close\r\n");
@@ -70,6 +74,7 @@ static void send_all(struct exchange *ex, int status, const char *type, const ch
     hd_buf_adds(&out, "\r\n");
     if (type)
         hd_buf_add(&out, body->data, body->len);
+    exchange_phase(ex, CONN_SENDING, out.len);
     mg_write(ex->conn, out.data, out.len);
 }
 
@@ -107,7 +112,7 @@ int reply_problem(struct exchange *ex) {
         hd_buf_addf(&headers, "Allow: %s\r\n", ex->allow);
     if (status == 429 || status == 503)
         hd_buf_addf(&headers, "Retry-After: %lld\r\n", ex->retry_after_s ? (long long)ex->retry_after_s : 1);
-    if (status == 413) { // the rest of the body is not read
+    if (status == 413 || status == 408) { // the rest of the body is not read
         mg_disable_connection_keep_alive(ex->conn);
         hd_buf_adds(&headers, "Connection: close\r\n");
     }
@@ -132,7 +137,7 @@ void reply_text_begin(struct exchange *ex) {
 
     add_origin(&cors, ex);
     mg_printf(ex->conn,
-              "HTTP/1.1 200 OK\r\n" COMMON_HEADERS "X-Request-Id: %s\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
-              "Transfer-Encoding: chunked\r\n\r\n",
-              ex->trace, cors.data ? cors.data : "");
+              "HTTP/1.1 200 OK\r\n" COMMON_HEADERS
+              "%sX-Request-Id: %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n",
+              hsts_header(ex->gw), ex->trace, cors.data ? cors.data : "");
 }
