@@ -211,8 +211,9 @@ static bool check_nats(struct check *check) {
         return true;
     }
     say(check, MISSING, "NATS",
-        "%s does not answer within %d s, or refuses the user \"%s\": look at --nats, --nats-user, the password and the "
-        "network",
+        "%s does not answer within %d s, or refuses the user \"%s\": look at --nats, --nats-user, the password, "
+        "--nats-ca "
+        "and the network",
         urls, CONNECT_MS / 1000, setting(check, "nats-user"));
     return false;
 }

@@ -33,6 +33,8 @@ static const struct hd_setting settings[] = {
     {"nats", HD_SET_TEXT, "nats://127.0.0.1:4222", "addresses of nats-server, separated by commas"},
     {"nats-user", HD_SET_TEXT, NULL, "user at nats-server"},
     {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
+    {"nats-ca", HD_SET_TEXT, NULL,
+     "PEM file of who signs nats-server's certificate; with it the connection must be TLS"},
     {"reconnect-max", HD_SET_DURATION, "10s", "longest pause between two tries to reach NATS, less a random part",
      .min = 100, .max = 3600000},
     {"nats-inbox", HD_SET_TEXT, NULL, "prefix of its inboxes; empty: _INBOX.agent. and its name"},

@@ -206,6 +206,7 @@ static struct hd_bus *open_bus(const struct process *process) {
         &(struct hd_bus_nats_def){.urls = hd_settings_text(settings, "nats"),
                                   .user = or_null(hd_settings_text(settings, "nats-user")),
                                   .password = or_null(hd_settings_text(settings, "nats-password")),
+                                  .ca = or_null(hd_settings_text(settings, "nats-ca")),
                                   .name = hd_arena_printf(arena, "hodei-agent %s", process->name),
                                   .inbox = inbox ? inbox : hd_arena_printf(arena, "_INBOX.agent.%s", process->name),
                                   .reconnect_max_ms = hd_settings_int(settings, "reconnect-max")});

@@ -53,6 +53,7 @@ struct cli {
     const char *server;
     const char *token;        // NULL: none is sent
     const char *tenant;       // that the requests name; NULL: that of the token
+    const char *cacert;       // PEM file of who signs the server's certificate; NULL: as the system has it
     int64_t session_until_ms; // wall time at which the token of a session is made anew; 0: the token is of no session
     void *curl;
     int64_t answer_ms; // how long an answer may take; 0: 30 s

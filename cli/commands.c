@@ -7,6 +7,7 @@ const struct cli_option cli_global_options[] = {
     {"output", "text|json", "json prints the answer of the API", 'o'},
     {"server", "URL", "address of the platform (HODEI_SERVER; default http://127.0.0.1:8080)"},
     {"token-file", "FILE", "file with the token (HODEI_TOKEN holds the token itself)"},
+    {"cacert", "FILE", "who signs the server's certificate, in PEM form (HODEI_CACERT; default: the system's)"},
     {"tenant", "NAME",
      "the tenant that is meant: of the user who logs in; of a request, for administrators (HODEI_TENANT)"},
     {"help", NULL, "this text", 'h'},
@@ -89,6 +90,7 @@ static const struct cli_option dev_options[] = {
     {"port", "N", "of the API; default 8080, or the next free one"},
     {"agents", "N", "workers to start, 0..32; default 1"},
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
+    {"tls", NULL, "TLS everywhere, with a certificate of an own CA: tls/ca.crt in the data folder"},
     {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
 };
 

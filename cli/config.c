@@ -27,7 +27,7 @@ const char *cli_config_path(struct cli *cli, const char *name) {
                          : hd_arena_printf(&cli->arena, "%s/.config/hodei/%s", home ? home : "", name);
 }
 
-// "key: value" lines; '#' begins a comment. Keys: server, token, token-file, tenant.
+// "key: value" lines; '#' begins a comment. Keys: server, token, token-file, tenant, cacert.
 static enum hd_status read_config(struct cli *cli, const char **server, const char **token, const char **token_file,
                                   const char **tenant) {
     char *text = NULL, *save = NULL;
@@ -50,10 +50,11 @@ static enum hd_status read_config(struct cli *cli, const char **server, const ch
                           : hd_streq(line, "token")      ? token
                           : hd_streq(line, "token-file") ? token_file
                           : hd_streq(line, "tenant")     ? tenant
+                          : hd_streq(line, "cacert")     ? &cli->cacert
                                                          : NULL;
         if (!to)
-            return hd_err_set(&cli->err, HD_INVALID, "%s: unknown key \"%.40s\" (server, token, token-file, tenant)",
-                              path, line);
+            return hd_err_set(&cli->err, HD_INVALID,
+                              "%s: unknown key \"%.40s\" (server, token, token-file, tenant, cacert)", path, line);
         *to = colon;
     }
     return HD_OK;
@@ -97,6 +98,10 @@ static enum hd_status find(struct cli *cli, const char **server, const char **to
         *server = cli_option(cli, "server");
     if (cli_option(cli, "token-file"))
         *token_file = cli_option(cli, "token-file"), *token = NULL;
+    if (set(getenv("HODEI_CACERT")))
+        cli->cacert = getenv("HODEI_CACERT");
+    if (cli_option(cli, "cacert"))
+        cli->cacert = cli_option(cli, "cacert");
     if (set(getenv("HODEI_TENANT")))
         *tenant = getenv("HODEI_TENANT");
     if (cli_option(cli, "tenant"))

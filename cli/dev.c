@@ -29,6 +29,7 @@ static int64_t now_ms(void) {
 
 static enum hd_status options(struct dev *dev) {
     struct cli *cli = dev->cli;
+    dev->tls = cli_option(cli, "tls");
     const char *data = cli_option(cli, "data"), *home = getenv("HOME"), *share = getenv("XDG_DATA_HOME");
 
     HD_TRY(cli_option_int(cli, "agents", 0, DEV_AGENTS_MAX, 1, &dev->agents));
@@ -212,10 +213,15 @@ static void print_address(struct dev *dev) {
 
     // On a terminal the token itself, for curl; into a file or a journal only where it stands.
     bool shown = isatty(STDOUT_FILENO) && dev_read_secret(dev, "secrets/admin-token", secret) == HD_OK;
-    printf("\n  address  http://127.0.0.1:%d\n  token    %s%s%s%s\n  logs     %s\n\n", dev->http_port, secret,
-           shown ? "  (" : "", token, shown ? ")" : "", logs);
-    printf("In another terminal:\n\n  export HODEI_SERVER=http://127.0.0.1:%d HODEI_TOKEN=$(cat %s)\n", dev->http_port,
+    printf("\n  address  %s\n  token    %s%s%s%s\n  logs     %s\n", dev->server, secret, shown ? "  (" : "", token,
+           shown ? ")" : "", logs);
+    if (dev->tls)
+        printf("  CA       %s\n", dev->cli->cacert);
+    printf("\nIn another terminal:\n\n  export HODEI_SERVER=%s HODEI_TOKEN=$(cat %s)", dev->server,
            dev_shell_word(dev, token));
+    if (dev->tls)
+        printf(" HODEI_CACERT=%s", dev_shell_word(dev, dev->cli->cacert));
+    putchar('\n');
     printf("  %s pipeline apply hodei.yml\n  %s run start NAME --watch --logs\n  %s worker list\n\n", hodei, hodei,
            hodei);
     fflush(stdout);
@@ -283,6 +289,8 @@ static void supervise(struct dev *dev) {
         if (dev->services_started && !dev->ready && answers(dev))
             became_ready(dev);
         restart_due(dev);
+        if (dev->ready)
+            dev_tls_tend(dev);
         if (!dev->ready)
             say_slow(dev, &said);
         int64_t due = next_due(dev), most = !dev->services_started ? 1000 : dev->ready ? 60000 : TICK_MS;
@@ -341,9 +349,10 @@ static enum hd_status begin(struct dev *dev) {
     HD_TRY(signals(dev));
     HD_TRY(dev_folders(dev));
     HD_TRY(dev_find(dev));
+    HD_TRY(dev_tls(dev));
     dev_stop_leftovers(dev); // before ports are chosen: they hold some
     HD_TRY(dev_plan(dev));
-    cli->server = hd_arena_printf(&cli->arena, "http://127.0.0.1:%d", dev->http_port);
+    cli->server = dev->server;
     HD_TRY(cli_token_read(cli, dev_path(dev, "secrets/admin-token")));
     inotify_add_watch(dev->watch_fd, dev_path(dev, "nats"), IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO);
     forget_ports(dev);

@@ -43,7 +43,10 @@ struct dev {
     const char *pg_bin, *nats_bin, *setpriv_bin, *socket_dir;
     uid_t pg_uid;
     gid_t pg_gid;
-    int http_port, nats_port;
+    bool tls; // of the API, nats-server and PostgreSQL
+    int http_port, nats_port, pg_port;
+    const char *server; // the API's address
+    int64_t tls_due_mono_ms; // when the certificate is looked at
     int64_t agents, slots, replicas;
     struct dev_proc procs[DEV_PROCS_MAX];
     size_t n_procs;
@@ -66,9 +69,14 @@ const char *dev_shell_word(struct dev *dev, const char *text); // quoted
 enum hd_status dev_find(struct dev *dev) HD_MUST_USE;  // programs, user of PostgreSQL, socket folder
 enum hd_status dev_ports(struct dev *dev) HD_MUST_USE; // of the API, nats and every process
 
+// dev_tls.c: the CA and the certificate; nothing without --tls.
+enum hd_status dev_tls(struct dev *dev) HD_MUST_USE; // makes what is missing or soon over
+void dev_tls_tend(struct dev *dev);                  // the same while all runs, and tells the servers
+
 // dev_plan.c: which processes, with which settings.
 enum hd_status dev_plan(struct dev *dev) HD_MUST_USE;
 const char *const *dev_initdb_argv(struct dev *dev);
+const char *dev_nats_url(struct dev *dev);
 const char *dev_conninfo(struct dev *dev, const char *service); // NULL: of the cluster's owner
 enum hd_status dev_read_secret(struct dev *dev, const char *name, char ret[128]) HD_MUST_USE; // without its newline
 

@@ -172,22 +172,26 @@ static void describe_procs(struct dev *dev, struct hd_buf *out) {
 
 enum hd_status dev_describe(struct dev *dev) {
     HD_AUTO_BUF struct hd_buf json = {0}, env = {0};
-    const char *server = hd_arena_printf(&dev->cli->arena, "http://127.0.0.1:%d", dev->http_port);
     const char *token = dev_path(dev, "secrets/admin-token");
 
     hd_buf_addf(&json, "{\n  \"pid\": %ld, \"ready\": %s,\n", (long)getpid(), dev->ready ? "true" : "false");
-    member(&json, "  ", "server", server);
+    member(&json, "  ", "server", dev->server);
+    if (dev->tls)
+        member(&json, ",\n  ", "cacert", dev->cli->cacert);
     member(&json, ",\n  ", "data", dev->data);
     member(&json, ",\n  ", "admin_token_file", token);
     member(&json, ",\n  ", "join_token_file", dev_path(dev, "secrets/join-token"));
-    member(&json, ",\n  ", "nats", hd_arena_printf(&dev->cli->arena, "nats://127.0.0.1:%d", dev->nats_port));
+    member(&json, ",\n  ", "nats", dev_nats_url(dev));
     member(&json, ",\n  ", "nats_user", "operator");
     member(&json, ",\n  ", "nats_password_file", dev_path(dev, "secrets/nats-operator"));
     member(&json, ",\n  ", "postgres", dev_conninfo(dev, NULL));
     member(&json, ",\n  ", "postgres_socket_dir", dev->socket_dir);
     member(&json, ",\n  ", "postgres_user", dev->pg_user ? dev->pg_user : "");
     describe_procs(dev, &json);
-    hd_buf_addf(&env, "export HODEI_SERVER=%s HODEI_TOKEN_FILE=%s\n", server, dev_shell_word(dev, token));
+    hd_buf_addf(&env, "export HODEI_SERVER=%s HODEI_TOKEN_FILE=%s", dev->server, dev_shell_word(dev, token));
+    if (dev->tls)
+        hd_buf_addf(&env, " HODEI_CACERT=%s", dev_shell_word(dev, dev->cli->cacert));
+    hd_buf_addc(&env, '\n');
     HD_TRY(dev_write(dev, dev_path(dev, "env"), 0600, &env));
     return dev_write(dev, dev_path(dev, "dev.json"), 0600, &json);
 }

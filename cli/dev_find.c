@@ -96,7 +96,7 @@ static enum hd_status socket_folder(struct dev *dev) {
     const char *dir = dev_path(dev, "run");
     char temp[] = "/tmp/hodei-XXXXXX";
 
-    if (strlen(dir) + strlen("/.s.PGSQL.5432.lock") >= sizeof(address.sun_path)) {
+    if (strlen(dir) + strlen("/.s.PGSQL.65535.lock") >= sizeof(address.sun_path)) {
         if (!mkdtemp(temp))
             return hd_err_set(&dev->cli->err, HD_UNAVAILABLE, "%s: %s", temp, strerror(errno));
         dir = hd_arena_strdup(&dev->cli->arena, temp);
@@ -187,11 +187,14 @@ enum hd_status dev_ports(struct dev *dev) {
     int api;
 
     HD_TRY(http_port(dev, &api));
+    dev->server = hd_arena_printf(&dev->cli->arena, "%s://127.0.0.1:%d", dev->tls ? "https" : "http", dev->http_port);
     for (size_t i = 0; i < dev->n_procs; i++) {
         struct dev_proc *proc = &dev->procs[i];
         proc->port = port_try(0, &proc->held[0]);
         if (proc->phase == DEV_NATS)
             dev->nats_port = proc->port;
+        if (proc->phase == DEV_POSTGRES)
+            dev->pg_port = proc->port;
         if (proc->service && hd_streq(proc->service, "api-gateway")) {
             proc->http_port = api >= 0 ? dev->http_port : port_try(0, &proc->held[1]);
             if (api >= 0)

@@ -80,17 +80,27 @@ static const char *file_setting(struct dev *dev, const char *what) {
     return hd_arena_printf(&dev->cli->arena, "%s_file=%s/access/pg_%s.conf", what, dev->data, what);
 }
 
-static void plan_postgres(struct dev *dev) {
-    struct dev_proc *proc = add(dev, DEV_POSTGRES, "postgres");
+// With TLS services come over TCP, as they would from other machines: a Unix socket has no TLS.
+static const char *const *tls_settings(struct dev *dev) {
+    struct hd_arena *arena = &dev->cli->arena;
+
+    return words(dev, "-c", "listen_addresses=127.0.0.1", "-c", hd_arena_printf(arena, "port=%d", dev->pg_port), "-c",
+                 "ssl=on", "-c", "ssl_min_protocol_version=TLSv1.2", "-c",
+                 hd_arena_printf(arena, "ssl_cert_file=%s/tls/server.crt", dev->data), "-c",
+                 hd_arena_printf(arena, "ssl_key_file=%s/tls/postgres.key", dev->data), NULL);
+}
+
+static void settle_postgres(struct dev *dev, struct dev_proc *proc) {
     const char *sockets =
         hd_arena_printf(&dev->cli->arena, "unix_socket_directories=%s", pg_quoted(dev, dev->socket_dir));
+    const char *const *argv =
+        words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D", dev_path(dev, "pg"), "-c",
+              sockets, "-c", "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
+              "-c", "jit=off", "-c", file_setting(dev, "hba"), "-c", file_setting(dev, "ident"), "-c",
+              "max_wal_size=512MB", "-c", "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL);
 
     proc->argv =
-        as_pg_user(dev, words(dev, hd_arena_printf(&dev->cli->arena, "%s/postgres", dev->pg_bin), "-D",
-                              dev_path(dev, "pg"), "-c", "listen_addresses=", "-c", sockets, "-c",
-                              "unix_socket_permissions=0700", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
-                              "-c", "jit=off", "-c", file_setting(dev, "hba"), "-c", file_setting(dev, "ident"), "-c",
-                              "max_wal_size=512MB", "-c", "checkpoint_timeout=10min", "-c", "huge_pages=off", NULL));
+        as_pg_user(dev, joined(dev, argv, dev->tls ? tls_settings(dev) : words(dev, "-c", "listen_addresses=", NULL)));
     proc->env = words(dev, NULL);
 }
 
@@ -109,7 +119,13 @@ const char *dev_conninfo(struct dev *dev, const char *service) {
     HD_AUTO_BUF struct hd_buf out = {0};
 
     hd_buf_adds(&out, "host=");
-    add_value(&out, dev->socket_dir);
+    add_value(&out, service && dev->tls ? "127.0.0.1" : dev->socket_dir);
+    if (dev->tls)
+        hd_buf_addf(&out, " port=%d", dev->pg_port);
+    if (service && dev->tls) {
+        hd_buf_adds(&out, " sslmode=verify-full sslrootcert=");
+        add_value(&out, dev_path(dev, "tls/ca.crt"));
+    }
     hd_buf_addf(&out, " user=hodei%s%s dbname=postgres", service ? "-" : "", service ? service : "");
     if (service) {
         hd_buf_adds(&out, " passfile=");
@@ -153,8 +169,15 @@ static enum hd_status write_nats_conf(struct dev *dev) {
                 "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev\nmax_payload: 4MB\nports_file_dir: %s\n"
                 "jetstream { store_dir: %s, max_mem: 1TB, max_file: 1TB }\n",
                 dev->nats_port, quoted(dev, dev_path(dev, "nats")), quoted(dev, dev_path(dev, "nats/js")));
+    if (dev->tls)
+        hd_buf_addf(&out, "tls { cert_file: %s, key_file: %s }\n", quoted(dev, dev_path(dev, "tls/server.crt")),
+                    quoted(dev, dev_path(dev, "tls/server.key")));
     HD_TRY(dev_doors_nats(dev, &out));
     return dev_write(dev, dev_path(dev, "nats/nats.conf"), 0600, &out);
+}
+
+const char *dev_nats_url(struct dev *dev) {
+    return hd_arena_printf(&dev->cli->arena, "%s://127.0.0.1:%d", dev->tls ? "tls" : "nats", dev->nats_port);
 }
 
 static const char *env_path(struct dev *dev, const char *name, const char *what) {
@@ -164,10 +187,11 @@ static const char *env_path(struct dev *dev, const char *name, const char *what)
 static const char *const *env_bus(struct dev *dev, const struct dev_proc *proc, const char *user) {
     struct hd_arena *arena = &dev->cli->arena;
 
-    return words(dev, hd_arena_printf(arena, "HODEI_NATS=nats://127.0.0.1:%d", dev->nats_port),
+    return words(dev, hd_arena_printf(arena, "HODEI_NATS=%s", dev_nats_url(dev)),
                  hd_arena_printf(arena, "HODEI_NATS_USER=%s", user),
                  hd_arena_printf(arena, "HODEI_NATS_PASSWORD_FILE=%s/secrets/nats-%s", dev->data, user),
-                 hd_arena_printf(arena, "HODEI_LISTEN=127.0.0.1:%d", proc->port), NULL);
+                 hd_arena_printf(arena, "HODEI_LISTEN=127.0.0.1:%d", proc->port),
+                 dev->tls ? env_path(dev, "HODEI_NATS_CA", "tls/ca.crt") : NULL, NULL);
 }
 
 static void settle_service(struct dev *dev, struct dev_proc *proc) {
@@ -179,7 +203,9 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
         own = words(dev, NULL);
     if (hd_streq(proc->service, "api-gateway"))
         own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), "HODEI_RATE_ADDRESS=0",
-                    "HODEI_RATE_TOKEN=0", NULL); // only this machine can ask
+                    "HODEI_RATE_TOKEN=0", // only this machine can ask
+                    dev->tls ? env_path(dev, "HODEI_TLS_CERT", "tls/server.crt") : NULL,
+                    env_path(dev, "HODEI_TLS_KEY", "tls/server.key"), NULL);
     else if (hd_streq(proc->service, "auth"))
         own = joined(dev, own, words(dev, env_path(dev, "HODEI_ADMIN_TOKEN_FILE", "secrets/admin-token"), NULL));
     else if (hd_streq(proc->service, "worker-registry")) // a handful of workers: all of them may be lost at once
@@ -221,7 +247,7 @@ static void plan_services(struct dev *dev, int64_t replica) {
 }
 
 enum hd_status dev_plan(struct dev *dev) {
-    plan_postgres(dev);
+    struct dev_proc *postgres = add(dev, DEV_POSTGRES, "postgres");
     struct dev_proc *nats = add(dev, DEV_NATS, "nats");
     nats->argv = words(dev, dev->nats_bin, "-c", dev_path(dev, "nats/nats.conf"), NULL);
     nats->env = words(dev, NULL);
@@ -230,12 +256,13 @@ enum hd_status dev_plan(struct dev *dev) {
     for (int64_t i = 1; i <= dev->agents; i++)
         add(dev, DEV_AGENT, hd_arena_printf(&dev->cli->arena, "agent-%lld", (long long)i));
     HD_TRY(dev_ports(dev));
+    settle_postgres(dev, postgres);
     for (size_t i = 0; i < dev->n_procs; i++) {
         if (dev->procs[i].phase == DEV_SERVICE)
             settle_service(dev, &dev->procs[i]);
         if (dev->procs[i].phase == DEV_AGENT)
             settle_agent(dev, &dev->procs[i]);
-        if (dev->procs[i].phase == DEV_POSTGRES)
+        if (dev->procs[i].phase == DEV_POSTGRES && !dev->tls)
             dev->procs[i].port = 0;
         HD_TRY(check_program(dev, dev->procs[i].argv[0]));
     }

@@ -49,6 +49,8 @@ void cli_curl_setup(struct cli *cli, void *easy, const struct cli_request *reque
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_URL, url.data);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (cli->cacert)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, cli->cacert);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "hodei/" HD_VERSION);
@@ -102,6 +104,23 @@ static enum hd_status problem_take(struct cli *cli, const struct hd_buf *body, l
     return status;
 }
 
+// A certificate that is not trusted is not a server that is away.
+static void connect_hint(struct cli *cli, CURLcode code) {
+    bool tls = hd_starts_with(cli->server, "https:");
+
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        hd_err_hint(
+            &cli->err,
+            "name who signs its certificate with HODEI_CACERT or --cacert; `hodei dev --tls` has it in tls/ca.crt");
+    else if (code == CURLE_SSL_CACERT_BADFILE)
+        hd_err_hint(&cli->err, "HODEI_CACERT or --cacert must be a file in PEM form: %s", cli->cacert);
+    else if (code == CURLE_SSL_CONNECT_ERROR || (!tls && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR)))
+        hd_err_hint(&cli->err, tls ? "does the server speak TLS? otherwise its address begins with http://"
+                                   : "does the server speak TLS? then its address begins with https://");
+    else
+        hd_err_hint(&cli->err, "is the platform running there? `hodei dev` starts one here");
+}
+
 enum hd_status cli_answer(struct cli *cli, void *easy, int curl_code, const struct hd_buf *body, cJSON **ret) {
     long http = 0;
 
@@ -109,7 +128,7 @@ enum hd_status cli_answer(struct cli *cli, void *easy, int curl_code, const stru
         return hd_err_set(&cli->err, HD_TIMEOUT, "%s did not answer in time", cli->server);
     if (curl_code != CURLE_OK) {
         hd_err_set(&cli->err, HD_UNAVAILABLE, "%s: %s", cli->server, curl_easy_strerror((CURLcode)curl_code));
-        hd_err_hint(&cli->err, "is the platform running there? `hodei dev` starts one here");
+        connect_hint(cli, (CURLcode)curl_code);
         return HD_UNAVAILABLE;
     }
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &http);

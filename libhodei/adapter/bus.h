@@ -113,6 +113,7 @@ struct hd_bus_nats_def {
     const char *urls;           // comma separated
     const char *user;           // NULL: none
     const char *password;       // NULL: none; never logged
+    const char *ca;             // PEM file of who signs the servers' certificates: TLS, and nothing else; NULL: as urls say
     const char *name;           // of the connection
     const char *inbox;          // prefix, NULL: "_INBOX"
     const struct hd_door *door; // which streams it makes and may change; NULL: all of them

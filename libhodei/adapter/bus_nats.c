@@ -508,6 +508,24 @@ static int64_t on_reconnect_delay(natsConnection *nc, int attempts, void *closur
     return pause_ms - (int64_t)(random % (uint64_t)(pause_ms / 2 + 1));
 }
 
+// nats.c checks a certificate's name only against one that it is given, and only one for all servers: that of the first address. Servers
+// of one cluster that have other names have this one besides (the chart's certificates do).
+static void set_tls(natsOptions *options, const struct hd_bus_nats_def *def, const char *first) {
+    const char *host = first && strstr(first, "://") ? strstr(first, "://") + 3 : first;
+    char name[256];
+    if (!def->ca)
+        return;
+    must(natsOptions_SetSecure(options, true), "TLS");
+    if (natsOptions_LoadCATrustedCertificates(options, def->ca) != NATS_OK)
+        hd_error("NATS: nats-ca: %s has no certificate in PEM form, or cannot be read; nothing is trusted", def->ca);
+    const char *at = host ? strchr(host, '@') : NULL;
+    hd_strlcpy(name, at ? at + 1 : host ? host : "localhost", sizeof(name));
+    char *end = name[0] == '[' ? strchr(name, ']') : strchr(name, ':');
+    if (end)
+        *end = '\0';
+    must(natsOptions_SetExpectedHostname(options, name + (name[0] == '[')), "TLS");
+}
+
 static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *bus) {
     natsOptions *options = NULL;
     char urls[2048];
@@ -519,6 +537,7 @@ static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *
     must(natsOptions_Create(&options), "options");
     if (n && natsOptions_SetServers(options, list, n) != NATS_OK)
         hd_error("NATS: \"%s\" is no list of addresses", def->urls);
+    set_tls(options, def, n ? list[0] : NULL);
     must(natsOptions_SetName(options, def->name), "name");
     if (def->user)
         must(natsOptions_SetUserInfo(options, def->user, def->password ? def->password : ""), "user");

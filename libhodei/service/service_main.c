@@ -21,6 +21,8 @@ static const struct hd_setting common_settings[] = {
     {"nats", HD_SET_TEXT, "nats://127.0.0.1:4222", "addresses of nats-server, separated by commas"},
     {"nats-user", HD_SET_TEXT, NULL, "user at nats-server"},
     {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
+    {"nats-ca", HD_SET_TEXT, NULL,
+     "PEM file of who signs nats-server's certificate; with it the connection must be TLS"},
     {"nats-inbox", HD_SET_TEXT, NULL, "prefix of this process's inboxes; empty: _INBOX. and the name of the service"},
     {"listen", HD_SET_TEXT, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics; empty: none, port 0: a free one"},
     {"log-level", HD_SET_TEXT, "info", "debug, info, warn or error"},
@@ -162,6 +164,7 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
         hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = hd_settings_text(settings, "nats"),
                                                   .user = or_null(hd_settings_text(settings, "nats-user")),
                                                   .password = or_null(hd_settings_text(settings, "nats-password")),
+                                                  .ca = or_null(hd_settings_text(settings, "nats-ca")),
                                                   .name = name,
                                                   .door = hd_door_find(def->name),
                                                   .inbox = given ? given : inbox});
