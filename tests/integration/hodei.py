@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -69,12 +70,13 @@ class Reply:
 
 
 class Platform:
-    def __init__(self, agents=1, slots=None, data=None, replicas=0):
+    def __init__(self, agents=1, slots=None, data=None, replicas=0, tls=False):
         self.folder = data or tempfile.mkdtemp(prefix="hodei-test-")
         os.chmod(self.folder, 0o755)
         self.owned = data is None
         self.data = os.path.join(self.folder, "data")
         self.agents, self.slots, self.replicas = agents, slots, replicas or int(os.environ.get("REPLICAS", 1))
+        self.tls = tls
         self.gateway = None  # the port of another one than the first
         self.dev = None
         self.info = {}
@@ -89,6 +91,8 @@ class Platform:
             argv += ["--slots", str(self.slots)]
         if self.replicas > 1:
             argv += ["--replicas", str(self.replicas)]
+        if self.tls:
+            argv += ["--tls"]
         if port:
             argv += ["--port", str(port)]
         with open(os.path.join(self.folder, "dev.out"), "ab") as out:
@@ -207,13 +211,21 @@ class Platform:
 
     def raw(self, method, path, body=None, headers=None, timeout=40):
         address = urllib.parse.urlsplit(self.info["server"])
-        connection = http.client.HTTPConnection(address.hostname, self.gateway or address.port, timeout=timeout)
+        port = self.gateway or address.port
+        if self.tls:
+            connection = http.client.HTTPSConnection(address.hostname, port, timeout=timeout, context=self.trust())
+        else:
+            connection = http.client.HTTPConnection(address.hostname, port, timeout=timeout)
         try:
             connection.request(method, path, body, headers or {})
             reply = connection.getresponse()
             return Reply(reply.status, reply.headers, reply.read())
         finally:
             connection.close()
+
+    def trust(self):
+        """What a client needs that trusts the platform's own CA, and nobody else."""
+        return ssl.create_default_context(cafile=self.info["cacert"])
 
     def api(self, method, path, body=None, headers=None, timeout=40):
         headers = dict({"Authorization": "Bearer " + self.token}, **(headers or {}))
@@ -284,6 +296,8 @@ class Platform:
 
     def cli(self, *argv, code=0, text=None, timeout=60):
         env = dict(os.environ, HODEI_SERVER=self.info["server"], HODEI_TOKEN=self.token)
+        if self.tls:
+            env["HODEI_CACERT"] = self.info["cacert"]
         done = subprocess.run([HODEI, *argv], env=env, input=text, capture_output=True, text=True, timeout=timeout)
         expect(code is None or done.returncode == code,
                "hodei %s: exit status %d\n%s\n%s" % (" ".join(argv), done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
