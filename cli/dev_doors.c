@@ -52,10 +52,8 @@ enum hd_status dev_doors_hba(struct dev *dev) {
     hd_buf_adds(&hba, "local all hodei peer map=hodei\n");
     for (size_t i = 0; i < hd_doors_len; i++)
         if (hd_doors[i].schema)
-            hd_buf_addf(&hba,
-                        "local postgres \"hodei-%s\" scram-sha-256\nhostssl postgres \"hodei-%s\" 127.0.0.1/32 "
-                        "scram-sha-256\n",
-                        hd_doors[i].name, hd_doors[i].name);
+            hd_buf_addf(&hba, "%s postgres \"hodei-%s\"%s scram-sha-256\n", dev->tls ? "hostssl" : "local",
+                        hd_doors[i].name, dev->tls ? " 127.0.0.1/32" : "");
     hd_buf_adds(&hba, "local all all reject\n");
     hd_buf_addf(&ident, "hodei \"%s\" hodei\n", self ? self->pw_name : "root");
     HD_TRY(dev_write(dev, dev_path(dev, "access/pg_hba.conf"), 0644, &hba)); // read by the user of PostgreSQL

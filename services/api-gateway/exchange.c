@@ -68,7 +68,7 @@ void exchange_phase(struct exchange *ex, enum conn_phase phase, size_t bytes) {
 static int answer(struct exchange *ex) {
     ProtobufCMessage *request, *reply;
 
-    if (exchange_limit_address(ex) != HD_OK)
+    if (framing_check(ex) != HD_OK || exchange_limit_address(ex) != HD_OK)
         return reply_problem(ex);
     if (hd_streq(ex->info->request_method, "OPTIONS")) {
         int status = reply_preflight(ex);

@@ -57,7 +57,8 @@ struct exchange {
     int http_status;       // of an error; 0: by the kind of err
     struct route_match match;
     struct query query;
-    bool text; // the answer is text/plain
+    bool text;  // the answer is text/plain
+    bool close; // nothing more is read from this connection
     Hodei__V1__Principal *principal;
 };
 
@@ -96,6 +97,9 @@ int reply_preflight(struct exchange *ex); // 0: it is none, or its page may not 
 void reply_text_begin(struct exchange *ex);
 const char *hsts_header(const struct gateway *gw); // with its line's end; "" where there is no TLS
 void problem_format(struct hd_buf *out, const struct hd_err *err, int http_status, const char *trace);
+
+// framing.c: refuses a request whose end is unclear, or whose head is too large.
+enum hd_status framing_check(struct exchange *ex) HD_MUST_USE;
 
 // body.c: fills `ret` from the body by the route's rule.
 enum hd_status body_read(struct exchange *ex, ProtobufCMessage **ret) HD_MUST_USE;

@@ -31,6 +31,9 @@ struct hd_metric gateway_metrics[METRIC_COUNT] = {
                                 "End of the certificate's validity, in seconds since 1970; 0: no TLS.", HD_GAUGE},
 };
 
+#define HEAD_BUFFER                                                                                                    \
+    "65536" // more than is taken (framing.c), so that a head that is too large can be answered as what it is
+
 static void count(int http_status) {
     enum gateway_metric metric = http_status >= 500 ? METRIC_5XX : http_status >= 400 ? METRIC_4XX : METRIC_2XX;
 
@@ -45,19 +48,13 @@ static int on_request(struct mg_connection *conn) {
     return status;
 }
 
-// What civetweb itself refuses (a broken request line, headers above 16 KiB) is answered in the same form.
+// What civetweb itself refuses (a broken request line, a head above HEAD_BUFFER) is answered in the same form.
 static int on_error(struct mg_connection *conn, int status, const char *text) {
     const struct gateway *gw = mg_get_user_data(mg_get_context(conn));
     HD_AUTO_BUF struct hd_buf body = {0};
     struct hd_err err;
 
-    if (status == 413) { // all that civetweb itself finds too large is the head
-        status = 431;
-        hd_err_set(&err, HD_INVALID, "the request line and headers are larger than 16 KiB");
-    } else {
-        hd_err_set(&err, status >= 500 ? HD_INTERNAL : HD_INVALID, "the request could not be read: %s",
-                   text ? text : "");
-    }
+    hd_err_set(&err, status >= 500 ? HD_INTERNAL : HD_INVALID, "the request could not be read: %s", text ? text : "");
     problem_format(&body, &err, status, "");
     mg_disable_connection_keep_alive(conn);
     mg_printf(conn,
@@ -144,6 +141,8 @@ enum hd_status gateway_http_start(struct gateway *gw, const char *address, int t
                              "5000",
                              "request_timeout_ms",
                              "15000",
+                             "max_request_size",
+                             HEAD_BUFFER,
                              "decode_url",
                              "no",
                              NULL};

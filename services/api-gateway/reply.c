@@ -60,7 +60,7 @@ const char *hsts_header(const struct gateway *gw) {
 static void send_all(struct exchange *ex, int status, const char *type, const char *headers,
                      const struct hd_buf *body) {
     HD_AUTO_BUF struct hd_buf out = {0};
-    bool close = atomic_load(&ex->gw->stopping);
+    bool close = ex->close || atomic_load(&ex->gw->stopping);
 
     if (close)
         mg_disable_connection_keep_alive(ex->conn);
@@ -112,10 +112,7 @@ int reply_problem(struct exchange *ex) {
         hd_buf_addf(&headers, "Allow: %s\r\n", ex->allow);
     if (status == 429 || status == 503)
         hd_buf_addf(&headers, "Retry-After: %lld\r\n", ex->retry_after_s ? (long long)ex->retry_after_s : 1);
-    if (status == 413 || status == 408) { // the rest of the body is not read
-        mg_disable_connection_keep_alive(ex->conn);
-        hd_buf_adds(&headers, "Connection: close\r\n");
-    }
+    ex->close = ex->close || status == 413 || status == 408; // the rest of the body is not read
     problem_format(&body, &ex->err, status, ex->trace);
     send_all(ex, status, "application/problem+json", headers.data ? headers.data : "", &body);
     return status;
