@@ -117,6 +117,11 @@ void hd_err_at(struct hd_err *err, unsigned line, unsigned column) {
     err->column = column;
 }
 
+void hd_err_retry_after(struct hd_err *err, int64_t wait_ms) {
+    if (err)
+        err->retry_after_s = wait_ms > 1000 ? (wait_ms - 1) / 1000 + 1 : 1;
+}
+
 enum hd_status hd_err_wrap(struct hd_err *err, const char *fmt, ...) {
     if (!err)
         return HD_INTERNAL;

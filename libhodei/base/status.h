@@ -56,6 +56,7 @@ struct hd_err {
     char hint[200];  // what to do, empty where it is plain
     unsigned line;   // 1-based, 0 where there is none
     unsigned column;
+    int64_t retry_after_s; // when it may be worth trying again, 0 where nobody knows
 };
 
 // Each writes *err (which may be NULL) and returns `status`. Long texts are cut at a UTF-8 border.
@@ -65,6 +66,7 @@ enum hd_status hd_err_setv(struct hd_err *err, enum hd_status status, const char
 void hd_err_field(struct hd_err *err, const char *fmt, ...) HD_PRINTF(2, 3);
 void hd_err_hint(struct hd_err *err, const char *fmt, ...) HD_PRINTF(2, 3);
 void hd_err_at(struct hd_err *err, unsigned line, unsigned column);
+void hd_err_retry_after(struct hd_err *err, int64_t wait_ms); // rounded up to seconds, at least one
 // Puts context in front of the text: "context: text".
 enum hd_status hd_err_wrap(struct hd_err *err, const char *fmt, ...) HD_PRINTF(2, 3);
 void hd_err_clear(struct hd_err *err);

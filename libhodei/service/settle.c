@@ -43,6 +43,7 @@ static void send_reply(struct hd_service *service, const struct work *work, cons
         problem.hint = text.hint;
         problem.line = text.line;
         problem.column = text.column;
+        problem.retry_after_s = text.retry_after_s;
         reply.status = (Hodei__V1__Status)err->status;
         reply.problem = &problem;
     } else {

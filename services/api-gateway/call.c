@@ -18,6 +18,7 @@ static enum hd_status problem_take(struct exchange *ex, const Hodei__V1__RpcRepl
     hd_err_field(&ex->err, "%s", problem->field);
     hd_err_hint(&ex->err, "%s", problem->hint);
     hd_err_at(&ex->err, problem->line, problem->column);
+    ex->err.retry_after_s = problem->retry_after_s > 0 ? problem->retry_after_s : 0;
     return status;
 }
 

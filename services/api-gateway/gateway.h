@@ -53,7 +53,6 @@ struct exchange {
     struct hd_err err;
     char trace[TRACE_MAX + 1];
     const char *allow;     // for 405
-    int64_t retry_after_s; // of 429 and 503; 0: 1
     int http_status;       // of an error; 0: by the kind of err
     struct route_match match;
     struct query query;

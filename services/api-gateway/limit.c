@@ -43,10 +43,10 @@ static enum hd_status take(struct exchange *ex, struct rate *rate, const void *d
     if (!wait_ms)
         return HD_OK;
     hd_metric_add(&gateway_metrics[METRIC_LIMITED], 1);
-    ex->retry_after_s = (wait_ms + 999) / 1000;
     hd_err_set(&ex->err, HD_LIMITED, "too many requests from this %s: more than %lld a second", whose,
                (long long)rate->per_s);
     hd_err_hint(&ex->err, "try again after the time in Retry-After; use wait_ms in place of asking often");
+    hd_err_retry_after(&ex->err, wait_ms);
     return HD_LIMITED;
 }
 

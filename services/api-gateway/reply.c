@@ -111,7 +111,7 @@ int reply_problem(struct exchange *ex) {
     if (status == 405 && ex->allow)
         hd_buf_addf(&headers, "Allow: %s\r\n", ex->allow);
     if (status == 429 || status == 503)
-        hd_buf_addf(&headers, "Retry-After: %lld\r\n", ex->retry_after_s ? (long long)ex->retry_after_s : 1);
+        hd_buf_addf(&headers, "Retry-After: %lld\r\n", ex->err.retry_after_s ? (long long)ex->err.retry_after_s : 1);
     ex->close = ex->close || status == 413 || status == 408; // the rest of the body is not read
     problem_format(&body, &ex->err, status, ex->trace);
     send_all(ex, status, "application/problem+json", headers.data ? headers.data : "", &body);

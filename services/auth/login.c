@@ -6,6 +6,7 @@
 #include "services/auth/auth.h"
 
 #define LOGIN_WAIT_MS 8000 // less than the gateway waits
+#define DERIVE_RETRY_MS 3000
 
 void auth_address_prefix(const char *address, char ret[64]) {
     HD_AUTO_BUF struct hd_buf text = {0};
@@ -33,6 +34,7 @@ enum auth_derived auth_derive_for(struct hd_ctx *cx, struct auth_pool *pool, con
         return derived;
     hd_item_fail(item, HD_LIMITED, "too many passwords are being checked now");
     hd_err_hint(&item->err, "try again in a few seconds");
+    hd_err_retry_after(&item->err, DERIVE_RETRY_MS);
     return AUTH_DERIVE_FULL;
 }
 
@@ -93,6 +95,7 @@ static void refuse(struct hd_item *item, int64_t wait_ms) {
     hd_item_fail(item, HD_LIMITED, "too many logins of this name have failed from your address");
     hd_err_hint(&item->err, "try again in %lld s; other addresses and sessions are not touched by this",
                 (long long)(wait_ms + 999) / 1000);
+    hd_err_retry_after(&item->err, wait_ms);
 }
 
 static enum hd_status login(struct hd_ctx *cx, struct auth *auth, struct hd_item *item) {

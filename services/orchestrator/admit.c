@@ -3,6 +3,7 @@
 
 #define MARK_AGAIN_MS                                                                                                  \
     60000 // a mark that was crossed stays so long at least: small limits are full and free with every job
+#define DAY_MS 86400000
 #define TOO_LARGE_AGAIN_MS 15000 // until a job that is larger than the limit is looked at again
 
 // WAITING or QUEUED: it counts as queued for those who look at it from outside.
@@ -203,8 +204,19 @@ static bool jobs_fit(struct hd_arena *arena, const struct orc_tenant *tenant, co
     return true;
 }
 
+// Until what is counted for a day or a month begins anew; -1: nobody knows.
+static int64_t refill_ms(enum hd_quota_dim dim, int64_t now_ms) {
+    int64_t until = (now_ms / DAY_MS + 1) * DAY_MS;
+
+    if (dim != HD_QUOTA_RUNS_DAY && dim != HD_QUOTA_MINUTES_MONTH)
+        return -1;
+    while (dim == HD_QUOTA_MINUTES_MONTH && hd_quota_month(until) == hd_quota_month(now_ms))
+        until += DAY_MS;
+    return until - now_ms;
+}
+
 static void stock_refuse(struct hd_arena *arena, const struct orc_tenant *tenant, enum hd_quota_dim dim, int64_t wants,
-                         struct hd_err *err) {
+                         int64_t now_ms, struct hd_err *err) {
     static const char *const ways[HD_QUOTA_DIMS] = {[HD_QUOTA_QUEUED] = "wait until jobs have started",
                                                     [HD_QUOTA_RUNS_DAY] = "wait for midnight UTC",
                                                     [HD_QUOTA_MINUTES_MONTH] = "wait for the next month (UTC)"};
@@ -212,6 +224,8 @@ static void stock_refuse(struct hd_arena *arena, const struct orc_tenant *tenant
                (long long)tenant->used.of[dim], amount(arena, dim, tenant->limit.of[dim]), (long long)wants);
     hd_err_field(err, "quota.%s", hd_quota_field(dim));
     hd_err_hint(err, "%s, or have %s of the quota raised (hodei quota set)", ways[dim], hd_quota_field(dim));
+    if (refill_ms(dim, now_ms) >= 0)
+        hd_err_retry_after(err, refill_ms(dim, now_ms));
 }
 
 bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
@@ -224,7 +238,7 @@ bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const 
         return false;
     enum hd_quota_dim dim = stock_over(tenant, 1, jobs, &wants);
     if (dim != HD_QUOTA_DIMS) {
-        stock_refuse(arena, tenant, dim, wants, err);
+        stock_refuse(arena, tenant, dim, wants, now_ms, err);
         return false;
     }
     tenant->used.of[HD_QUOTA_RUNS_DAY]++;
@@ -232,14 +246,14 @@ bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const 
     return true;
 }
 
-bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, struct hd_err *err) {
+bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, int64_t now_ms, struct hd_err *err) {
     for (unsigned i = HD_QUOTA_CONCURRENT; i < HD_QUOTA_DIMS && tenant->granted && tenant->started; i++) {
         int64_t limit = tenant->limit.of[i], over = tenant->used.of[i] - limit + (i == HD_QUOTA_MINUTES_MONTH);
         if (limit < 0 || over <= 0)
             continue;
         struct orc_tenant before = *tenant;
         before.used.of[i] = limit;
-        stock_refuse(arena, &before, (enum hd_quota_dim)i, over, err);
+        stock_refuse(arena, &before, (enum hd_quota_dim)i, over, now_ms, err);
         return false;
     }
     return true;

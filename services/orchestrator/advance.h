@@ -114,7 +114,7 @@ void orc_tenant_mark(struct orc_tenant *tenant, int64_t now_ms);
 bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
                        int64_t now_ms, struct hd_err *err);
 // The same for the counters as they are to be saved, under their lock: another replica may have been faster.
-bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, struct hd_err *err);
+bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, int64_t now_ms, struct hd_err *err);
 // Why a job that waits for quota waits, as a sentence.
 const char *orc_quota_why(struct hd_arena *arena, const struct orc_job *job, const struct orc_tenant *tenant);
 

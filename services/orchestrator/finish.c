@@ -149,7 +149,7 @@ enum hd_status orc_finish(struct hd_ctx *cx, struct orchestrator *orc, struct or
     HD_TRY(load_tenants(cx, orc, ws));
     for (size_t i = 0; i < ws->n_tenants; i++) {
         orc_tenant_count(ws, ws->tenants[i], cx->now.wall_ms);
-        if (!orc_tenant_within(cx->arena, ws->tenants[i], &cx->err))
+        if (!orc_tenant_within(cx->arena, ws->tenants[i], cx->now.wall_ms, &cx->err))
             return cx->err.status;
     }
     for (size_t i = 0; i < ws->n_tenants; i++)

@@ -408,6 +408,7 @@ def test_one_address_is_locked_out_and_another_goes_on():
         login(name, "wrong password %d" % i, "127.0.9.1", 401)
     locked = post("/v1/login", {"user": name, "password": PASSWORD}, "127.0.9.2")
     expect(locked.status == 429 and "try again in" in locked.json["hint"], "the prefix is locked out: %r" % locked)
+    expect(1 < int(locked.headers["Retry-After"]) < 3600, "%r" % locked.headers["Retry-After"])
     login(name, source="127.0.2.1")
     login(name, source="127.0.3.1")
     login(user("rosa"), source="127.0.9.1")  # another account from there

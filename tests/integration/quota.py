@@ -155,6 +155,7 @@ def test_runs_and_queue_are_refused():
     tenant.refused(tenant.start("one"), 429, "quota.runs_day", "has used 3 of its 3 runs a day", "midnight")
     rerun = tenant.api("POST", "/v1/runs/%s:rerun" % runs[0], {})
     tenant.refused(rerun, 429, "quota.runs_day", "has used 3 of its 3 runs a day", "midnight")
+    expect(abs(int(rerun.headers["Retry-After"]) - (86400 - time.time() % 86400)) < 10, "until midnight: %s" % rerun.headers["Retry-After"])
     usage = tenant.get("/v1/quota")["usage"]
     expect(usage.get("runs_day") == 3 and usage["reached"] == ["runs_day"] and not usage.get("queued_jobs"), "%r" % usage)
 

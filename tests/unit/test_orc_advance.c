@@ -461,10 +461,17 @@ TEST(starts_are_refused_with_what_is_used_up) {
     CHECK_INT(err.status, HD_LIMITED);
     CHECK_STR(err.text, "the tenant has used 2 of its 2 runs a day, and this needs 1 more");
     CHECK_STR(err.field, "quota.runs_day");
+    CHECK_INT(err.retry_after_s, 86399);
     CHECK(orc_start_allowed(&f.arena, tenant, f.plan, 86400000, &err)); // tomorrow
     tenant->limit.of[HD_QUOTA_QUEUED] = 19;                             // 15 are there
     CHECK(!orc_start_allowed(&f.arena, tenant, f.plan, 86400000, &err));
     CHECK_STR(err.field, "quota.queued_jobs");
+    CHECK_INT(err.retry_after_s, 0);
+    tenant->limit.of[HD_QUOTA_MINUTES_MONTH] = 0;
+    tenant->limit.of[HD_QUOTA_QUEUED] = -1;
+    CHECK(!orc_start_allowed(&f.arena, tenant, f.plan, 86400000, &err)); // 2 January 1970
+    CHECK_STR(err.field, "quota.job_minutes_month");
+    CHECK_INT(err.retry_after_s, 30 * 86400);
     tenant->limit.of[HD_QUOTA_MEMORY] = 99;
     CHECK(!orc_start_allowed(&f.arena, tenant, f.plan, 86400000, &err));
     CHECK_INT(err.status, HD_PRECONDITION);
@@ -479,13 +486,13 @@ TEST(counters_under_their_lock_are_looked_at_again) {
     tenant->limit.of[HD_QUOTA_RUNS_DAY] = 7;
     tenant->used.of[HD_QUOTA_RUNS_DAY] = 7; // another replica was faster
     orc_tenant_count(&f.ws, tenant, 1000);
-    CHECK(!orc_tenant_within(&f.arena, tenant, &err));
+    CHECK(!orc_tenant_within(&f.arena, tenant, 1000, &err));
     CHECK_STR(err.text, "the tenant has used 7 of its 7 runs a day, and this needs 1 more");
     tenant->limit.of[HD_QUOTA_RUNS_DAY] = 8;
-    CHECK(orc_tenant_within(&f.arena, tenant, &err));
+    CHECK(orc_tenant_within(&f.arena, tenant, 1000, &err));
     tenant->limit.of[HD_QUOTA_RUNS_DAY] = 1;
     tenant->started = 0; // a limit that shrank says nothing of what is there
-    CHECK(orc_tenant_within(&f.arena, tenant, &err));
+    CHECK(orc_tenant_within(&f.arena, tenant, 1000, &err));
     hd_arena_release(&f.arena);
 }
 

@@ -41,17 +41,22 @@ TEST(error_keeps_all_parts_and_wraps) {
     hd_err_field(&err, "jobs[%d]", 3);
     hd_err_hint(&err, "add it");
     hd_err_at(&err, 4, 7);
+    hd_err_retry_after(&err, 2001);
     CHECK_INT(hd_err_wrap(&err, "run %d", 5), HD_MISSING);
     CHECK_STR(err.text, "run 5: job build");
     CHECK_STR(err.field, "jobs[3]");
     CHECK_STR(err.hint, "add it");
     CHECK_INT(err.line, 4);
     CHECK_INT(err.column, 7);
+    CHECK_INT(err.retry_after_s, 3);
+    hd_err_retry_after(&err, -5);
+    CHECK_INT(err.retry_after_s, 1);
     // A new error has nothing of the old one.
     hd_err_set(&err, HD_INVALID, "other");
     CHECK_STR(err.field, "");
     CHECK_STR(err.hint, "");
     CHECK_INT(err.line, 0);
+    CHECK_INT(err.retry_after_s, 0);
     // The text may come from the error itself.
     hd_err_set(&err, HD_INTERNAL, "again: %s", err.text);
     CHECK_STR(err.text, "again: other");
