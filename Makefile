@@ -184,7 +184,8 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 	@$(MAKE) --no-print-directory SAN=1 unit-san
 	@bash tests/tools/run.sh $(UNIT:$(B)/%=$(BUILD)/san/%) "$(B)/sim --seeds 300" "$(B)/sim --mutants" \
 	    "$(MODEL) --graphs 5000" "$(MODEL) --mutants" $(INTEGRATION) "bash tests/fuzz/run.sh $(B)/fuzz 0" tests/lint/schemas.sh \
-	    "python3 tests/lint/docs.py $(B)" "BUILD=$(B) python3 tests/bench/bench.py --gateway --check" $(PLATFORM:%="python3 tests/integration/%.py")
+	    "python3 tests/lint/docs.py $(B)" "BUILD=$(B) python3 tests/bench/bench.py --gateway --check" \
+	    "python3 tests/integration/hostile_http.py no_request nonsense too_large" $(PLATFORM:%="python3 tests/integration/%.py")
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 

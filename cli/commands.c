@@ -16,6 +16,14 @@ const size_t cli_global_options_len = N(cli_global_options);
 
 static const struct cli_option apply_options[] = {
     {"dry-run", NULL, "say what is wrong with it, and change nothing"},
+    {"project", "NAME", "where a new pipeline is put; default: default"},
+};
+static const struct cli_option pipeline_list_options[] = {
+    {"project", "NAME", "only those in it"},
+};
+static const struct cli_option part_options[] = {
+    {"project", "NAME", "in this project"},
+    {"pipeline", "NAME", "for this pipeline"},
 };
 static const struct cli_option get_options[] = {
     {"version", "N", "an older version; default: the newest"},
@@ -46,6 +54,7 @@ static const struct cli_option watch_options[] = {
 };
 static const struct cli_option run_list_options[] = {
     {"pipeline", "NAME", "only its runs"},
+    {"project", "NAME", "only runs of its pipelines"},
     {"limit", "N", "how many, newest first; default 50"},
 };
 static const struct cli_option logs_options[] = {
@@ -135,8 +144,8 @@ const struct cli_command cli_commands[] = {
     {"pipeline apply", "FILE|-", "make a pipeline, or a new version of it",
      "hodei pipeline apply hodei.yml\nhodei pipeline apply --dry-run - <hodei.yml", OPTIONS(apply_options), 1, 1,
      cmd_pipeline_apply},
-    {"pipeline list", "", "list pipelines", "hodei pipeline list\nhodei pipeline list -o json", NULL, 0, 0, 0,
-     cmd_pipeline_list},
+    {"pipeline list", "", "list pipelines", "hodei pipeline list\nhodei pipeline list --project web -o json",
+     OPTIONS(pipeline_list_options), 0, 0, cmd_pipeline_list},
     {"pipeline get", "NAME", "print the YAML of a pipeline",
      "hodei pipeline get build >build.yml\nhodei pipeline get build --version 2", OPTIONS(get_options), 1, 1,
      cmd_pipeline_get},
@@ -235,7 +244,8 @@ const struct cli_command cli_commands[] = {
      "hodei access postgres >roles.sql", NULL, 0, 0, 0, cmd_access_postgres},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"auth can-i", "PERMISSION", "say whether you may do something; exit status 0 for yes, 1 for no",
-     "hodei auth can-i run.start && hodei run start build", NULL, 0, 1, 1, cmd_auth_can_i},
+     "hodei auth can-i run.start && hodei run start build\nhodei auth can-i run.start --pipeline build",
+     OPTIONS(part_options), 1, 1, cmd_auth_can_i},
     {"auth permissions", "", "list what can be allowed, and the built-in roles that allow it", "hodei auth permissions",
      NULL, 0, 0, 0, cmd_auth_permissions},
     {"role list", "", "list roles and their permissions", "hodei role list", NULL, 0, 0, 0, cmd_role_list},
@@ -245,8 +255,10 @@ const struct cli_command cli_commands[] = {
      cmd_role_delete},
     {"binding list", "", "list who has which role", "hodei binding list --principal user:mary",
      OPTIONS(binding_list_options), 0, 0, cmd_binding_list},
-    {"binding create", "WHO ROLE", "give a role to user:NAME, group:NAME or service-account:NAME",
-     "hodei binding create user:mary developer", NULL, 0, 2, 2, cmd_binding_create},
+    {"binding create", "WHO ROLE",
+     "give a role to user:NAME, group:NAME or service-account:NAME, in the tenant or in a part of it",
+     "hodei binding create user:mary developer\nhodei binding create group:web operator --project web",
+     OPTIONS(part_options), 2, 2, cmd_binding_create},
     {"binding delete", "ID", "take a role away", "hodei binding delete 019a…", NULL, 0, 1, 1, cmd_binding_delete},
     {"group list", "", "list groups and their members", "hodei group list", OPTIONS(group_list_options), 0, 0,
      cmd_group_list},

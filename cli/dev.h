@@ -45,7 +45,7 @@ struct dev {
     gid_t pg_gid;
     bool tls; // of the API, nats-server and PostgreSQL
     int http_port, nats_port, pg_port;
-    const char *server; // the API's address
+    const char *server;      // the API's address
     int64_t tls_due_mono_ms; // when the certificate is looked at
     int64_t agents, slots, replicas;
     struct dev_proc procs[DEV_PROCS_MAX];

@@ -38,10 +38,10 @@ int cmd_pipeline_apply(struct cli *cli) {
 
     if (cli_read_source(cli, cli->args[0], &source) != HD_OK)
         return cli_failed(cli);
-    struct cli_request request = {.method = "POST",
-                                  .path = dry ? "/v1/pipelines:validate" : "/v1/pipelines",
-                                  .body = source.data,
-                                  .type = "application/yaml"};
+    const char *project = cli_option(cli, "project"), *path = dry ? "/v1/pipelines:validate" : "/v1/pipelines";
+    if (project)
+        path = hd_arena_printf(&cli->arena, "%s?project=%s", path, cli_escape(cli, project));
+    struct cli_request request = {.method = "POST", .path = path, .body = source.data, .type = "application/yaml"};
     if (cli_call(cli, &request, &reply) != HD_OK) {
         if (cli->err.line) // as compilers say it
             hd_err_wrap(&cli->err, "%s:%u:%u", cli->args[0], cli->err.line, cli->err.column);
@@ -63,11 +63,15 @@ int cmd_pipeline_list(struct cli *cli) {
     cJSON *reply, *item;
     struct table table;
 
-    if (cli_list(cli, "/v1/pipelines?page_size=1000", "pipelines", &reply) != HD_OK)
+    const char *project = cli_option(cli, "project"), *path = "/v1/pipelines?page_size=1000";
+    if (project)
+        path = hd_arena_printf(&cli->arena, "%s&project=%s", path, cli_escape(cli, project));
+    if (cli_list(cli, path, "pipelines", &reply) != HD_OK)
         return cli_failed(cli);
-    table_init(&table, &cli->arena, "NAME|VERSION>|JOBS>|UPDATED");
+    table_init(&table, &cli->arena, "NAME|PROJECT|VERSION>|JOBS>|UPDATED");
     cJSON_ArrayForEach(item, j_get(reply, "pipelines")) {
         table_cell(&table, j_text(item, "name"));
+        table_cell(&table, j_text(item, "project"));
         table_cell(&table, hd_arena_printf(&cli->arena, "%" PRId64, j_int(item, "version")));
         table_cell(&table, hd_arena_printf(&cli->arena, "%" PRId64, j_int(item, "jobs")));
         table_cell(&table, cli_time(cli, j_int(item, "updated_at_ms")));

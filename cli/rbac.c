@@ -142,18 +142,48 @@ static enum hd_status permission_check(struct cli *cli, const char *name) {
     return HD_INVALID;
 }
 
+static const char *asked_where(struct cli *cli) {
+    const char *project = cli_option(cli, "project"), *pipeline = cli_option(cli, "pipeline");
+
+    return pipeline  ? hd_arena_printf(&cli->arena, "for the pipeline %s", pipeline)
+           : project ? hd_arena_printf(&cli->arena, "in the project %s", project)
+                     : "in the tenant";
+}
+
+// Whether it may be done in the part that is asked for; *inout_else gets the parts where it may.
+static bool may_there(struct cli *cli, const cJSON *scoped, const char *wanted, const char **inout_else) {
+    const char *project = cli_option(cli, "project"), *pipeline = cli_option(cli, "pipeline");
+    const cJSON *item, *scope;
+    bool there = false;
+
+    cJSON_ArrayForEach(item, scoped) {
+        if (!may(j_get(item, "permissions"), wanted))
+            continue;
+        cJSON_ArrayForEach(scope, j_get(item, "within")) {
+            const char *name = j_text(scope, "pipeline"), *in = j_text(scope, "project");
+            there |= *name ? pipeline && hd_streq(pipeline, name) : project && hd_streq(project, in);
+            *inout_else = hd_arena_printf(&cli->arena, "%s%s%s %s", *inout_else, **inout_else ? ", " : "",
+                                          *name ? "for the pipeline" : "in the project", *name ? name : in);
+        }
+    }
+    return there;
+}
+
 int cmd_auth_can_i(struct cli *cli) {
     const char *wanted = cli->args[0];
     cJSON *reply;
 
     if (permission_check(cli, wanted) != HD_OK || cli_call(cli, CLI_GET("/v1/whoami"), &reply) != HD_OK)
         return cli_failed(cli);
-    bool yes = may(j_get(reply, "permissions"), wanted);
+    const char *parts = "";
+    bool there = may_there(cli, j_get(reply, "scoped"), wanted, &parts);
+    bool yes = there || may(j_get(reply, "permissions"), wanted);
     if (cli->json)
         puts(yes ? "{\"allowed\":true}" : "{\"allowed\":false}");
     else
-        printf("%s: %s %s %s in the tenant %s\n", yes ? "yes" : "no", j_text(reply, "subject"), yes ? "has" : "has not",
-               wanted, j_text(reply, "tenant"));
+        printf("%s: %s %s %s %s (tenant %s)%s%s\n", yes ? "yes" : "no", j_text(reply, "subject"),
+               yes ? "has" : "has not", wanted, asked_where(cli), j_text(reply, "tenant"),
+               !yes && *parts ? "; it has it " : "", yes ? "" : parts);
     cJSON_Delete(reply);
     return yes ? 0 : 1;
 }
@@ -188,6 +218,8 @@ int cmd_binding_list(struct cli *cli) {
     static const struct column columns[] = {{"ID", "id", TEXT},
                                             {"PRINCIPAL", "principal", TEXT},
                                             {"ROLE", "role", TEXT},
+                                            {"PROJECT", "project", TEXT},
+                                            {"PIPELINE", "pipeline", TEXT},
                                             {"BY", "created_by", TEXT},
                                             {"SINCE", "created_at_ms", TIME}};
     return LIST(cli, filtered(cli, "/v1/bindings", "principal", "principal"), "bindings", columns);
@@ -198,8 +230,10 @@ int cmd_binding_create(struct cli *cli) {
 
     cJSON_AddStringToObject(body, "principal", cli->args[0]);
     cJSON_AddStringToObject(body, "role", cli->args[1]);
+    add_option(cli, body, "project", "project");
+    add_option(cli, body, "pipeline", "pipeline");
     return change(cli, "POST", "/v1/bindings", body,
-                  hd_arena_printf(&cli->arena, "%s has the role %s", cli->args[0], cli->args[1]));
+                  hd_arena_printf(&cli->arena, "%s has the role %s %s", cli->args[0], cli->args[1], asked_where(cli)));
 }
 
 int cmd_binding_delete(struct cli *cli) {

@@ -142,7 +142,7 @@ int cmd_run_start(struct cli *cli) {
 }
 
 int cmd_run_list(struct cli *cli) {
-    const char *pipeline = cli_option(cli, "pipeline");
+    const char *pipeline = cli_option(cli, "pipeline"), *project = cli_option(cli, "project");
     int64_t limit;
     const cJSON *item;
     cJSON *reply;
@@ -152,6 +152,8 @@ int cmd_run_list(struct cli *cli) {
         return cli_failed(cli);
     const char *path = hd_arena_printf(&cli->arena, "/v1/runs?page_size=%" PRId64 "%s%s", limit,
                                        pipeline ? "&pipeline=" : "", pipeline ? cli_escape(cli, pipeline) : "");
+    if (project)
+        path = hd_arena_printf(&cli->arena, "%s&project=%s", path, cli_escape(cli, project));
     if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
         return cli_failed(cli);
     table_init(&table, &cli->arena, "ID|PIPELINE|VERSION>|STATE|JOBS>|FAILED>|CREATED|TOOK>");

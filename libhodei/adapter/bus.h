@@ -110,12 +110,12 @@ struct hd_bus_ops {
 
 struct hd_door;
 struct hd_bus_nats_def {
-    const char *urls;           // comma separated
-    const char *user;           // NULL: none
-    const char *password;       // NULL: none; never logged
-    const char *ca;             // PEM file of who signs the servers' certificates: TLS, and nothing else; NULL: as urls say
-    const char *name;           // of the connection
-    const char *inbox;          // prefix, NULL: "_INBOX"
+    const char *urls;     // comma separated
+    const char *user;     // NULL: none
+    const char *password; // NULL: none; never logged
+    const char *ca;       // PEM file of who signs the servers' certificates: TLS, and nothing else; NULL: as urls say
+    const char *name;     // of the connection
+    const char *inbox;    // prefix, NULL: "_INBOX"
     const struct hd_door *door; // which streams it makes and may change; NULL: all of them
     unsigned queue_bound;       // arrivals that may wait; 0: 8192
     // Longest pause between two tries to connect. The pause begins at 100 ms and doubles; each is shortened by a random part of

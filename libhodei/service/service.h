@@ -50,6 +50,7 @@ struct hd_rpc {
     const char *method;
     const ProtobufCMessageDescriptor *request, *reply;
     hd_handler *handle;
+    bool narrow; // it keeps to a principal's parts of the tenant; those whose rights are narrowed are refused elsewhere
     bool every_replica; // all of them hear it, and those that cannot answer set item->silent; else one of them does
 };
 struct hd_feed {

@@ -40,6 +40,11 @@ static enum hd_status unpack_rpc(struct hd_service *service, struct work *work) 
     if (!work->wait_until_mono_ms && service->cx.now.mono_ms > work->deadline_mono_ms)
         return hd_err_set(&work->why, HD_TIMEOUT, "the request waited longer than its timeout of %lld ms",
                           (long long)timeout_ms);
+    if (request->principal && request->principal->narrowed && !service->def->rpcs[work->row].narrow) {
+        hd_err_set(&work->why, HD_DENIED, "%.100s may do this in parts of the tenant only, and it concerns all of it",
+                   request->principal->subject);
+        return HD_DENIED;
+    }
     HD_TRY(hd_pb_unpack(arena, service->def->rpcs[work->row].request, request->body.data, request->body.len, &work->why,
                         &msg));
     work->msg = msg;

@@ -171,12 +171,36 @@ static bool has(const Hodei__V1__Principal *principal, const char *wanted) {
     return false;
 }
 
+// Where somebody may do it who may not do it in the whole tenant: the service keeps to that.
+static bool narrow(struct exchange *ex, const char *wanted) {
+    Hodei__V1__Principal *principal = ex->principal;
+    size_t most = 0;
+
+    for (size_t i = 0; i < principal->n_scoped; i++)
+        most += principal->scoped[i]->n_within;
+    if (most == 0)
+        return false;
+    principal->within = HD_NEW_ARRAY(&ex->arena, most, Hodei__V1__Scope *);
+    principal->n_within = 0;
+    for (size_t i = 0; i < principal->n_scoped; i++) {
+        const Hodei__V1__ScopedPermissions *scoped = principal->scoped[i];
+        bool may = false;
+        for (size_t k = 0; k < scoped->n_permissions; k++)
+            may |= hd_streq(scoped->permissions[k], wanted);
+        for (size_t k = 0; may && k < scoped->n_within; k++)
+            principal->within[principal->n_within++] = scoped->within[k];
+    }
+    principal->narrowed = principal->n_within > 0;
+    return principal->narrowed;
+}
+
 enum hd_status exchange_authorize(struct exchange *ex) {
     const struct route *route = ex->match.route;
 
     if (!route->permission)
         return HD_OK;
-    if (has(ex->principal, route->permission) && (!route->platform || hd_streq(ex->principal->tenant, HOME_TENANT)))
+    if (route->platform ? has(ex->principal, route->permission) && hd_streq(ex->principal->tenant, HOME_TENANT)
+                        : has(ex->principal, route->permission) || narrow(ex, route->permission))
         return HD_OK;
     if (route->platform) {
         route_missing(ex->info->local_uri_raw, &ex->err);

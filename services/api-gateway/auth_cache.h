@@ -6,7 +6,7 @@
 //
 // Shared by the threads of the HTTP server, so it has a mutex. The house rule is one hand-over queue and no mutex; here the
 // threads are civetweb's own, one a connection, and each of them needs the answer at once. The lock is held for one
-// lookup in four places and a copy of at most 4 KiB, never over a call.
+// lookup in four places and a copy of at most 16 KiB, never over a call.
 //
 // Bounded: 1024 sets of 4 entries; a full set gives up the entry that runs out first. Time comes in as an argument.
 #ifndef HD_GATEWAY_AUTH_CACHE_H
@@ -18,8 +18,8 @@
 #include "base/buf.h"
 
 #define TOKEN_HASH_BYTES 32
-#define AUTH_CACHE_VALUE_MAX 4096 // larger answers are not kept
-#define AUTH_CACHE_FRESH_MS 2000  // so long is a confirmed version good, from the moment of asking
+#define AUTH_CACHE_VALUE_MAX 16384 // larger answers are not kept
+#define AUTH_CACHE_FRESH_MS 2000   // so long is a confirmed version good, from the moment of asking
 
 struct auth_cache;
 struct auth_cache *auth_cache_new(void); // auth_cache_free

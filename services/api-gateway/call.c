@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/pb.h"
+#include "hodei/v1/run.pb-c.h"
 
 #define WAIT_MAX_MS 20000
 #define WAIT_SLICE_MS 2000 // a wait is made of such calls, so that stopping takes no longer
@@ -79,6 +80,20 @@ static const void *field_of(const ProtobufCMessage *msg, const char *name) {
 
     assert(field);
     return (const char *)msg + field->offset;
+}
+
+enum hd_status run_seen(struct exchange *ex, const ProtobufCMessage *request) {
+    Hodei__V1__ListJobsRequest one = HODEI__V1__LIST_JOBS_REQUEST__INIT;
+    ProtobufCMessage *reply;
+
+    if (!ex->match.route->of_run || !ex->principal->narrowed)
+        return HD_OK;
+    one.run = *(char *const *)field_of(request, "run");
+    one.page_size = 1;
+    HD_TRY(bus_call(ex, "orchestrator", "ListJobs", &one.base, &hodei__v1__list_jobs_reply__descriptor,
+                    ex->gw->request_timeout_ms, &reply));
+    ex->principal->narrowed = false;
+    return HD_OK;
 }
 
 static bool unchanged(const struct route *route, const ProtobufCMessage *request, const ProtobufCMessage *reply) {

@@ -77,6 +77,8 @@ static int answer(struct exchange *ex) {
     }
     if (prepare(ex, &request) != HD_OK)
         return reply_problem(ex);
+    if (run_seen(ex, request) != HD_OK)
+        return reply_problem(ex);
     if (ex->text)
         return reply_log_text(ex, request);
     if (route_call(ex, request, &reply) != HD_OK)

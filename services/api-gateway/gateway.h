@@ -52,8 +52,8 @@ struct exchange {
     struct hd_arena arena;
     struct hd_err err;
     char trace[TRACE_MAX + 1];
-    const char *allow;     // for 405
-    int http_status;       // of an error; 0: by the kind of err
+    const char *allow; // for 405
+    int http_status;   // of an error; 0: by the kind of err
     struct route_match match;
     struct query query;
     bool text;  // the answer is text/plain
@@ -124,6 +124,8 @@ enum hd_status exchange_limit_token(struct exchange *ex) HD_MUST_USE;
 enum hd_status bus_call(struct exchange *ex, const char *service, const char *rpc, const ProtobufCMessage *request,
                         const ProtobufCMessageDescriptor *reply, int64_t timeout_ms,
                         ProtobufCMessage **ret) HD_MUST_USE;
+// Whether somebody who may do this in parts of the tenant may do it with this run. He may: then it is no longer said that he may not elsewhere.
+enum hd_status run_seen(struct exchange *ex, const ProtobufCMessage *request) HD_MUST_USE;
 // The call of the route, again and again while nothing has changed and wait_ms is not over.
 enum hd_status route_call(struct exchange *ex, ProtobufCMessage *request, ProtobufCMessage **ret) HD_MUST_USE;
 

@@ -73,7 +73,7 @@ const struct route gateway_routes[] = {
     STEER("/v1/runs/{run}/jobs/{job}:approve", "ApproveJob", "run.approve", 200),
     STEER("/v1/runs/{run}/jobs/{job}:reject", "RejectJob", "run.approve", 200),
     {"GET", "/v1/runs/{run}/logs", MSG(read_log_request), MSG(read_log_reply), "observability", "ReadLog", "log.read", 200,
-     .waits_on = "cursor", .text = true},
+     .waits_on = "cursor", .text = true, .of_run = true},
     {"GET", "/v1/workers", MSG(list_workers_request), MSG(list_workers_reply), "worker-registry", "ListWorkers",
      "worker.read", 200},
     {"GET", "/v1/workers/{name}", MSG(get_worker_request), MSG(worker), "worker-registry", "GetWorker", "worker.read", 200,

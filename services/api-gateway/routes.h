@@ -27,10 +27,11 @@ struct route {
     int success;               // HTTP status; 204 has no body
     enum route_body body;
     const char *waits_on; // field of request and reply that is equal while nothing has changed; NULL: does not wait
-    bool text;            // can answer as text/plain: the bytes of a log
-    bool dry_run;         // sets the field of that name
-    bool platform;        // of the platform's administrators; for others it is not there
-    bool open;            // needs no token: what everybody may see, and what makes and ends sessions
+    bool of_run;   // of the run of its field `run`, and the service does not know in which part of the tenant that is
+    bool text;     // can answer as text/plain: the bytes of a log
+    bool dry_run;  // sets the field of that name
+    bool platform; // of the platform's administrators; for others it is not there
+    bool open;     // needs no token: what everybody may see, and what makes and ends sessions
     const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
 extern const struct route gateway_routes[];

@@ -188,6 +188,8 @@ enum hd_status auth_who_am_i(struct hd_ctx *cx, void *self, struct hd_item *item
         reply->tenant = principal->tenant;
         reply->permissions = principal->permissions;
         reply->n_permissions = principal->n_permissions;
+        reply->scoped = principal->scoped;
+        reply->n_scoped = principal->n_scoped;
     }
     return HD_OK;
 }

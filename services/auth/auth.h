@@ -59,7 +59,9 @@ struct auth_standing {
     // Filled by auth_store_hold:
     const char *home_state, *home_reason, *state, *reason; // of the two tenants; "" where one is not known
     const char *roles, *custom; // in `wanted`; the permissions of those that are not built in
-    bool platform_admin;        // admin of the tenant "default", and at home there
+    const char
+        *parts; // project/pipeline/role/permissions of a custom one, separated by commas; separated by blanks, by part
+    bool platform_admin; // admin of the tenant "default", and at home there
 };
 // Sets principal, or refusal.
 void auth_standing_decide(struct hd_ctx *cx, const struct auth_standing *standing, Hodei__V1__AuthenticateReply *reply);
@@ -100,8 +102,10 @@ enum hd_status auth_principal_check(struct hd_ctx *cx, const struct hd_item *ite
 enum hd_status auth_subject_bits(struct hd_ctx *cx, const struct hd_item *item, const char *subject,
                                  uint64_t *ret) HD_MUST_USE;
 // Gives somebody of the caller's tenant a role that the caller may give; *ret_row is the binding.
-enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const char *principal, const char *role,
+enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const Hodei__V1__PutBindingRequest *binding,
                          struct hd_rows *ret_row) HD_MUST_USE;
+// For the audit trail.
+const char *auth_binding_text(struct hd_arena *arena, const char *role, const char *project, const char *pipeline);
 // After a change: fails where the tenant had an admin (before > 0) and has none now.
 enum hd_status auth_admin_left(struct hd_ctx *cx, const struct hd_item *item, int64_t before) HD_MUST_USE;
 
@@ -141,6 +145,7 @@ enum auth_statement {
     SQL_DELETE_ROLE,
     SQL_ROLE_USED,
     SQL_PUT_BINDING,
+    SQL_BINDING_COUNT,
     SQL_BINDING,
     SQL_DELETE_BINDING,
     SQL_ADMINS,

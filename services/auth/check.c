@@ -2,6 +2,7 @@
 #include "services/auth/auth.h"
 
 #define TEXT_MAX 200
+#define BINDINGS_MAX 200
 
 enum hd_status auth_each(struct hd_ctx *cx, struct hd_item *items, size_t n, auth_change *change) {
     HD_TRY(auth_store_lock(cx));
@@ -134,18 +135,75 @@ enum hd_status auth_subject_bits(struct hd_ctx *cx, const struct hd_item *item, 
     return HD_OK;
 }
 
-enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const char *principal, const char *role,
+static enum hd_status part_check(struct hd_ctx *cx, const Hodei__V1__PutBindingRequest *binding) {
+    const char *project = binding->project, *pipeline = binding->pipeline, *field = NULL;
+
+    if (*project && *pipeline) {
+        hd_fail(cx, HD_INVALID, "a role holds in a project or in a pipeline, not in both");
+        hd_err_hint(&cx->err, "give it twice");
+        return HD_INVALID;
+    }
+    if (*project && !hd_token_valid(project))
+        field = "project";
+    if (*pipeline && !hd_name_valid(pipeline))
+        field = "pipeline";
+    if (!field)
+        return HD_OK;
+    hd_fail(cx, HD_INVALID, "\"%.80s\" is not the name of a %s", *project ? project : pipeline, field);
+    hd_err_field(&cx->err, "%s", field);
+    return HD_INVALID;
+}
+
+static enum hd_status part_bits(struct hd_ctx *cx, const char *role, uint64_t *inout) {
+    *inout = auth_bits_in_part(*inout);
+    if (*inout)
+        return HD_OK;
+    hd_fail(cx, HD_INVALID, "the role %.64s allows nothing that can be allowed in a part of the tenant", role);
+    hd_err_field(&cx->err, "role");
+    hd_err_hint(&cx->err, "hodei auth permissions shows what can");
+    return HD_INVALID;
+}
+
+// Decisions carry what somebody may in which part, so there is a bound.
+static enum hd_status room_check(struct hd_ctx *cx, const struct hd_item *item, const char *principal) {
+    struct hd_rows rows;
+
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_BINDING_COUNT], &rows, HD_TEXT(item->principal->tenant), HD_TEXT(principal)));
+    if (hd_row_int(&rows, 0, 0) < BINDINGS_MAX)
+        return HD_OK;
+    hd_fail(cx, HD_LIMITED, "%.100s has %d bindings already", principal, BINDINGS_MAX);
+    hd_err_hint(&cx->err, "give a role for a project in place of many for its pipelines");
+    return HD_LIMITED;
+}
+
+static const char *where(struct hd_arena *arena, const char *project, const char *pipeline) {
+    return *project    ? hd_arena_printf(arena, " in the project %s", project)
+           : *pipeline ? hd_arena_printf(arena, " for the pipeline %s", pipeline)
+                       : "";
+}
+
+const char *auth_binding_text(struct hd_arena *arena, const char *role, const char *project, const char *pipeline) {
+    return hd_arena_printf(arena, "role %s%s", role, where(arena, project, pipeline));
+}
+
+enum hd_status auth_bind(struct hd_ctx *cx, const struct hd_item *item, const Hodei__V1__PutBindingRequest *binding,
                          struct hd_rows *ret_row) {
     const Hodei__V1__Principal *caller = item->principal;
     uint64_t bits;
 
-    HD_TRY(auth_role_bits(cx, item, role, &bits));
+    HD_TRY(part_check(cx, binding));
+    HD_TRY(auth_role_bits(cx, item, binding->role, &bits));
+    if (*binding->project || *binding->pipeline)
+        HD_TRY(part_bits(cx, binding->role, &bits));
     HD_TRY(auth_may_give(cx, item, bits));
+    HD_TRY(room_check(cx, item, binding->principal));
     HD_TRY(HD_RUN(cx, &auth_sql[SQL_PUT_BINDING], ret_row, HD_UUID(hd_new_id(cx)), HD_TEXT(caller->tenant),
-                  HD_TEXT(principal), HD_TEXT(role), HD_TEXT(caller->subject), HD_I64(cx->now.wall_ms)));
-    if (!hd_row_bool(ret_row, 0, 5))
+                  HD_TEXT(binding->principal), HD_TEXT(binding->role), HD_TEXT(caller->subject),
+                  HD_I64(cx->now.wall_ms), HD_TEXT(binding->project), HD_TEXT(binding->pipeline)));
+    if (!hd_row_bool(ret_row, 0, 7))
         return HD_OK; // it was there
-    return auth_audit(cx, item, "PutBinding", principal, hd_arena_printf(cx->arena, "role %s", role));
+    return auth_audit(cx, item, "PutBinding", binding->principal,
+                      auth_binding_text(cx->arena, binding->role, binding->project, binding->pipeline));
 }
 
 enum hd_status auth_admin_left(struct hd_ctx *cx, const struct hd_item *item, int64_t before) {

@@ -20,14 +20,14 @@ const struct auth_builtin_role auth_builtin_roles[AUTH_BUILTIN_COUNT] = {
 #define EVERYBODY (V | D | O | A | U)
 
 const struct auth_permission auth_permissions[] = {
-    {"pipeline.read", "see pipelines, their versions and schedules", EVERYBODY},
-    {"pipeline.write", "make, change and delete pipelines; pause schedules", D | A},
-    {"run.read", "see runs and jobs", EVERYBODY},
-    {"run.start", "start runs, and run them again", D | O | A},
-    {"run.cancel", "cancel runs and jobs", D | O | A},
-    {"run.steer", "pause and prioritize runs; retry, skip and mark jobs", D | O | A},
-    {"run.approve", "approve and reject jobs", O | A},
-    {"log.read", "read logs", EVERYBODY},
+    {"pipeline.read", "see pipelines, their versions and schedules", EVERYBODY, .part = true},
+    {"pipeline.write", "make, change and delete pipelines; pause schedules", D | A, .part = true},
+    {"run.read", "see runs and jobs", EVERYBODY, .part = true},
+    {"run.start", "start runs, and run them again", D | O | A, .part = true},
+    {"run.cancel", "cancel runs and jobs", D | O | A, .part = true},
+    {"run.steer", "pause and prioritize runs; retry, skip and mark jobs", D | O | A, .part = true},
+    {"run.approve", "approve and reject jobs", O | A, .part = true},
+    {"log.read", "read logs", EVERYBODY, .part = true},
     {"worker.read", "see workers", EVERYBODY},
     {"worker.write", "cordon and drain workers, which all tenants share", O | A, .platform = true},
     {"quota.read", "see quotas", EVERYBODY},
@@ -93,6 +93,14 @@ uint64_t auth_bits_in(uint64_t bits, const char *tenant) {
     uint64_t kept = 0;
     for (size_t i = 0; i < auth_permissions_len; i++)
         if (!auth_permissions[i].platform)
+            kept |= bits & UINT64_C(1) << i;
+    return kept;
+}
+
+uint64_t auth_bits_in_part(uint64_t bits) {
+    uint64_t kept = 0;
+    for (size_t i = 0; i < auth_permissions_len; i++)
+        if (auth_permissions[i].part)
             kept |= bits & UINT64_C(1) << i;
     return kept;
 }

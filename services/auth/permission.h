@@ -24,6 +24,7 @@ struct auth_permission {
     const char *name, *about;
     unsigned roles; // bits of enum auth_builtin
     bool platform;
+    bool part; // can be had in a project or a pipeline: all of its routes keep to it
 };
 extern const struct auth_permission auth_permissions[];
 extern const size_t auth_permissions_len; // below 64
@@ -36,6 +37,8 @@ char **auth_permission_names(struct hd_arena *arena, uint64_t bits, size_t *ret_
 bool auth_builtin_bits(const char *role, const char *tenant, uint64_t *ret);
 // Without those that roles of this tenant cannot give.
 uint64_t auth_bits_in(uint64_t bits, const char *tenant);
+// Those of them that can be had in a part of the tenant.
+uint64_t auth_bits_in_part(uint64_t bits);
 // The name of the first permission of `wanted` that `held` has not; NULL where there is none.
 const char *auth_bits_beyond(uint64_t wanted, uint64_t held);
 

@@ -15,6 +15,7 @@ enum hd_status auth_list_permissions(struct hd_ctx *cx, void *self, struct hd_it
             to->name = hd_arena_strdup(cx->arena, from->name);
             to->description = hd_arena_strdup(cx->arena, from->about);
             to->platform = from->platform;
+            to->part = from->part;
             to->roles = HD_NEW_ARRAY(cx->arena, AUTH_BUILTIN_COUNT, char *);
             for (unsigned k = 0; k < AUTH_BUILTIN_COUNT; k++)
                 if (from->roles & 1u << k)
@@ -146,13 +147,15 @@ static enum hd_status put_binding(struct hd_ctx *cx, struct hd_item *item) {
     struct hd_rows rows;
 
     HD_TRY(auth_principal_check(cx, item, "principal", request->principal, true));
-    HD_TRY(auth_bind(cx, item, request->principal, request->role, &rows));
+    HD_TRY(auth_bind(cx, item, request, &rows));
     const Hodei__V1__Binding *made = (void *)auth_row(cx, &rows, 0, &hodei__v1__binding__descriptor);
     reply->id = made->id;
     reply->principal = made->principal;
     reply->role = made->role;
     reply->created_by = made->created_by;
     reply->created_at_ms = made->created_at_ms;
+    reply->project = made->project;
+    reply->pipeline = made->pipeline;
     return HD_OK;
 }
 AUTH_CHANGE(auth_put_binding, put_binding)
@@ -179,13 +182,16 @@ static enum hd_status delete_binding(struct hd_ctx *cx, struct hd_item *item) {
         hd_err_field(&cx->err, "id");
         return HD_MISSING;
     }
-    const char *principal = hd_row_text(&rows, 0, 0), *role = hd_row_text(&rows, 0, 1);
+    const char *principal = hd_row_text(&rows, 0, 1), *role = hd_row_text(&rows, 0, 2);
+    const char *project = hd_row_text(&rows, 0, 5), *pipeline = hd_row_text(&rows, 0, 6);
     HD_TRY(auth_role_bits(cx, item, role, &bits));
+    if (*project || *pipeline)
+        bits = auth_bits_in_part(bits);
     HD_TRY(auth_may_give(cx, item, bits));
     HD_TRY(admins(cx, item, &before));
     HD_TRY(HD_RUN(cx, &auth_sql[SQL_DELETE_BINDING], NULL, HD_TEXT(tenant), HD_UUID(id)));
     HD_TRY(auth_admin_left(cx, item, before));
-    return auth_audit(cx, item, "DeleteBinding", principal, hd_arena_printf(cx->arena, "role %s", role));
+    return auth_audit(cx, item, "DeleteBinding", principal, auth_binding_text(cx->arena, role, project, pipeline));
 }
 AUTH_CHANGE(auth_delete_binding, delete_binding)
 

@@ -5,6 +5,8 @@
     " coalesce(expires_at_ms, 0), coalesce(last_used_at_ms, 0), CASE WHEN revoked_at_ms IS NOT NULL THEN 'revoked'"    \
     " WHEN expires_at_ms <= $2::bigint THEN 'expired' ELSE 'active' END"
 
+#define BINDING_COLUMNS "id::text, principal, role, created_by, created_at_ms, project, pipeline"
+
 const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
     // A token of a user rests while he is disabled.
     [SQL_FIND] =
@@ -29,7 +31,10 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " (SELECT string_agg(array_to_string(r.permissions, ' '), ' ') FROM holdings h JOIN roles r ON r.tenant ="
          " h.tenant AND r.name = h.role WHERE h.subject = a.named AND h.tenant = a.wanted),"
          " a.home = 'default' AND EXISTS (SELECT FROM holdings h WHERE h.subject = a.subject AND h.tenant = 'default'"
-         " AND h.role = 'admin') FROM asked a LEFT JOIN tenants o ON o.name = a.home"
+         " AND h.role = 'admin'), (SELECT string_agg(h.project || '/' || h.pipeline || '/' || h.role || '/' ||"
+         " coalesce(array_to_string(r.permissions, ','), ''), ' ' ORDER BY h.project, h.pipeline) FROM part_holdings h"
+         " LEFT JOIN roles r ON r.tenant = h.tenant AND r.name = h.role WHERE h.subject = a.named AND h.tenant ="
+         " a.wanted) FROM asked a LEFT JOIN tenants o ON o.name = a.home"
          " LEFT JOIN tenants n ON n.name = a.wanted ORDER BY a.asked"},
     [SQL_TOUCH] = {"auth_touch",
                    "UPDATE tokens SET last_used_at_ms = $2::bigint WHERE sha256 IN"
@@ -59,12 +64,15 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
                        "SELECT principal FROM bindings WHERE tenant = $1::text AND role = $2::text LIMIT 1"},
     [SQL_PUT_BINDING] =
         {"auth_put_binding",
-         "WITH made AS (INSERT INTO bindings (id, tenant, principal, role, created_by, created_at_ms) VALUES"
-         " ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint) ON CONFLICT DO NOTHING RETURNING *)"
-         " SELECT id::text, principal, role, created_by, created_at_ms, true FROM made UNION ALL"
-         " SELECT id::text, principal, role, created_by, created_at_ms, false FROM bindings"
-         " WHERE tenant = $2::text AND principal = $3::text AND role = $4::text"},
-    [SQL_BINDING] = {"auth_binding", "SELECT principal, role FROM bindings WHERE tenant = $1::text AND id = $2::uuid"},
+         "WITH made AS (INSERT INTO bindings (id, tenant, principal, role, created_by, created_at_ms, project,"
+         " pipeline) VALUES ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::text, $8::text)"
+         " ON CONFLICT DO NOTHING RETURNING *) SELECT " BINDING_COLUMNS ", true FROM made UNION ALL"
+         " SELECT " BINDING_COLUMNS ", false FROM bindings WHERE tenant = $2::text AND principal = $3::text"
+         " AND role = $4::text AND project = $7::text AND pipeline = $8::text"},
+    [SQL_BINDING_COUNT] = {"auth_binding_count",
+                           "SELECT count(*) FROM bindings WHERE tenant = $1::text AND principal = $2::text"},
+    [SQL_BINDING] = {"auth_binding",
+                     "SELECT " BINDING_COLUMNS " FROM bindings WHERE tenant = $1::text AND id = $2::uuid"},
     [SQL_DELETE_BINDING] = {"auth_delete_binding", "DELETE FROM bindings WHERE tenant = $1::text AND id = $2::uuid"},
     [SQL_ADMINS] = {"auth_admins", "SELECT count(*) FROM holdings WHERE tenant = $1::text AND role = 'admin'"
                                    " AND subject NOT LIKE 'group:%'"},
@@ -90,7 +98,8 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " g AS (DELETE FROM group_members WHERE tenant = $1::text AND member = 'service-account:' || $2::text)"
          " DELETE FROM service_accounts WHERE tenant = $1::text AND name = $2::text"},
     [SQL_SUBJECT_ROLES] = {"auth_subject_roles",
-                           "SELECT role FROM holdings WHERE tenant = $1::text AND subject = $2::text"},
+                           "SELECT role FROM holdings WHERE tenant = $1::text AND subject = $2::text UNION"
+                           " SELECT role FROM part_holdings WHERE tenant = $1::text AND subject = $2::text"},
     [SQL_ADD_TOKEN] =
         {"auth_add_token",
          "INSERT INTO tokens (sha256, subject, tenant, permissions, expires_at_ms, created_at_ms, id, name, scoped,"
@@ -120,7 +129,7 @@ const struct hd_sql auth_sql[AUTH_SQL_COUNT] = {
          " u AS (DELETE FROM users WHERE tenant IN (SELECT name FROM due)),"
          " l AS (DELETE FROM login_addresses WHERE tenant IN (SELECT name FROM due)) SELECT name FROM due"},
     [SQL_LIST_BINDINGS] = {"auth_list_bindings",
-                           "SELECT id::text, principal, role, created_by, created_at_ms FROM bindings"
+                           "SELECT " BINDING_COLUMNS " FROM bindings"
                            " WHERE tenant = $1::text AND id::text > $3::text AND ($5::text = '' OR principal ="
                            " $5::text) AND $2::bigint > 0 ORDER BY id::text LIMIT $4::bigint"},
     [SQL_LIST_GROUPS] =
@@ -193,6 +202,7 @@ enum hd_status auth_store_hold(struct hd_ctx *cx, struct auth_standing *all, siz
         all[i].roles = hd_row_text(&rows, i, 4);
         all[i].custom = hd_row_text(&rows, i, 5);
         all[i].platform_admin = hd_row_bool(&rows, i, 6);
+        all[i].parts = hd_row_text(&rows, i, 7);
     }
     return HD_OK;
 }

@@ -78,7 +78,10 @@ static enum hd_status bind(struct hd_ctx *cx, const struct hd_item *item, const 
     struct hd_rows rows;
 
     for (size_t i = 0; i < request->n_roles; i++) {
-        enum hd_status status = auth_bind(cx, item, subject_of(cx, request->name), request->roles[i], &rows);
+        Hodei__V1__PutBindingRequest binding = HODEI__V1__PUT_BINDING_REQUEST__INIT;
+        binding.principal = hd_arena_strdup(cx->arena, subject_of(cx, request->name));
+        binding.role = request->roles[i];
+        enum hd_status status = auth_bind(cx, item, &binding, &rows);
         if (status != HD_OK)
             hd_err_field(&cx->err, "roles[%zu]", i);
         HD_TRY(status);
@@ -238,15 +241,20 @@ enum hd_status auth_set_password(struct hd_ctx *cx, void *self, struct hd_item *
     return HD_OK;
 }
 
-static enum hd_status delete (struct hd_ctx *cx, struct hd_item *item) {
+static enum hd_status remove_user(struct hd_ctx *cx, struct hd_item *item) {
     const char *name = ((const Hodei__V1__DeleteUserRequest *)item->msg)->name, *tenant = item->principal->tenant;
     struct hd_rows rows;
 
-    HD_TRY(may_change(cx, item, name)); HD_TRY(HD_RUN(cx, &auth_sql[SQL_ADMINS], &rows, HD_TEXT(tenant)));
-    int64_t before = hd_row_int(&rows, 0, 0); HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_DELETE], &rows,
-                                                            HD_TEXT(tenant), HD_TEXT(name), HD_I64(cx->now.wall_ms)));
-    if (rows.affected == 0){missing(item, name); return HD_OK;}
-HD_TRY(auth_admin_left(cx, item, before));
-return auth_audit(cx, item, "DeleteUser", subject_of(cx, name), NULL);
+    HD_TRY(may_change(cx, item, name));
+    HD_TRY(HD_RUN(cx, &auth_sql[SQL_ADMINS], &rows, HD_TEXT(tenant)));
+    int64_t before = hd_row_int(&rows, 0, 0);
+    HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_DELETE], &rows, HD_TEXT(tenant), HD_TEXT(name),
+                  HD_I64(cx->now.wall_ms)));
+    if (rows.affected == 0) {
+        missing(item, name);
+        return HD_OK;
+    }
+    HD_TRY(auth_admin_left(cx, item, before));
+    return auth_audit(cx, item, "DeleteUser", subject_of(cx, name), NULL);
 }
-AUTH_CHANGE(auth_delete_user, delete)
+AUTH_CHANGE(auth_delete_user, remove_user)

@@ -1,23 +1,6 @@
 // CancelRun: what has not been placed ends at once; what has is stopped by its worker.
 #include "services/orchestrator/finish.h"
 
-const char *orc_item_tenant(struct hd_item *item) {
-    const char *tenant = item->principal ? item->principal->tenant : "";
-    if (hd_token_valid(tenant))
-        return tenant;
-    hd_item_fail(item, HD_DENIED, "the request names no tenant");
-    return NULL;
-}
-
-bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret) {
-    if (hd_uuid_parse(text, ret) == HD_OK)
-        return true;
-    hd_item_fail(item, HD_INVALID, "\"%.60s\" is not the id of a run", text);
-    hd_err_field(&item->err, "%s", field);
-    hd_err_hint(&item->err, "it is what the start of the run answered; the list of runs shows it too");
-    return false;
-}
-
 struct cancel {
     struct hd_uuid id;
     const char *tenant; // NULL: the item has failed
@@ -43,11 +26,10 @@ static enum hd_status cancel_all(struct hd_ctx *cx, struct orchestrator *orc, st
     for (size_t i = 0; i < n; i++) {
         if (!cancels[i].tenant)
             continue;
-        const struct orc_run *run = orc_ws_run(ws, cancels[i].id);
-        if (!run || strcmp(run->tenant, cancels[i].tenant) != 0) {
-            hd_item_fail(&items[i], HD_MISSING, "there is no run %s", orc_id_text(cx->arena, cancels[i].id));
-            hd_err_field(&items[i].err, "id");
-        } else if (orc_run_ended(run->state)) {
+        const struct orc_run *run = orc_item_run(&items[i], ws, cancels[i].id, "id");
+        if (!run)
+            continue;
+        if (orc_run_ended(run->state)) {
             hd_item_fail(&items[i], HD_PRECONDITION, "the run has ended: it %s",
                          run->state == HODEI__V1__RUN_STATE__RUN_STATE_SUCCEEDED ? "succeeded"
                          : run->state == HODEI__V1__RUN_STATE__RUN_STATE_FAILED  ? "failed"
@@ -115,6 +97,8 @@ static enum hd_status cancel_keyed(struct hd_ctx *cx, struct orchestrator *orc, 
         return HD_OK;
     orc_ws_init(&ws, cx->arena);
     HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, true));
+    if (!orc_item_run(item, &ws, id, "id"))
+        return HD_OK;
     key = orc_command_key(cx, item, "cancel");
     HD_TRY(orc_command_known(cx, orc, item, &key, &known));
     if (known)

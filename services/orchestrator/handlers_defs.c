@@ -37,7 +37,11 @@ enum hd_status orc_put_versions(struct hd_ctx *cx, void *self, struct hd_item *i
             }
             listen(cx, plan, &listening);
             struct orc_version version = {
-                .tenant = plan->tenant, .name = plan->name, .version = plan->version, .deleted = plan->deleted};
+                .tenant = plan->tenant,
+                .name = plan->name,
+                .project = *plan->project ? plan->project : HD_PROJECT_DEFAULT, // of a release before there were any
+                .version = plan->version,
+                .deleted = plan->deleted};
             uint8_t *data;
             hd_pb_pack(cx->arena, &plan->base, &data, &version.len);
             version.data = data;

@@ -104,12 +104,9 @@ static enum hd_status explain_one(struct hd_ctx *cx, struct orchestrator *orc, s
         return HD_OK;
     orc_ws_init(&ws, cx->arena);
     HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, false));
-    struct orc_run *run = orc_ws_run(&ws, id);
-    if (!run || strcmp(run->tenant, item->principal->tenant) != 0) {
-        hd_item_fail(item, HD_MISSING, "there is no run %s", request->run);
-        hd_err_field(&item->err, "run");
+    struct orc_run *run = orc_item_run(item, &ws, id, "run");
+    if (!run)
         return HD_OK;
-    }
     HD_TRY(orc_plans(cx, orc, &ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, &ws, id, 0, ALL_JOBS));
     const struct orc_job *job = orc_job_named(&ws, run, request->job);

@@ -26,18 +26,6 @@ static bool bad_token(struct hd_item *item) {
     return false;
 }
 
-// A run of the tenant in the working set; fails the item where it is not there, or is somebody else's.
-static struct orc_run *own_run(struct hd_item *item, const struct orc_ws *ws, struct hd_uuid id, const char *field) {
-    struct orc_run *run = orc_ws_run(ws, id);
-    char text[HD_UUID_TEXT];
-    if (run && strcmp(run->tenant, item->principal->tenant) == 0)
-        return run;
-    hd_uuid_format(id, text);
-    hd_item_fail(item, HD_MISSING, "there is no run %s", text);
-    hd_err_field(&item->err, "%s", field);
-    return NULL;
-}
-
 // --- GetRun -------------------------------------------------------------------------------------------------------------------
 static bool get_check(struct hd_item *item, struct hd_uuid *ret) {
     const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
@@ -89,7 +77,7 @@ static enum hd_status add_actions(struct hd_ctx *cx, struct orchestrator *orc, s
 static enum hd_status get_one(struct hd_ctx *cx, struct orchestrator *orc, struct hd_item *item, struct orc_ws *ws,
                               struct hd_uuid id) {
     const Hodei__V1__GetRunRequest *request = (const Hodei__V1__GetRunRequest *)item->msg;
-    struct orc_run *run = own_run(item, ws, id, "id");
+    struct orc_run *run = orc_item_run(item, ws, id, "id");
     if (!run)
         return HD_OK;
     bool same = *request->etag && strcmp(request->etag, orc_view_etag(cx->arena, run)) == 0;
@@ -130,13 +118,21 @@ enum hd_status orc_get_run(struct hd_ctx *cx, void *self, struct hd_item *items,
 }
 
 // --- ListRuns -----------------------------------------------------------------------------------------------------------------
-static bool list_check(struct hd_item *item, struct orc_runs_query *ret) {
+static bool list_check(struct hd_ctx *cx, struct hd_item *item, struct orc_runs_query *ret) {
     const Hodei__V1__ListRunsRequest *request = (const Hodei__V1__ListRunsRequest *)item->msg;
-    *ret = (struct orc_runs_query){.tenant = orc_item_tenant(item), .pipeline = request->pipeline};
+    *ret = (struct orc_runs_query){.tenant = orc_item_tenant(item),
+                                   .pipeline = request->pipeline,
+                                   .project = request->project,
+                                   .parts = hd_parts_of(cx->arena, item->principal)};
     if (!ret->tenant || !page_size(item, request->page_size, RUNS_PAGE, &ret->limit))
         return false;
     if (*request->page_token && hd_uuid_parse(request->page_token, &ret->before) != HD_OK)
         return bad_token(item);
+    if (*request->project && !hd_token_valid(request->project)) {
+        hd_item_fail(item, HD_INVALID, "project is not a name: [A-Za-z0-9_-], 1 to 64 bytes");
+        hd_err_field(&item->err, "project");
+        return false;
+    }
     if (!*request->pipeline || hd_name_valid(request->pipeline))
         return true;
     hd_item_fail(item, HD_INVALID, "pipeline is not a name: [A-Za-z0-9._-], 1 to 128 bytes");
@@ -150,7 +146,7 @@ enum hd_status orc_list_runs(struct hd_ctx *cx, void *self, struct hd_item *item
         Hodei__V1__ListRunsReply *reply = (Hodei__V1__ListRunsReply *)items[i].reply;
         struct orc_runs_query query;
         struct orc_ws ws;
-        if (!list_check(&items[i], &query))
+        if (!list_check(cx, &items[i], &query))
             continue;
         unsigned limit = query.limit++; // one more tells whether there is a next page
         orc_ws_init(&ws, cx->arena);
@@ -193,7 +189,7 @@ static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, str
     }
     orc_ws_init(&ws, cx->arena);
     HD_TRY(ORC_DO(cx, orc, runs_load, &ws, &id, 1, false));
-    page.run = own_run(item, &ws, id, "run");
+    page.run = orc_item_run(item, &ws, id, "run");
     if (!page.run)
         return HD_OK;
     HD_TRY(orc_plans(cx, orc, &ws));

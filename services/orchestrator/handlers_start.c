@@ -15,6 +15,7 @@ struct start {
     size_t packed_len;
     uint64_t fingerprint;
     uint32_t version; // what is started
+    const char *project;
     struct orc_origin origin;
     struct orc_run *run;
     bool done;
@@ -84,6 +85,22 @@ static void check(struct hd_ctx *cx, struct hd_item *item, struct start *start) 
     start->fingerprint = hd_hash(packed, start->packed_len, 0);
 }
 
+static void pipeline_missing(struct start *start, const char *why) {
+    hd_item_fail(start->item, HD_MISSING, "pipeline %s %s", start->request->pipeline, why);
+    hd_err_field(&start->item->err, "pipeline");
+}
+
+// Who may start in parts of the tenant alone, before he hears anything: what is elsewhere is not there for him.
+static enum hd_status narrow(struct hd_ctx *cx, struct orchestrator *orc, struct start *start) {
+    struct orc_version newest = {.tenant = start->tenant, .name = start->request->pipeline};
+    if (start->item->err.status != HD_OK || !start->item->principal->narrowed)
+        return HD_OK;
+    HD_TRY(ORC_DO(cx, orc, versions_newest, &newest, 1));
+    if (!newest.found || !hd_within(start->item->principal, newest.project, newest.name))
+        pipeline_missing(start, "is not known");
+    return HD_OK;
+}
+
 // Answers the repeats of runs that are there. Those without a key, or with a new one, are left.
 static enum hd_status answer_known(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
     struct orc_run_key *keys = HD_NEW_ARRAY(cx->arena, n, struct orc_run_key);
@@ -115,11 +132,6 @@ static enum hd_status answer_known(struct hd_ctx *cx, struct orchestrator *orc, 
     return HD_OK;
 }
 
-static void pipeline_missing(struct start *start, const char *why) {
-    hd_item_fail(start->item, HD_MISSING, "pipeline %s %s", start->request->pipeline, why);
-    hd_err_field(&start->item->err, "pipeline");
-}
-
 // Which version each starts; fails those that have none.
 static enum hd_status resolve(struct hd_ctx *cx, struct orchestrator *orc, struct start *starts, size_t n) {
     struct orc_version *newest = HD_NEW_ARRAY(cx->arena, n, struct orc_version);
@@ -137,6 +149,7 @@ static enum hd_status resolve(struct hd_ctx *cx, struct orchestrator *orc, struc
     for (size_t i = 0; i < open; i++) {
         uint32_t asked = of[i]->request->version;
         of[i]->version = asked ? asked : newest[i].version;
+        of[i]->project = newest[i].project;
         if (!newest[i].found) {
             pipeline_missing(of[i], "is not known");
         } else if (newest[i].deleted) {
@@ -158,6 +171,7 @@ static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const stru
     struct orc_run *run = orc_ws_add_run(ws, hd_new_id(cx));
     run->tenant = start->tenant;
     run->pipeline = start->request->pipeline;
+    run->project = start->project;
     run->version = start->version;
     run->state = orc_run_machine.first;
     run->created_ms = cx->now.wall_ms;
@@ -248,6 +262,7 @@ enum hd_status orc_start_runs(struct hd_ctx *cx, struct orchestrator *orc, struc
     for (size_t i = 0; i < n; i++) {
         check(cx, &items[i], &starts[i]);
         starts[i].origin = origins[i];
+        HD_TRY(narrow(cx, orc, &starts[i]));
     }
     HD_TRY(answer_known(cx, orc, starts, n));
     HD_TRY(resolve(cx, orc, starts, n));

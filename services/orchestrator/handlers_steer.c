@@ -12,7 +12,6 @@ struct steering {
     struct hd_item *item;
     const Hodei__V1__SteerRequest *request;
     struct orc_command command;
-    const char *tenant;
     struct hd_uuid id;
     struct orc_command_key key;
     struct orc_ws ws;
@@ -22,8 +21,8 @@ struct steering {
 
 static bool check(struct hd_ctx *cx, struct hd_item *item, enum orc_action action, struct steering *s) {
     const Hodei__V1__SteerRequest *request = (const Hodei__V1__SteerRequest *)item->msg;
-    *s = (struct steering){.item = item, .request = request, .tenant = orc_item_tenant(item)};
-    if (!s->tenant || !orc_item_id(item, "run", request->run, &s->id))
+    *s = (struct steering){.item = item, .request = request};
+    if (!orc_item_tenant(item) || !orc_item_id(item, "run", request->run, &s->id))
         return false;
     if (strlen(request->reason) > REASON_MAX) {
         hd_item_fail(item, HD_INVALID, "the reason has more than %d bytes", REASON_MAX);
@@ -45,12 +44,9 @@ static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct s
     struct hd_uuid id = s->id;
     orc_ws_init(&s->ws, cx->arena);
     HD_TRY(ORC_DO(cx, orc, runs_load, &s->ws, &id, 1, true));
-    s->run = orc_ws_run(&s->ws, s->id);
-    if (!s->run || strcmp(s->run->tenant, s->tenant) != 0) {
-        hd_item_fail(s->item, HD_MISSING, "there is no run %s", s->request->run);
-        hd_err_field(&s->item->err, "run");
+    s->run = orc_item_run(s->item, &s->ws, s->id, "run");
+    if (!s->run)
         return HD_OK;
-    }
     HD_TRY(orc_plans(cx, orc, &s->ws));
     HD_TRY(ORC_DO(cx, orc, jobs_page, &s->ws, s->id, 0, ALL_JOBS));
     struct hd_uuid *attempts = HD_NEW_ARRAY(cx->arena, s->ws.jobs.n, struct hd_uuid);
@@ -75,6 +71,7 @@ static struct orc_run *new_run(struct hd_ctx *cx, struct steering *s) {
     struct orc_run *run = orc_ws_add_run(&s->ws, hd_new_id(cx));
     run->tenant = s->run->tenant;
     run->pipeline = s->run->pipeline;
+    run->project = s->run->project;
     run->version = s->run->version;
     run->plan = s->run->plan;
     run->request = s->run->request;

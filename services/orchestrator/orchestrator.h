@@ -75,6 +75,9 @@ enum orc_metric {
 const char *orc_item_tenant(struct hd_item *item);
 // An id out of a request, or false after failing the item, naming the field.
 bool orc_item_id(struct hd_item *item, const char *field, const char *text, struct hd_uuid *ret);
+// The run, where it is in the working set and the principal may see it; else NULL after failing the item. What is out of somebody's
+// part of the tenant is not there for him.
+struct orc_run *orc_item_run(struct hd_item *item, const struct orc_ws *ws, struct hd_uuid id, const char *field);
 
 // Runs the sweep in the next turn.
 static inline void orc_kick(struct orchestrator *orc) {

@@ -53,8 +53,9 @@ static bool edges_right(struct hd_arena *arena, const Hodei__V1__CompiledPipelin
 }
 
 enum hd_status orc_plan_check(struct hd_arena *arena, const Hodei__V1__CompiledPipeline *plan, struct hd_err *err) {
-    if (!hd_token_valid(plan->tenant) || !hd_name_valid(plan->name) || plan->version == 0)
-        return hd_err_set(err, HD_INVALID, "compiled pipeline: tenant, name or version is not valid");
+    if (!hd_token_valid(plan->tenant) || !hd_name_valid(plan->name) || plan->version == 0 ||
+        (*plan->project && !hd_token_valid(plan->project)))
+        return hd_err_set(err, HD_INVALID, "compiled pipeline: tenant, name, version or project is not valid");
     if (plan->deleted)
         return HD_OK;
     if (plan->n_jobs == 0 || plan->n_jobs > MAX_JOBS)

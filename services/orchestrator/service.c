@@ -38,23 +38,26 @@ struct hd_metric orc_metrics[ORC_M_COUNT] = {
 
 #define RPC(method, request, reply, handler)                                                                           \
     { #method, &hodei__v1__##request##__descriptor, &hodei__v1__##reply##__descriptor, handler }
+// Those that keep to a principal's parts of the tenant.
+#define PART(method, request, reply, handler)                                                                          \
+    { #method, &hodei__v1__##request##__descriptor, &hodei__v1__##reply##__descriptor, handler, .narrow = true }
 static const struct hd_rpc rpcs[] = {
-    RPC(StartRun, start_run_request, start_run_reply, orc_start_run),
-    RPC(GetRun, get_run_request, run, orc_get_run),
-    RPC(ListRuns, list_runs_request, list_runs_reply, orc_list_runs),
-    RPC(ListJobs, list_jobs_request, list_jobs_reply, orc_list_jobs),
-    RPC(CancelRun, cancel_run_request, cancel_run_reply, orc_cancel_run),
-    RPC(CancelJob, steer_request, steer_reply, orc_cancel_job),
-    RPC(RetryJob, steer_request, steer_reply, orc_retry_job),
-    RPC(MarkJobDone, steer_request, steer_reply, orc_mark_job_done),
-    RPC(SkipJob, steer_request, steer_reply, orc_skip_job),
-    RPC(ApproveJob, steer_request, steer_reply, orc_approve_job),
-    RPC(RejectJob, steer_request, steer_reply, orc_reject_job),
-    RPC(PauseRun, steer_request, steer_reply, orc_pause_run),
-    RPC(ResumeRun, steer_request, steer_reply, orc_resume_run),
-    RPC(SetRunPriority, steer_request, steer_reply, orc_set_run_priority),
-    RPC(RerunRun, steer_request, steer_reply, orc_rerun_run),
-    RPC(ExplainJob, explain_job_request, explain_job_reply, orc_explain_job),
+    PART(StartRun, start_run_request, start_run_reply, orc_start_run),
+    PART(GetRun, get_run_request, run, orc_get_run),
+    PART(ListRuns, list_runs_request, list_runs_reply, orc_list_runs),
+    PART(ListJobs, list_jobs_request, list_jobs_reply, orc_list_jobs),
+    PART(CancelRun, cancel_run_request, cancel_run_reply, orc_cancel_run),
+    PART(CancelJob, steer_request, steer_reply, orc_cancel_job),
+    PART(RetryJob, steer_request, steer_reply, orc_retry_job),
+    PART(MarkJobDone, steer_request, steer_reply, orc_mark_job_done),
+    PART(SkipJob, steer_request, steer_reply, orc_skip_job),
+    PART(ApproveJob, steer_request, steer_reply, orc_approve_job),
+    PART(RejectJob, steer_request, steer_reply, orc_reject_job),
+    PART(PauseRun, steer_request, steer_reply, orc_pause_run),
+    PART(ResumeRun, steer_request, steer_reply, orc_resume_run),
+    PART(SetRunPriority, steer_request, steer_reply, orc_set_run_priority),
+    PART(RerunRun, steer_request, steer_reply, orc_rerun_run),
+    PART(ExplainJob, explain_job_request, explain_job_reply, orc_explain_job),
     RPC(PutVersions, put_versions_request, empty, orc_put_versions),
     RPC(PutGrants, put_grants_request, empty, orc_put_grants),
     RPC(GetUsage, get_usage_request, get_usage_reply, orc_get_usage),

@@ -4,7 +4,7 @@
 #define RUN                                                                                                            \
     "r.id, r.tenant, r.pipeline, r.version, r.state, r.created_ms, r.started_ms, r.ended_ms, r.total, r.ended, "       \
     "r.succeeded, r.failed, r.revision, r.request, r.rows, r.main_left, r.due_ms, r.cause, r.origin, r.actor, "        \
-    "r.paused, r.rerun_of, r.held, r.started_by, r.depth"
+    "r.paused, r.rerun_of, r.held, r.started_by, r.depth, r.project"
 #define JOB                                                                                                            \
     "j.run_id, j.idx, j.pool, j.priority, j.state, j.deps_left, j.key, j.attempts, j.losses, j.attempt, j.queued_ms, " \
     "j.ready_ms, j.started_ms, j.ended_ms, j.spec, j.parent, j.ordinal, j.matrix, j.flags, j.hold, j.due_ms, "         \
@@ -20,22 +20,26 @@
     "t.memory_limit, t.gpu_limit, t.queued_limit, t.runs_limit, t.minutes_limit, t.used, t.cpu_used, t.memory_used, "  \
     "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow"
 
+#define WANTED                                                                                                         \
+    " and ($6::text = '' or r.pipeline = $6::text) and ($7::text = '' or r.project = $7::text)"                        \
+    " order by r.id desc limit $3::bigint"
+
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
         {"orc_versions_put",
-         "insert into pipeline_versions (tenant, name, version, deleted, data)"
-         " select distinct on (t, n, v) t, n, v, d <> 0, b"
-         " from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[]) as u (t, n, v, d, b)"
+         "insert into pipeline_versions (tenant, name, version, deleted, data, project)"
+         " select distinct on (t, n, v) t, n, v, d <> 0, b, p"
+         " from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[], $6::text[]) as u (t, n, v, d, b, p)"
          " order by t, n, v, d desc"
          " on conflict (tenant, name, version) do update set deleted = true"
          " where excluded.deleted and not pipeline_versions.deleted"},
     [ORC_SQL_VERSIONS_NEWEST] = {"orc_versions_newest",
-                                 "select u.i, v.version, v.deleted, ''::bytea"
+                                 "select u.i, v.version, v.deleted, ''::bytea, v.project"
                                  " from unnest($1::text[], $2::text[]) with ordinality as u (t, n, i)"
-                                 " cross join lateral (select p.version, p.deleted from pipeline_versions p"
+                                 " cross join lateral (select p.version, p.deleted, p.project from pipeline_versions p"
                                  " where p.tenant = u.t and p.name = u.n order by p.version desc limit 1) v"},
     [ORC_SQL_VERSIONS_GET] = {"orc_versions_get",
-                              "select u.i, v.version, v.deleted, v.data"
+                              "select u.i, v.version, v.deleted, v.data, v.project"
                               " from unnest($1::text[], $2::text[], $3::int[]) with ordinality as u (t, n, v, i)"
                               " join pipeline_versions v on v.tenant = u.t and v.name = u.n and v.version = u.v"},
     [ORC_SQL_RUNS_LOCK] = {"orc_runs_lock",
@@ -49,6 +53,17 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_RUNS_LIST_PIPELINE] = {"orc_runs_list_pipeline",
                                     "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
                                     " and r.pipeline = $4::text order by r.id desc limit $3::bigint"},
+    // Each part by its index, then the newest of all. What nobody has put into a project has no index of its own.
+    [ORC_SQL_RUNS_LIST_PARTS] =
+        {"orc_runs_list_parts",
+         "select " RUN " from runs r where r.id in (select id from ("
+         "select p.id from unnest($4::text[]) as u (name) cross join lateral (select r.id from runs r"
+         " where r.tenant = $1::text and r.pipeline = u.name and r.id < $2::uuid" WANTED ") p union"
+         " select p.id from unnest($5::text[]) as u (name) cross join lateral (select r.id from runs r"
+         " where r.tenant = $1::text and r.project = u.name and r.project <> 'default' and r.id < $2::uuid" WANTED
+         ") p union select p.id from (select r.id from runs r where 'default' = any ($5::text[])"
+         " and r.tenant = $1::text and r.project = 'default' and r.id < $2::uuid" WANTED ") p) s"
+         " order by id desc limit $3::bigint) order by r.id desc"},
     [ORC_SQL_JOBS_LOAD] = {"orc_jobs_load", "select " JOB " from unnest($1::uuid[], $2::int[]) as u (r, i)"
                                             " join jobs j on j.run_id = u.r and j.idx = u.i"},
     [ORC_SQL_JOBS_OPEN] = {"orc_jobs_open",
@@ -117,14 +132,14 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
                              " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of,"
-                             " started_by, depth)"
+                             " started_by, depth, project)"
                              " select * from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[],"
                              " $6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::bigint[], $11::bytea[],"
                              " $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[], $17::uuid[],"
-                             " $18::uuid[], $19::int[])"
+                             " $18::uuid[], $19::int[], $20::text[])"
                              " as u (id, tenant, pipeline, version, state, created_ms, total, revision, idem_key,"
                              " fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of, started_by,"
-                             " depth)"
+                             " depth, project)"
                              " order by tenant, idem_key"
                              " on conflict (tenant, idem_key) where idem_key is not null do nothing returning id"},
     [ORC_SQL_RUNS_UPDATE] = {"orc_runs_update",
@@ -209,7 +224,7 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
          "insert into follow_ups (run_id, name) select u.id, l.name"
          " from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (id, tenant, pipeline, mask)"
          " join listeners l on l.tenant = u.tenant and l.source = u.pipeline and l.accepts & u.mask <> 0"
-         " cross join lateral (select p.version, p.deleted from pipeline_versions p"
+         " cross join lateral (select p.version, p.deleted, p.project from pipeline_versions p"
          " where p.tenant = l.tenant and p.name = l.name order by p.version desc limit 1) v"
          " where v.version = l.version and not v.deleted order by u.id, l.name on conflict do nothing returning 1"},
     [ORC_SQL_FOLLOW_UPS_TAKE] = {"orc_follow_ups_take", "select f.run_id, f.name from follow_ups f"

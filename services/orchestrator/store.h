@@ -9,12 +9,14 @@
 #define ORC_STORE_H
 
 #include "base/ctx.h"
+#include "base/scope.h"
 #include "service/service.h"
 #include "services/orchestrator/group.h"
 #include "services/orchestrator/ws.h"
 
 struct orc_version {
     const char *tenant, *name;
+    const char *project; // where the pipeline is; of put and newest
     uint32_t version;
     bool found, deleted;
     const uint8_t *data; // packed CompiledPipeline
@@ -29,6 +31,8 @@ struct orc_run_key {
 struct orc_runs_query {
     const char *tenant;
     const char *pipeline;  // "": all
+    const char *project;   // likewise
+    struct hd_parts parts; // of the tenant
     struct hd_uuid before; // zero: from the newest
     unsigned limit;
 };

@@ -85,6 +85,7 @@ static enum hd_status versions_put(ORC_CALL, const struct orc_version *versions,
         row->v = versions[i];
         row->v.tenant = mem_text(mem, versions[i].tenant);
         row->v.name = mem_text(mem, versions[i].name);
+        row->v.project = mem_text(mem, versions[i].project);
         row->v.data = hd_arena_memdup(&mem->arena, versions[i].data, versions[i].len);
         row->v.found = true;
         mem_push(mem, &mem->versions, row);
@@ -144,6 +145,15 @@ static int newest_first(const void *a, const void *b) {
     return hd_uuid_cmp((*(const struct orc_run *const *)b)->id, (*(const struct orc_run *const *)a)->id);
 }
 
+static bool in_parts(const struct orc_run *run, const struct hd_parts *parts) {
+    bool in = parts->all;
+    for (size_t i = 0; i < parts->n_projects; i++)
+        in |= strcmp(run->project, parts->projects[i]) == 0;
+    for (size_t i = 0; i < parts->n_pipelines; i++)
+        in |= strcmp(run->pipeline, parts->pipelines[i]) == 0;
+    return in;
+}
+
 static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_runs_query *query) {
     const struct orc_mem *mem = store;
     const struct orc_run **found = HD_NEW_ARRAY(cx->arena, mem->all.runs.n + 1, const struct orc_run *);
@@ -152,6 +162,7 @@ static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_ru
         const struct orc_run *run = mem->all.runs.items[i];
         if (strcmp(run->tenant, query->tenant) == 0 &&
             (!*query->pipeline || strcmp(run->pipeline, query->pipeline) == 0) &&
+            (!*query->project || strcmp(run->project, query->project) == 0) && in_parts(run, &query->parts) &&
             (hd_uuid_zero(query->before) || hd_uuid_cmp(run->id, query->before) < 0))
             found[n++] = run;
     }
@@ -339,6 +350,7 @@ static enum hd_status runs_insert(ORC_CALL, struct orc_ws *ws) {
         row->actor = mem_text(mem, run->actor);
         row->tenant = mem_text(mem, run->tenant);
         row->pipeline = mem_text(mem, run->pipeline);
+        row->project = mem_text(mem, run->project);
         row->key = mem_text(mem, run->key);
         row->request = hd_arena_memdup(&mem->arena, run->request, run->request_len);
         mem->rows_written++;

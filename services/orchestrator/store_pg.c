@@ -32,6 +32,7 @@ static struct orc_run *run_out(struct orc_ws *ws, const struct hd_rows *rows, si
         run->held = hd_row_bool(rows, i, c + 22);
         run->started_by = hd_row_uuid(rows, i, c + 23);
         run->depth = (uint32_t)hd_row_int(rows, i, c + 24);
+        run->project = hd_row_text(rows, i, c + 25);
     }
     run->locked |= lock;
     return run;
@@ -109,16 +110,18 @@ static enum hd_status versions_put(ORC_CALL, const struct orc_version *versions,
     const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *), **names = HD_NEW_ARRAY(cx->arena, n, const char *);
     int32_t *numbers = HD_NEW_ARRAY(cx->arena, n, int32_t), *deleted = HD_NEW_ARRAY(cx->arena, n, int32_t);
     struct hd_bytes *data = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
+    const char **projects = HD_NEW_ARRAY(cx->arena, n, const char *);
     (void)store;
     for (size_t i = 0; i < n; i++) {
         tenants[i] = versions[i].tenant;
+        projects[i] = versions[i].project;
         names[i] = versions[i].name;
         numbers[i] = (int32_t)versions[i].version;
         deleted[i] = versions[i].deleted;
         data[i] = (struct hd_bytes){versions[i].data, versions[i].len};
     }
     return ORC_RUN_SQL(cx, ORC_SQL_VERSIONS_PUT, NULL, HD_TEXTS(tenants, n), HD_TEXTS(names, n), HD_I32S(numbers, n),
-                       HD_I32S(deleted, n), HD_BYTESS(data, n));
+                       HD_I32S(deleted, n), HD_BYTESS(data, n), HD_TEXTS(projects, n));
 }
 
 static enum hd_status versions_read(struct hd_ctx *cx, struct orc_version *inout, size_t n, bool newest) {
@@ -141,6 +144,7 @@ static enum hd_status versions_read(struct hd_ctx *cx, struct orc_version *inout
         version->found = true;
         version->version = (uint32_t)hd_row_int(&rows, i, 1);
         version->deleted = hd_row_bool(&rows, i, 2);
+        version->project = hd_row_text(&rows, i, 4);
         version->data = data.data;
         version->len = data.len;
     }
@@ -190,7 +194,17 @@ static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_ru
     (void)store;
     if (hd_uuid_zero(before))
         memset(&before, 0xff, sizeof before);
-    if (*query->pipeline)
+    if (!query->parts.all || *query->project) {
+        struct hd_parts parts = query->parts;
+        if (parts.all) {
+            parts.projects[0] = query->project;
+            parts.n_projects = 1;
+        }
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PARTS, &rows, HD_TEXT(query->tenant), HD_UUID(before),
+                           HD_I64(query->limit), HD_TEXTS(parts.pipelines, parts.n_pipelines),
+                           HD_TEXTS(parts.projects, parts.n_projects), HD_TEXT(query->pipeline),
+                           HD_TEXT(query->project)));
+    } else if (*query->pipeline)
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PIPELINE, &rows, HD_TEXT(query->tenant), HD_UUID(before),
                            HD_I64(query->limit), HD_TEXT(query->pipeline)));
     else

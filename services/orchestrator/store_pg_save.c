@@ -36,6 +36,7 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
     COLUMN(struct hd_uuid, origin_runs, row->rerun_of)
     COLUMN(struct hd_uuid, started_by, row->started_by)
     COLUMN(int32_t, depths, (int32_t)row->depth)
+    COLUMN(const char *, projects, row->project)
     COLUMN(struct hd_bytes, requests, ((struct hd_bytes){row->request_len ? row->request : NULL, row->request_len}))
     struct hd_rows inserted;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_INSERT, &inserted, HD_UUIDS(ids, n), HD_TEXTS(tenants, n),
@@ -43,7 +44,7 @@ enum hd_status orc_pg_runs_insert(ORC_CALL, struct orc_ws *ws) {
                        HD_I32S(totals, n), HD_I64S(revisions, n), HD_TEXTS(keys, n), HD_I64S(fingerprints, n),
                        HD_BYTESS(requests, n), HD_I32S(counts, n), HD_I32S(mains, n), HD_I64S(due, n),
                        HD_TEXTS(origins, n), HD_TEXTS(actors, n), HD_UUIDS(origin_runs, n), HD_UUIDS(started_by, n),
-                       HD_I32S(depths, n)));
+                       HD_I32S(depths, n), HD_TEXTS(projects, n)));
     for (size_t i = 0; i < n; i++)
         rows[i]->duplicate = true;
     for (size_t i = 0; i < inserted.n; i++) {

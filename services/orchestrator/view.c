@@ -18,6 +18,7 @@ void orc_view_run(struct hd_arena *arena, const struct orc_run *run, Hodei__V1__
     ret->id = id_text(arena, run->id);
     ret->pipeline = (char *)run->pipeline;
     ret->version = run->version;
+    ret->project = (char *)(uintptr_t)run->project;
     ret->state = (Hodei__V1__RunState)run->state;
     ret->created_at_ms = run->created_ms;
     ret->started_at_ms = run->started_ms;

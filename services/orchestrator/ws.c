@@ -1,5 +1,7 @@
 #include "services/orchestrator/ws.h"
 
+#include "base/scope.h"
+
 static uint64_t mix(uint64_t x) {
     x ^= x >> 32;
     x *= 0xd6e8feb86659fd93u;
@@ -77,6 +79,7 @@ struct orc_run *orc_ws_add_run(struct orc_ws *ws, struct hd_uuid id) {
     run->id = id;
     run->key = run->actor = "";
     run->origin = "api";
+    run->project = HD_PROJECT_DEFAULT;
     TABLE_ADD(ws, &ws->runs, run, run_hash);
     return run;
 }

@@ -17,7 +17,7 @@
 
 struct orc_run {
     struct hd_uuid id;
-    const char *tenant, *pipeline;
+    const char *tenant, *pipeline, *project;
     uint32_t version;
     int state, was; // was: as loaded; 0 of a new one
     int64_t created_ms, started_ms, ended_ms;

@@ -10,6 +10,7 @@
 struct wanted { // what one request asks for
     struct hd_item *item;
     const char *tenant, *name, *source, *digest;
+    const char *project;                   // as asked for: "" where it is, or the default
     Hodei__V1__CompiledPipeline *compiled; // its version is set when it is known
     bool dry_run;
     struct pip_version version; // what the request made or found
@@ -38,9 +39,48 @@ static int wanted_cmp(const void *a, const void *b) {
     return cmp ? cmp : (x->item > y->item) - (x->item < y->item);
 }
 
+static bool is_there(const struct pip_version *version) {
+    return version->found && !version->deleted;
+}
+
+static const char *project_of(const struct wanted *want) {
+    const struct pip_version *now = &want->version;
+
+    if (is_there(now) || (now->found && want->compiled->deleted))
+        return now->project;
+    return *want->project ? want->project : HD_PROJECT_DEFAULT;
+}
+
+// Where it is or will be, in view of what is there now. False: it may not be there.
+static bool place(struct wanted *want) {
+    const Hodei__V1__Principal *who = want->item->principal;
+    const struct pip_version *now = &want->version;
+
+    // Old versions of one that was deleted belong to where they were.
+    bool sees = !now->found || hd_within(who, now->project, want->name);
+    if (want->dry_run && !(sees && hd_within(who, project_of(want), want->name))) {
+        want->version = (struct pip_version){0}; // it is looked at as a text
+        return true;
+    }
+    if (!sees || !hd_within(who, project_of(want), want->name)) {
+        hd_item_fail(want->item, HD_DENIED, "%.100s may not apply the pipeline \"%.140s\" here", who->subject,
+                     want->name);
+        hd_err_hint(&want->item->err, "name a project where you may change pipelines, or ask for a binding there");
+        return false;
+    }
+    if (!is_there(now) || !*want->project || strcmp(now->project, want->project) == 0)
+        return true;
+    hd_item_fail(want->item, HD_PRECONDITION, "the pipeline \"%.140s\" is in the project %.64s", want->name,
+                 now->project);
+    hd_err_field(&want->item->err, "project");
+    hd_err_hint(&want->item->err, "a pipeline stays where it is; delete it to apply it elsewhere");
+    return false;
+}
+
 static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32_t version) {
     struct pip_change change = {.tenant = want->tenant,
                                 .name = want->name,
+                                .project = project_of(want),
                                 .version = version,
                                 .jobs = (uint32_t)want->compiled->n_jobs,
                                 .deleted = want->compiled->deleted,
@@ -52,6 +92,7 @@ static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32
 
     want->compiled->tenant = hd_arena_strdup(cx->arena, want->tenant);
     want->compiled->version = version;
+    want->compiled->project = hd_arena_strdup(cx->arena, change.project);
     hd_pb_pack(cx->arena, &want->compiled->base, &packed, &change.compiled.len);
     change.compiled.data = packed;
     HD_TRY(pip_store_add(cx, &change));
@@ -78,19 +119,21 @@ static enum hd_status apply_one(struct hd_ctx *cx, struct wanted *want) {
     if (want->changed)
         return HD_OK;
     HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
+    if (!place(want))
+        return HD_OK;
     if (want->dry_run || is_newest(want, &want->version)) {
         want->changed = !is_newest(want, &want->version);
         return HD_OK;
     }
-    if (!want->version.found || want->version.deleted) { // before anything is written for it
+    if (!is_there(&want->version)) { // before anything is written for it
         bool may;
         HD_TRY(pip_quota_check(cx, want->item, &may));
         if (!may)
             return HD_OK;
     }
-    HD_TRY(pip_store_lock(cx, want->tenant, want->name));
+    HD_TRY(pip_store_lock(cx, want->tenant, want->name, project_of(want)));
     HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
-    if (is_newest(want, &want->version))
+    if (!place(want) || is_newest(want, &want->version))
         return HD_OK;
     HD_TRY(add_version(cx, want, want->version.version + 1));
     want->changed = true;
@@ -103,11 +146,11 @@ static enum hd_status delete_one(struct hd_ctx *cx, struct wanted *want) {
     if (want->changed)
         return HD_OK;
     HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
-    if (want->version.found && !want->version.deleted) {
-        HD_TRY(pip_store_lock(cx, want->tenant, want->name));
+    if (is_there(&want->version)) {
+        HD_TRY(pip_store_lock(cx, want->tenant, want->name, want->version.project));
         HD_TRY(pip_store_newest(cx, want->tenant, want->name, &want->version));
     }
-    if (!want->version.found || want->version.deleted) {
+    if (!is_there(&want->version) || !hd_within(want->item->principal, want->version.project, want->name)) {
         hd_item_fail(want->item, HD_MISSING, "there is no pipeline \"%s\"", want->name);
         hd_err_field(&want->item->err, "name");
         return HD_OK;
@@ -136,6 +179,7 @@ static void fill_apply_reply(struct hd_ctx *cx, const struct wanted *want, Hodei
     pipeline->digest = hd_arena_strdup(cx->arena, want->digest);
     pipeline->created_at_ms = want->version.created_at_ms;
     pipeline->updated_at_ms = want->version.updated_at_ms;
+    pipeline->project = hd_arena_strdup(cx->arena, project_of(want));
     reply->pipeline = pipeline;
     reply->changed = want->changed;
 }
@@ -168,7 +212,7 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
     const Hodei__V1__ApplyPipelineRequest *request = (const Hodei__V1__ApplyPipelineRequest *)item->msg;
     struct wanted want = {.item = item, .source = request->source, .dry_run = request->dry_run};
 
-    if (!pip_tenant_given(item))
+    if (!pip_tenant_given(item) || (*request->project && !pip_project_valid(item, request->project)))
         return false;
     if (pip_compile_item(cx, item, request->source, &want.compiled) != HD_OK) {
         hd_metric_add(&pip_metrics[PIP_M_REFUSED], 1);
@@ -176,6 +220,7 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
     }
     want.tenant = item->principal->tenant;
     want.name = want.compiled->name;
+    want.project = request->project;
     want.digest = sha256_hex(cx->arena, request->source);
     *ret = want;
     return true;
@@ -230,8 +275,12 @@ enum hd_status pip_delete(struct hd_ctx *cx, void *self, struct hd_item *items, 
         if (!pip_tenant_given(&items[i]))
             continue;
         struct wanted *want = &wanted[n_wanted++];
-        *want = (struct wanted){
-            .item = &items[i], .tenant = items[i].principal->tenant, .name = request->name, .source = "", .digest = ""};
+        *want = (struct wanted){.item = &items[i],
+                                .tenant = items[i].principal->tenant,
+                                .name = request->name,
+                                .project = "",
+                                .source = "",
+                                .digest = ""};
         want->compiled = (Hodei__V1__CompiledPipeline *)hd_pb_new(cx->arena, &hodei__v1__compiled_pipeline__descriptor);
         want->compiled->name = request->name;
         want->compiled->deleted = true;

@@ -13,8 +13,18 @@ static uint64_t fingerprint(struct hd_ctx *cx, const struct hd_item *item) {
     return hd_hash(packed, len, hd_hash(type, strlen(type), 0));
 }
 
+// An answer may tell more than everybody may see: who sees parts of the tenant gets his own answers alone.
+static struct pip_command command_of(struct hd_ctx *cx, const struct hd_item *item) {
+    const Hodei__V1__Principal *who = item->principal;
+    const char *key = item->idempotency_key;
+
+    if (*key && who->narrowed)
+        key = hd_arena_printf(cx->arena, "%s %s", who->subject, key);
+    return (struct pip_command){.tenant = who->tenant, .key = key};
+}
+
 enum hd_status pip_command_known(struct hd_ctx *cx, struct hd_item *item, bool *ret) {
-    struct pip_command kept = {.tenant = item->principal->tenant, .key = item->idempotency_key};
+    struct pip_command kept = command_of(cx, item);
     ProtobufCMessage *msg;
     *ret = false;
     if (!*kept.key)
@@ -35,7 +45,7 @@ enum hd_status pip_command_known(struct hd_ctx *cx, struct hd_item *item, bool *
 }
 
 enum hd_status pip_command_keep(struct hd_ctx *cx, const struct hd_item *item, const ProtobufCMessage *reply) {
-    struct pip_command keep = {.tenant = item->principal->tenant, .key = item->idempotency_key};
+    struct pip_command keep = command_of(cx, item);
     uint8_t *packed;
     if (!*keep.key)
         return HD_OK;

@@ -5,6 +5,7 @@
 #ifndef HD_PIPELINES_PIPELINES_H
 #define HD_PIPELINES_PIPELINES_H
 
+#include "base/scope.h"
 #include "hodei/v1/pipeline.pb-c.h"
 #include "service/push.h"
 
@@ -43,6 +44,7 @@ hd_handler pip_list; // ListPipelines
 // False, with the item failed, where the request stands for no tenant.
 bool pip_tenant_given(struct hd_item *item);
 bool pip_page_token_wrong(struct hd_item *item); // always false: the item is failed
+bool pip_project_valid(struct hd_item *item, const char *project);
 
 // commands.c: before a command, whether its key is known: then the item has its answer, or its error; and after it.
 enum hd_status pip_command_known(struct hd_ctx *cx, struct hd_item *item, bool *ret) HD_MUST_USE;
@@ -72,7 +74,7 @@ extern struct hd_metric pip_metrics[PIP_METRIC_COUNT];
 
 // store.c
 struct pip_version {
-    const char *name, *digest;
+    const char *name, *digest, *project;
     const char *source;  // from pip_store_get only
     const char *made_by; // from pip_store_versions only
     uint32_t version, jobs;
@@ -81,7 +83,7 @@ struct pip_version {
     int64_t updated_at_ms; // of the version
 };
 struct pip_change { // a version to add
-    const char *tenant, *name;
+    const char *tenant, *name, *project;
     uint32_t version, jobs;
     bool deleted;
     const char *source, *digest, *made_by, *trace;
@@ -99,8 +101,9 @@ extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 enum hd_status pip_store_command(struct hd_ctx *cx, struct pip_command *inout) HD_MUST_USE;
 enum hd_status pip_store_keep_command(struct hd_ctx *cx, const struct pip_command *command) HD_MUST_USE;
 enum hd_status pip_store_prune_commands(struct hd_ctx *cx, int64_t before_ms) HD_MUST_USE;
+// Reads for somebody (`who`) tell what is in his part of the tenant; the others all.
 // Version 0 is the newest. `found` tells.
-enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
+enum hd_status pip_store_get(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *name, uint32_t version,
                              struct pip_version *ret) HD_MUST_USE;
 enum hd_status pip_store_newest(struct hd_ctx *cx, const char *tenant, const char *name,
                                 struct pip_version *ret) HD_MUST_USE;
@@ -108,12 +111,13 @@ enum hd_status pip_store_newest(struct hd_ctx *cx, const char *tenant, const cha
 enum hd_status pip_store_made(struct hd_ctx *cx, const char *tenant, const char *name, const char *digest,
                               const char *trace, struct pip_version *ret) HD_MUST_USE;
 // Makes the pipeline's row if needed and locks it.
-enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char *name) HD_MUST_USE;
+enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char *name, const char *project) HD_MUST_USE;
 enum hd_status pip_store_add(struct hd_ctx *cx, const struct pip_change *change) HD_MUST_USE;
-enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char *after, uint32_t limit,
-                              struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
+enum hd_status pip_store_list(struct hd_ctx *cx, const Hodei__V1__Principal *who,
+                              const Hodei__V1__ListPipelinesRequest *page, uint32_t limit, struct pip_version **ret,
+                              size_t *ret_n) HD_MUST_USE;
 // Versions below `before`, newest first, deletions too.
-enum hd_status pip_store_versions(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t before,
+enum hd_status pip_store_versions(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *name, uint32_t before,
                                   uint32_t limit, struct pip_version **ret, size_t *ret_n) HD_MUST_USE;
 // The newest version below `version` that is no deletion; 0: there is none.
 enum hd_status pip_store_before(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,

@@ -26,6 +26,7 @@ static void fill(struct hd_arena *arena, const struct pip_version *version, Hode
     ret->digest = hd_arena_strdup(arena, version->digest);
     ret->created_at_ms = version->created_at_ms;
     ret->updated_at_ms = version->updated_at_ms;
+    ret->project = hd_arena_strdup(arena, version->project);
 }
 
 enum hd_status pip_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
@@ -37,7 +38,7 @@ enum hd_status pip_get(struct hd_ctx *cx, void *self, struct hd_item *items, siz
         if (!pip_tenant_given(&items[i]))
             continue;
         if (request->version <= INT32_MAX)
-            HD_TRY(pip_store_get(cx, items[i].principal->tenant, request->name, request->version, &version));
+            HD_TRY(pip_store_get(cx, items[i].principal, request->name, request->version, &version));
         if (version.found && !version.deleted) {
             fill(cx->arena, &version, (Hodei__V1__Pipeline *)items[i].reply);
             continue;
@@ -52,6 +53,15 @@ enum hd_status pip_get(struct hd_ctx *cx, void *self, struct hd_item *items, siz
     return HD_OK;
 }
 
+bool pip_project_valid(struct hd_item *item, const char *project) {
+    if (hd_token_valid(project))
+        return true;
+    hd_item_fail(item, HD_INVALID, "\"%.80s\" is not a name for a project", project);
+    hd_err_field(&item->err, "project");
+    hd_err_hint(&item->err, "1 to 64 letters, digits, - and _");
+    return false;
+}
+
 // False, with the item failed, where the page asked for makes no sense.
 static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelinesRequest *request) {
     if (request->page_size > PAGE_MAX) {
@@ -59,10 +69,9 @@ static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelinesReque
         hd_err_field(&item->err, "page_size");
         return false;
     }
-    if (*request->page_token && !hd_name_valid(request->page_token)) {
+    if (*request->page_token && !hd_name_valid(request->page_token))
         return pip_page_token_wrong(item);
-    }
-    return true;
+    return !*request->project || pip_project_valid(item, request->project);
 }
 
 enum hd_status pip_list(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
@@ -76,7 +85,7 @@ enum hd_status pip_list(struct hd_ctx *cx, void *self, struct hd_item *items, si
 
         if (!pip_tenant_given(&items[i]) || !page_valid(&items[i], request))
             continue;
-        HD_TRY(pip_store_list(cx, items[i].principal->tenant, request->page_token, size + 1, &list, &found));
+        HD_TRY(pip_store_list(cx, items[i].principal, request, size + 1, &list, &found));
         reply->n_pipelines = found > size ? size : found;
         reply->pipelines = HD_NEW_ARRAY(cx->arena, reply->n_pipelines, Hodei__V1__Pipeline *);
         for (size_t k = 0; k < reply->n_pipelines; k++) {

@@ -146,8 +146,7 @@ static enum hd_status list_one(struct hd_ctx *cx, struct hd_item *item) {
 
     if (!pip_tenant_given(item) || !page_read(item, &after_id, &after))
         return HD_OK;
-    HD_TRY(pip_store_schedules_page(cx, item->principal->tenant, request->pipeline, after, after_id, size + 1, &list,
-                                    &found));
+    HD_TRY(pip_store_schedules_page(cx, item->principal, request->pipeline, after, after_id, size + 1, &list, &found));
     reply->n_schedules = found > size ? size : found;
     reply->schedules = HD_NEW_ARRAY(cx->arena, reply->n_schedules, Hodei__V1__Schedule *);
     for (size_t i = 0; i < reply->n_schedules; i++) {
@@ -183,6 +182,11 @@ static enum hd_status load(struct hd_ctx *cx, struct hd_item *item, const char *
         return HD_OK;
     }
     HD_TRY(pip_store_schedule(cx, item->principal->tenant, uuid, ret, &n));
+    if (n && item->principal->narrowed) {
+        struct pip_version version;
+        HD_TRY(pip_store_get(cx, item->principal, (*ret)->pipeline, 0, &version));
+        n = version.found;
+    }
     if (n)
         return HD_OK;
     *ret = NULL;

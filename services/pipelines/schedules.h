@@ -35,9 +35,9 @@ enum hd_status pip_store_schedules(struct hd_ctx *cx, const char *tenant, const 
 enum hd_status pip_store_schedule(struct hd_ctx *cx, const char *tenant, struct hd_uuid id, struct pip_schedule **ret,
                                   size_t *ret_n) HD_MUST_USE; // one or none
 // After a pipeline and id; pipeline "" is every one.
-enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const char *tenant, const char *pipeline, const char *after,
-                                        struct hd_uuid after_id, uint32_t limit, struct pip_schedule **ret,
-                                        size_t *ret_n) HD_MUST_USE;
+enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *pipeline,
+                                        const char *after, struct hd_uuid after_id, uint32_t limit,
+                                        struct pip_schedule **ret, size_t *ret_n) HD_MUST_USE;
 enum hd_status pip_store_put_schedules(struct hd_ctx *cx, const struct pip_schedule *schedules, size_t n) HD_MUST_USE;
 enum hd_status pip_store_drop_schedules(struct hd_ctx *cx, const struct hd_uuid *ids, size_t n) HD_MUST_USE;
 

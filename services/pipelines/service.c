@@ -7,19 +7,20 @@
 #define MSG(name) &hodei__v1__##name##__descriptor
 
 static const struct hd_rpc rpcs[] = {
-    {"ApplyPipeline", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), pip_apply},
-    {"GetPipeline", MSG(get_pipeline_request), MSG(pipeline), pip_get},
-    {"ListPipelines", MSG(list_pipelines_request), MSG(list_pipelines_reply), pip_list},
-    {"DeletePipeline", MSG(delete_pipeline_request), MSG(empty), pip_delete},
-    {"ListPipelineVersions", MSG(list_pipeline_versions_request), MSG(list_pipeline_versions_reply), pip_list_versions},
-    {"DiffPipeline", MSG(diff_pipeline_request), MSG(diff_pipeline_reply), pip_diff_versions},
-    {"RenderPipeline", MSG(render_pipeline_request), MSG(pipeline_plan), pip_render_plans},
+    {"ApplyPipeline", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), pip_apply, .narrow = true},
+    {"GetPipeline", MSG(get_pipeline_request), MSG(pipeline), pip_get, .narrow = true},
+    {"ListPipelines", MSG(list_pipelines_request), MSG(list_pipelines_reply), pip_list, .narrow = true},
+    {"DeletePipeline", MSG(delete_pipeline_request), MSG(empty), pip_delete, .narrow = true},
+    {"ListPipelineVersions", MSG(list_pipeline_versions_request), MSG(list_pipeline_versions_reply), pip_list_versions,
+     .narrow = true},
+    {"DiffPipeline", MSG(diff_pipeline_request), MSG(diff_pipeline_reply), pip_diff_versions, .narrow = true},
+    {"RenderPipeline", MSG(render_pipeline_request), MSG(pipeline_plan), pip_render_plans, .narrow = true},
     {"GetPipelineSchema", MSG(empty), MSG(get_pipeline_schema_reply), pip_get_schema},
     {"PutGrants", MSG(put_grants_request), MSG(empty), pip_put_grants},
     {"GetUsage", MSG(get_usage_request), MSG(get_usage_reply), pip_get_usage},
-    {"ListSchedules", MSG(list_schedules_request), MSG(list_schedules_reply), pip_list_schedules},
-    {"PauseSchedule", MSG(pause_schedule_request), MSG(schedule), pip_pause_schedule},
-    {"ResumeSchedule", MSG(resume_schedule_request), MSG(schedule), pip_resume_schedule},
+    {"ListSchedules", MSG(list_schedules_request), MSG(list_schedules_reply), pip_list_schedules, .narrow = true},
+    {"PauseSchedule", MSG(pause_schedule_request), MSG(schedule), pip_pause_schedule, .narrow = true},
+    {"ResumeSchedule", MSG(resume_schedule_request), MSG(schedule), pip_resume_schedule, .narrow = true},
 };
 
 static const struct hd_answer answers[] = {

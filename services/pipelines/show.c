@@ -45,7 +45,7 @@ static enum hd_status list_one(struct hd_ctx *cx, struct hd_item *item) {
 
     if (!pip_tenant_given(item) || !page_valid(item, request, &before))
         return HD_OK;
-    HD_TRY(pip_store_versions(cx, item->principal->tenant, request->name, (uint32_t)before, size + 1, &list, &found));
+    HD_TRY(pip_store_versions(cx, item->principal, request->name, (uint32_t)before, size + 1, &list, &found));
     if (found == 0 && !*request->page_token) {
         missing(item, request->name, 0, "name");
         return HD_OK;
@@ -81,7 +81,7 @@ static enum hd_status get(struct hd_ctx *cx, struct hd_item *item, const char *n
                           const char *field, struct pip_version *ret) {
     *ret = (struct pip_version){0};
     if (version <= INT32_MAX)
-        HD_TRY(pip_store_get(cx, item->principal->tenant, name, version, ret));
+        HD_TRY(pip_store_get(cx, item->principal, name, version, ret));
     if (ret->found && ret->deleted && !version)
         ret->found = false;
     if (!ret->found)

@@ -32,7 +32,8 @@ enum {
 };
 _Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
 
-#define COLUMNS "v.name, v.version, v.jobs, v.digest, v.deleted, v.confirmed, p.created_at_ms, v.created_at_ms"
+#define COLUMNS                                                                                                        \
+    "v.name, v.version, v.jobs, v.digest, v.deleted, v.confirmed, p.created_at_ms, v.created_at_ms, p.project"
 #define SCHEDULE_COLUMNS                                                                                               \
     "s.id, s.tenant, s.pipeline, s.expr, s.timezone, s.overlap, s.catch_up, s.tick_ms, s.again_ms, s.step, s.tag,"     \
     " s.tries, s.refusals, s.paused, s.paused_reason, s.last_tick_ms, s.last_outcome, s.last_error, s.last_run"
@@ -63,16 +64,19 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [MADE] = {"pip_made", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                           " AND v.digest = $3::text AND v.trace = $4::text AND v.created_at_ms >= $5::bigint"
                           " ORDER BY v.version DESC LIMIT 1"},
-    [MAKE] = {"pip_make", "INSERT INTO pipelines (tenant, name, version, deleted, created_at_ms)"
-                          " VALUES ($1::text, $2::text, 0, true, $3::bigint) ON CONFLICT DO NOTHING"},
+    [MAKE] = {"pip_make", "INSERT INTO pipelines (tenant, name, version, deleted, created_at_ms, project)"
+                          " VALUES ($1::text, $2::text, 0, true, $3::bigint, $4::text) ON CONFLICT DO NOTHING"},
     [LOCK] = {"pip_lock", "SELECT 1 FROM pipelines WHERE tenant = $1::text AND name = $2::text FOR UPDATE"},
     [ADD] = {"pip_add",
              "WITH added AS (INSERT INTO versions (tenant, name, version, deleted, jobs, source, digest, compiled,"
              " confirmed, made_by, trace, created_at_ms) VALUES ($1::text, $2::text, $3::int, $4::bool, $5::int,"
              " $6::text, $7::text, $8::bytea, false, $9::text, $10::text, $11::bigint))"
-             " UPDATE pipelines SET version = $3::int, deleted = $4::bool WHERE tenant = $1::text AND name = $2::text"},
-    [LIST] = {"pip_list", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name > $2::text AND NOT p.deleted"
-                          " AND v.version = p.version ORDER BY p.name LIMIT $3::int"},
+             " UPDATE pipelines SET version = $3::int, deleted = $4::bool, project = $12::text"
+             " WHERE tenant = $1::text AND name = $2::text"},
+    [LIST] = {"pip_list",
+              "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name > $2::text AND NOT p.deleted"
+              " AND v.version = p.version AND ($4::bool OR p.name = ANY ($5::text[]) OR p.project = ANY ($6::text[]))"
+              " AND ($7::text = '' OR p.project = $7::text) ORDER BY p.name LIMIT $3::int"},
     [VERSIONS] = {"pip_versions", "SELECT " COLUMNS ", v.made_by" JOINED
                                   "WHERE p.tenant = $1::text AND p.name = $2::text AND v.version < $3::int"
                                   " ORDER BY v.version DESC LIMIT $4::int"},
@@ -102,6 +106,9 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [ONE] = {"pip_schedule", SCHEDULES "WHERE s.tenant = $1::text AND s.id = $2::uuid FOR UPDATE"},
     [PAGE] = {"pip_schedules_page", SCHEDULES "WHERE s.tenant = $1::text AND ($2::text = '' OR s.pipeline = $2::text)"
                                               " AND (s.pipeline, s.id) > ($3::text COLLATE \"C\", $4::uuid)"
+                                              " AND ($6::bool OR s.pipeline = ANY ($7::text[]) OR EXISTS (SELECT"
+                                              " FROM pipelines p WHERE p.tenant = s.tenant AND p.name = s.pipeline"
+                                              " AND p.project = ANY ($8::text[])))"
                                               " ORDER BY s.pipeline, s.id LIMIT $5::int"},
     [PUT] =
         {"pip_schedules_put",
@@ -130,16 +137,23 @@ static struct pip_version row_version(const struct hd_rows *rows, size_t i) {
                                 .deleted = hd_row_bool(rows, i, 4),
                                 .confirmed = hd_row_bool(rows, i, 5),
                                 .created_at_ms = hd_row_int(rows, i, 6),
-                                .updated_at_ms = hd_row_int(rows, i, 7)};
+                                .updated_at_ms = hd_row_int(rows, i, 7),
+                                .project = hd_row_text(rows, i, 8)};
 }
 
-enum hd_status pip_store_get(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t version,
+// What is out of somebody's part of the tenant is not there for him.
+static struct pip_version first_seen(const struct hd_rows *rows, const Hodei__V1__Principal *who) {
+    struct pip_version version = rows->n ? row_version(rows, 0) : (struct pip_version){0};
+    return version.found && hd_within(who, version.project, version.name) ? version : (struct pip_version){0};
+}
+
+enum hd_status pip_store_get(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *name, uint32_t version,
                              struct pip_version *ret) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &pip_sql[GET], &rows, HD_TEXT(tenant), HD_TEXT(name), HD_I32((int32_t)version)));
-    *ret = rows.n ? row_version(&rows, 0) : (struct pip_version){0};
-    if (rows.n)
-        ret->source = hd_row_text(&rows, 0, 8);
+    HD_TRY(HD_RUN(cx, &pip_sql[GET], &rows, HD_TEXT(who->tenant), HD_TEXT(name), HD_I32((int32_t)version)));
+    *ret = first_seen(&rows, who);
+    if (ret->found)
+        ret->source = hd_row_text(&rows, 0, 9);
     return HD_OK;
 }
 
@@ -159,8 +173,8 @@ enum hd_status pip_store_made(struct hd_ctx *cx, const char *tenant, const char 
     return HD_OK;
 }
 
-enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char *name) {
-    HD_TRY(HD_RUN(cx, &pip_sql[MAKE], NULL, HD_TEXT(tenant), HD_TEXT(name), HD_I64(cx->now.wall_ms)));
+enum hd_status pip_store_lock(struct hd_ctx *cx, const char *tenant, const char *name, const char *project) {
+    HD_TRY(HD_RUN(cx, &pip_sql[MAKE], NULL, HD_TEXT(tenant), HD_TEXT(name), HD_I64(cx->now.wall_ms), HD_TEXT(project)));
     return HD_RUN(cx, &pip_sql[LOCK], NULL, HD_TEXT(tenant), HD_TEXT(name));
 }
 
@@ -169,13 +183,17 @@ enum hd_status pip_store_add(struct hd_ctx *cx, const struct pip_change *change)
                   HD_I32((int32_t)change->version), HD_BOOL(change->deleted), HD_I32((int32_t)change->jobs),
                   HD_TEXT(change->source), HD_TEXT(change->digest),
                   HD_BYTES(change->compiled.data, change->compiled.len), HD_TEXT(change->made_by),
-                  HD_TEXT(change->trace), HD_I64(cx->now.wall_ms));
+                  HD_TEXT(change->trace), HD_I64(cx->now.wall_ms), HD_TEXT(change->project));
 }
 
-enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char *after, uint32_t limit,
-                              struct pip_version **ret, size_t *ret_n) {
+enum hd_status pip_store_list(struct hd_ctx *cx, const Hodei__V1__Principal *who,
+                              const Hodei__V1__ListPipelinesRequest *page, uint32_t limit, struct pip_version **ret,
+                              size_t *ret_n) {
+    struct hd_parts parts = hd_parts_of(cx->arena, who);
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &pip_sql[LIST], &rows, HD_TEXT(tenant), HD_TEXT(after), HD_I32((int32_t)limit)));
+    HD_TRY(HD_RUN(cx, &pip_sql[LIST], &rows, HD_TEXT(who->tenant), HD_TEXT(page->page_token), HD_I32((int32_t)limit),
+                  HD_BOOL(parts.all), HD_TEXTS(parts.pipelines, parts.n_pipelines),
+                  HD_TEXTS(parts.projects, parts.n_projects), HD_TEXT(page->project)));
     struct pip_version *list = HD_NEW_ARRAY(cx->arena, rows.n, struct pip_version);
     for (size_t i = 0; i < rows.n; i++)
         list[i] = row_version(&rows, i);
@@ -184,15 +202,17 @@ enum hd_status pip_store_list(struct hd_ctx *cx, const char *tenant, const char 
     return HD_OK;
 }
 
-enum hd_status pip_store_versions(struct hd_ctx *cx, const char *tenant, const char *name, uint32_t before,
+enum hd_status pip_store_versions(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *name, uint32_t before,
                                   uint32_t limit, struct pip_version **ret, size_t *ret_n) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &pip_sql[VERSIONS], &rows, HD_TEXT(tenant), HD_TEXT(name), HD_I32((int32_t)before),
+    HD_TRY(HD_RUN(cx, &pip_sql[VERSIONS], &rows, HD_TEXT(who->tenant), HD_TEXT(name), HD_I32((int32_t)before),
                   HD_I32((int32_t)limit)));
+    if (!first_seen(&rows, who).found)
+        rows.n = 0;
     struct pip_version *list = HD_NEW_ARRAY(cx->arena, rows.n, struct pip_version);
     for (size_t i = 0; i < rows.n; i++) {
         list[i] = row_version(&rows, i);
-        list[i].made_by = hd_row_text(&rows, i, 8);
+        list[i].made_by = hd_row_text(&rows, i, 9);
     }
     *ret = list;
     *ret_n = rows.n;
@@ -292,12 +312,14 @@ enum hd_status pip_store_schedule(struct hd_ctx *cx, const char *tenant, struct 
     return HD_OK;
 }
 
-enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const char *tenant, const char *pipeline, const char *after,
-                                        struct hd_uuid after_id, uint32_t limit, struct pip_schedule **ret,
-                                        size_t *ret_n) {
+enum hd_status pip_store_schedules_page(struct hd_ctx *cx, const Hodei__V1__Principal *who, const char *pipeline,
+                                        const char *after, struct hd_uuid after_id, uint32_t limit,
+                                        struct pip_schedule **ret, size_t *ret_n) {
+    struct hd_parts parts = hd_parts_of(cx->arena, who);
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &pip_sql[PAGE], &rows, HD_TEXT(tenant), HD_TEXT(pipeline), HD_TEXT(after), HD_UUID(after_id),
-                  HD_I32((int32_t)limit)));
+    HD_TRY(HD_RUN(cx, &pip_sql[PAGE], &rows, HD_TEXT(who->tenant), HD_TEXT(pipeline), HD_TEXT(after), HD_UUID(after_id),
+                  HD_I32((int32_t)limit), HD_BOOL(parts.all), HD_TEXTS(parts.pipelines, parts.n_pipelines),
+                  HD_TEXTS(parts.projects, parts.n_projects)));
     row_schedules(cx, &rows, ret, ret_n);
     return HD_OK;
 }

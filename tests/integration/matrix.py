@@ -245,6 +245,72 @@ def test_foreign():
     print("        %d cells" % cells)
 
 
+class Part:
+    """Somebody with a role in a part of a tenant, and what is in it and out of it."""
+
+    def __init__(self, tenant, role, scope):
+        self.role, self.name = role, "-".join([role] + list(scope.values()))
+        account = "part-" + self.name
+        must("PUT", "/v1/service-accounts/" + account, p.token, tenant=tenant.name)
+        must("POST", "/v1/bindings", p.token, dict(scope, principal="service-account:" + account, role=role), tenant.name)
+        self.token = tenant.token(account)
+
+
+def thing(tenant, name, project):
+    """A pipeline with a schedule and a run that has ended."""
+    must("POST", "/v1/pipelines?project=" + project, p.token, "hodei: v1\nname: %s\non:\n  cron: [{ expr: '0 3 * * *' }]\njobs:\n  only: { executor: noop }\n" % name,
+         tenant.name)
+    ids = {"pipeline": name, "run": must("POST", "/v1/runs", p.token, {"pipeline": name}, tenant.name)["id"]}
+    ids["schedule"] = wait_for(lambda: must("GET", "/v1/schedules?pipeline=" + name, p.token, tenant=tenant.name)["schedules"], "the schedule is there")[0]["id"]
+    wait_for(lambda: must("GET", "/v1/runs/" + ids["run"], p.token, tenant=tenant.name)["state"] == "succeeded", "the run has ended")
+    return ids
+
+
+def check_part(route, part, held, inside, outside):
+    """In a part: what is in it is as in the whole tenant, what is out of it is not there, and the rest of the tenant is refused."""
+    path, who = fill(route["path"], inside, inside["pipeline"]), part.name
+    suffix, body = ("", None) if route["method"] == "GET" else wrong(route)
+    status, text = ask(route["method"], path + suffix, part.token, body)
+    if route["permission"] not in held or route["platform"]:
+        return refused(route, path, status, text, who)
+    if route["path"] == "/v1/stats/jobs":
+        return cell("%s: %s is of the whole tenant: %d %s" % (who, path, status, text), status == 403 and "parts of the tenant" in text)
+    if route["method"] == "GET":
+        cell("%s: GET %s: %d %s" % (who, path, status, text), status == 200 or (status == 400 and "/diff" in path))
+        cell("%s: GET %s shows nothing from elsewhere: %s" % (who, path, text), outside["pipeline"] not in text)
+        cell("%s: GET %s shows what is his: %s" % (who, path, text), "{" in route["path"] or inside["pipeline"] in text)
+    else:
+        cell("%s: %s %s comes behind the decision: %d %s" % (who, route["method"], path, status, text), status == 400)
+    if not named(route):
+        return None
+    path, unknown = fill(route["path"], outside, outside["pipeline"]), fill(route["path"], {}, UNKNOWN)
+    status, text = ask(route["method"], path, part.token, body_of(route, outside["pipeline"]))
+    status2, text2 = ask(route["method"], unknown, part.token, body_of(route, UNKNOWN))
+    names = list(outside.values()) + [UNKNOWN]
+    return cell("%s: %s %s: %d %s, and %s: %d %s" % (who, route["method"], path, status, text, unknown, status2, text2),
+                status == status2 and status in ((400,) if "/diff" in path else (404,)) and plain(text, *names) == plain(text2, *names))
+
+
+def test_parts_of_a_tenant():
+    tenant = world[OWN]
+    inside, outside = thing(tenant, "inside", "web"), thing(tenant, "elsewhere", "data")
+    parts = {one["name"] for one in must("GET", "/v1/permissions")["permissions"] if one["part"]}
+    expect(len(parts) > 6, "parts: %r" % parts)
+    paths = ["/v1/pipelines/elsewhere", "/v1/pipelines/elsewhere/versions", "/v1/runs/" + outside["run"], "/v1/schedules?pipeline=elsewhere"]
+    before = [MOVES.sub("", json.dumps(must("GET", path, p.token, tenant=OWN), sort_keys=True)) for path in paths]
+    for scope in ({"project": "web"}, {"pipeline": "inside"}):
+        for role, permissions in list(tenant.roles.items()):
+            if role == "none":
+                continue
+            part, held = Part(tenant, role, scope), parts if "*" in permissions else parts & set(permissions)
+            for route in routes():
+                if route["permission"]:
+                    check_part(route, part, held, inside, outside)
+    after = [MOVES.sub("", json.dumps(must("GET", path, p.token, tenant=OWN), sort_keys=True)) for path in paths]
+    expect(before == after, "what is elsewhere is what it was:\n%s\n%s" % (before, after))
+    print("        %d cells" % cells)
+
+
 def test_foreign_tenant_in_the_header():
     for role, token in world[OWN].tokens.items():
         for name in (FOREIGN, HOME, "no tenant!"):

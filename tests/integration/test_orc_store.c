@@ -118,9 +118,9 @@ static void both(void (*suite)(struct fixture *f)) {
 static void versions(struct fixture *f) {
     const char *tenant = fresh(f, "t");
     const uint8_t data[] = {1, 0, 255};
-    struct orc_version put[] = {{.tenant = tenant, .name = "p", .version = 1, .data = data, .len = 3},
-                                {.tenant = tenant, .name = "p", .version = 10, .data = data, .len = 2},
-                                {.tenant = tenant, .name = "p", .version = 2, .data = data, .len = 1}};
+    struct orc_version put[] = {{.tenant = tenant, .name = "p", .project = "default", .version = 1, .data = data, .len = 3},
+                                {.tenant = tenant, .name = "p", .project = "default", .version = 10, .data = data, .len = 2},
+                                {.tenant = tenant, .name = "p", .project = "default", .version = 2, .data = data, .len = 1}};
     begin(f);
     OK(f, versions_put, put, 3);
     OK(f, versions_put, put, 3); // again: no effect
@@ -131,7 +131,7 @@ static void versions(struct fixture *f) {
     struct orc_version one = {.tenant = tenant, .name = "p", .version = 1};
     OK(f, versions_get, &one, 1);
     CHECK(one.found && one.len == 3 && memcmp(one.data, data, 3) == 0);
-    struct orc_version tombstone = {.tenant = tenant, .name = "p", .version = 10, .deleted = true, .data = data};
+    struct orc_version tombstone = {.tenant = tenant, .name = "p", .project = "default", .version = 10, .deleted = true, .data = data};
     OK(f, versions_put, &tombstone, 1);
     OK(f, versions_newest, read, 1);
     CHECK(read[0].deleted);
@@ -296,17 +296,17 @@ TEST(rows_come_back_as_they_were_saved) {
 static void follow_ups(struct fixture *f) {
     const char *tenant = fresh(f, "t"), *other = fresh(f, "t");
     const uint8_t data[] = {1};
-    struct orc_version put[] = {{.tenant = tenant, .name = "down", .version = 1, .data = data, .len = 1},
-                                {.tenant = tenant, .name = "gone", .version = 1, .data = data, .len = 1},
-                                {.tenant = other, .name = "down", .version = 1, .data = data, .len = 1}};
+    struct orc_version put[] = {{.tenant = tenant, .name = "down", .project = "default", .version = 1, .data = data, .len = 1},
+                                {.tenant = tenant, .name = "gone", .project = "default", .version = 1, .data = data, .len = 1},
+                                {.tenant = other, .name = "down", .project = "default", .version = 1, .data = data, .len = 1}};
     const struct orc_listener listeners[] = {
         {tenant, "up", "down", 1, 1}, {tenant, "up", "gone", 1, 3}, {other, "up", "down", 1, 1}};
     struct hd_uuid ok = hd_new_id(&f->cx), bad = hd_new_id(&f->cx);
     const struct orc_ended ended[] = {{ok, tenant, "up", 1}, {bad, tenant, "up", 2}, {bad, tenant, "elsewhere", 1}};
     struct orc_follow_up *taken, mine[4];
-    struct orc_version newer = {.tenant = tenant, .name = "down", .version = 2, .data = data, .len = 1};
+    struct orc_version newer = {.tenant = tenant, .name = "down", .project = "default", .version = 2, .data = data, .len = 1};
     struct orc_version tombstone = {
-        .tenant = tenant, .name = "gone", .version = 2, .deleted = true, .data = data, .len = 1};
+        .tenant = tenant, .name = "gone", .project = "default", .version = 2, .deleted = true, .data = data, .len = 1};
     size_t added, n, n_mine = 0;
     begin(f);
     OK(f, versions_put, put, 3);
@@ -411,11 +411,13 @@ static void lists(struct fixture *f) {
         f->cx.now.wall_ms++; // ids rise
         struct orc_run *run = add_run(f, &ws, i == 2 ? fresh(f, "t") : tenant, "", 1);
         run->pipeline = i == 3 ? "deploy" : "build";
+        run->project = i == 1 ? "web" : "default";
         ids[i] = run->id;
         OK(f, runs_insert, &ws);
     }
     orc_ws_init(&ws, &f->arena);
-    struct orc_runs_query query = {.tenant = tenant, .pipeline = "", .limit = 2};
+    struct orc_runs_query query = {
+        .tenant = tenant, .pipeline = "", .project = "", .parts.all = true, .limit = 2};
     OK(f, runs_list, &ws, &query);
     CHECK_INT(ws.runs.n, 2);
     CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[4]) && hd_uuid_eq(ws.runs.items[1]->id, ids[3]));
@@ -425,13 +427,72 @@ static void lists(struct fixture *f) {
     CHECK_INT(ws.runs.n, 2);
     CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[1]) && hd_uuid_eq(ws.runs.items[1]->id, ids[0]));
     orc_ws_init(&ws, &f->arena);
-    query = (struct orc_runs_query){.tenant = tenant, .pipeline = "deploy", .limit = 10};
+    query = (struct orc_runs_query){
+        .tenant = tenant, .pipeline = "deploy", .project = "", .parts.all = true, .limit = 10};
     OK(f, runs_list, &ws, &query);
     CHECK_INT(ws.runs.n, 1);
     commit(f);
 }
 TEST(runs_newest_first_by_tenant) {
     both(lists);
+}
+
+static void parts(struct fixture *f) {
+    const char *tenant = fresh(f, "t");
+    static const char *const projects[] = {"default", "web", "web", "data"};
+    struct orc_ws ws;
+    struct hd_uuid ids[4];
+    begin(f);
+    for (int i = 0; i < 4; i++) {
+        orc_ws_init(&ws, &f->arena);
+        f->cx.now.wall_ms++;
+        struct orc_run *run = add_run(f, &ws, tenant, "", 1);
+        run->pipeline = i == 3 ? "etl" : i == 0 ? "build" : "site";
+        run->project = projects[i];
+        ids[i] = run->id;
+        OK(f, runs_insert, &ws);
+    }
+    static const struct {
+        const char *pipelines[2], *projects[2], *pipeline, *project;
+        bool all;
+        int want; // bits of those that are found
+    } rows[] = {{.all = true, .project = "web", .want = 6},
+                {.all = true, .project = "default", .want = 1},
+                {.all = true, .project = "web", .pipeline = "build", .want = 0},
+                {.projects = {"web"}, .want = 6},
+                {.projects = {"default"}, .pipelines = {"etl"}, .want = 9},
+                {.projects = {"web"}, .pipelines = {"site"}, .want = 6}, // each once
+                {.projects = {"web", "data"}, .pipeline = "etl", .want = 8},
+                {.pipelines = {"build"}, .project = "web", .want = 0},
+                {.want = 0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *some[4] = {rows[i].projects[0], rows[i].projects[1]}, *names[4] = {rows[i].pipelines[0]};
+        struct orc_runs_query query = {
+            .tenant = tenant,
+            .pipeline = rows[i].pipeline ? rows[i].pipeline : "",
+            .project = rows[i].project ? rows[i].project : "",
+            .parts = {rows[i].all, some, names, (some[0] != NULL) + (some[1] != NULL), names[0] != NULL},
+            .limit = 10};
+        int found = 0;
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_list, &ws, &query);
+        for (size_t k = 0; k < ws.runs.n; k++)
+            for (int at = 0; at < 4; at++)
+                found |= hd_uuid_eq(ws.runs.items[k]->id, ids[at]) << at;
+        CHECK_INT(found, rows[i].want);
+        CHECK_INT(ws.runs.n, __builtin_popcount((unsigned)rows[i].want));
+        CHECK(ws.runs.n == 0 || strcmp(ws.runs.items[0]->tenant, tenant) == 0);
+    }
+    orc_ws_init(&ws, &f->arena);
+    struct orc_runs_query query = {.tenant = tenant, .pipeline = "", .project = "web", .limit = 1, .before = ids[2]};
+    query.parts = (struct hd_parts){.all = true, .projects = (const char *[1]){NULL}};
+    OK(f, runs_list, &ws, &query);
+    CHECK(ws.runs.n == 1 && hd_uuid_eq(ws.runs.items[0]->id, ids[1]));
+    CHECK_STR(ws.runs.items[0]->project, "web");
+    commit(f);
+}
+TEST(runs_of_parts_of_a_tenant) {
+    both(parts);
 }
 
 static void approvals(struct fixture *f) {

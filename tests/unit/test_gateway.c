@@ -371,7 +371,7 @@ TEST(unknown_addresses_and_methods) {
     CHECK(has_header("Allow: POST, GET"));
     CHECK_INT(send_with("OPTIONS", "/v1/runs", NULL, 0, HEADERS(GOOD)), 405);
     CHECK_INT(send_with("GET", "/v1/runs?limit=3", NULL, 0, HEADERS(GOOD)), 400);
-    CHECK(has("known here: pipeline, page_size, page_token"));
+    CHECK(has("known here: pipeline, page_size, page_token, project"));
     CHECK_INT(send_with("DELETE", "/v1/pipelines/p", NULL, 0, HEADERS(GOOD)), 204);
     CHECK_INT(got.len, 0);
 }

@@ -165,10 +165,10 @@ static void check_refused(const char *method, const char *path, const char *text
 }
 
 TEST(a_query_parameter_that_does_not_belong_is_refused) {
-    check_refused("GET", "/v1/runs", "pipelin=x", "pipelin", "known here: pipeline, page_size, page_token");
+    check_refused("GET", "/v1/runs", "pipelin=x", "pipelin", "known here: pipeline, page_size, page_token, project");
     check_refused("GET", "/v1/runs/r1", "id=other", "id", "known here: etag, wait_ms");
     check_refused("POST", "/v1/runs", "pipeline=x", "pipeline", "there are none here: put it into the body");
-    check_refused("POST", "/v1/pipelines", "source=x", "source", "known here: dry_run");
+    check_refused("POST", "/v1/pipelines", "source=x", "source", "known here: dry_run, project");
     check_refused("GET", "/v1/runs/r1", "wait_ms=soon", "wait_ms", NULL);
     check_refused("GET", "/v1/runs", "page_size=-1", "page_size", NULL);
 }
