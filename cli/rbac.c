@@ -181,9 +181,10 @@ int cmd_auth_can_i(struct cli *cli) {
     if (cli->json)
         puts(yes ? "{\"allowed\":true}" : "{\"allowed\":false}");
     else
-        printf("%s: %s %s %s %s (tenant %s)%s%s\n", yes ? "yes" : "no", j_text(reply, "subject"),
-               yes ? "has" : "has not", wanted, asked_where(cli), j_text(reply, "tenant"),
-               !yes && *parts ? "; it has it " : "", yes ? "" : parts);
+        printf("%s: %s %s %s %s%s %s%s%s\n", yes ? "yes" : "no", j_text(reply, "subject"), yes ? "has" : "has not",
+               wanted, asked_where(cli),
+               cli_option(cli, "project") || cli_option(cli, "pipeline") ? " of the tenant" : "",
+               j_text(reply, "tenant"), !yes && *parts ? "; it has it " : "", yes ? "" : parts);
     cJSON_Delete(reply);
     return yes ? 0 : 1;
 }

@@ -76,6 +76,123 @@ def test_role_taken_away():
     stops(token, time.monotonic(), 403, "a role taken away", path="/v1/runs")
 
 
+def part_account(name, role, *where):
+    p.cli("service-account", "create", name)
+    p.cli("binding", "create", "service-account:" + name, role, *where)
+    return p.cli("token", "create", "main", "--for", "service-account:" + name).stdout.strip()
+
+
+def as_one(token, method, path, body=None, key=None):
+    headers = {"Authorization": "Bearer " + token}
+    if body is not None:
+        headers["Content-Type"] = "application/yaml" if isinstance(body, str) else "application/json"
+        body = body if isinstance(body, str) else json.dumps(body)
+    if key:
+        headers["Idempotency-Key"] = key
+    return p.raw(method, path, body, headers)
+
+
+NOOP = "hodei: v1\nname: %s\njobs:\n  only: { executor: noop }\n"
+
+
+def test_a_project_and_what_is_put_where():
+    token = part_account("weaver", "developer", "--project", "web")
+    reply = as_one(token, "POST", "/v1/pipelines?project=web", NOOP % "site")
+    expect(reply.status == 200 and reply.json["pipeline"]["project"] == "web", "his project: %r" % reply)
+    again = as_one(token, "POST", "/v1/pipelines", (NOOP % "site") + "description: again\n")
+    expect(again.status == 400 or again.json["pipeline"]["project"] == "web", "it stays where it is: %r" % again)
+    for path in ("/v1/pipelines", "/v1/pipelines?project=data"):
+        reply = as_one(token, "POST", path, NOOP % "other")
+        expect(reply.status == 403 and "may not apply" in reply.json["detail"] and "project" in reply.json["hint"], "elsewhere: %r" % reply)
+    p.cli("pipeline", "apply", "--project", "data", "-", text=NOOP % "ledger")
+    reply = as_one(token, "POST", "/v1/pipelines?project=web", NOOP % "ledger")
+    expect(reply.status == 403, "a name that is taken elsewhere: %r" % reply)
+    reply = as_one(token, "POST", "/v1/pipelines:validate?project=web", NOOP % "ledger")
+    expect(reply.status == 200 and not reply.json["pipeline"].get("version"), "a text is looked at, and nothing of the other told: %r" % reply)
+    moved = p.cli("pipeline", "apply", "--project", "web", "-", text=NOOP % "ledger", code=7)
+    expect("is in the project data" in moved.stderr and "delete it" in moved.stderr, "no moves: %s" % moved.stderr)
+    p.cli("pipeline", "delete", "ledger")
+    reply = as_one(token, "POST", "/v1/pipelines?project=web", NOOP % "ledger")
+    expect(reply.status == 403, "old versions are not taken over: %r" % reply)
+    p.cli("pipeline", "apply", "--project", "web", "-", text=NOOP % "ledger")  # who sees both may
+    expect(as_one(token, "GET", "/v1/pipelines/ledger").json["project"] == "web", "now it is his")
+    reply = p.api("POST", "/v1/pipelines?project=no/name", NOOP % "x", {"Content-Type": "application/yaml"})
+    expect(reply.status == 400 and reply.json["field"] == "project", "a name: %r" % reply)
+    listed = p.cli("pipeline", "list", "--project", "web").stdout
+    expect("site" in listed and "ledger" in listed and "web" in listed, "the list: %s" % listed)
+
+
+def test_a_part_runs_and_follows():
+    p.cli("pipeline", "apply", "--project", "web", "-", text=NOOP.replace("executor: noop", "run: echo hello") % "talker")
+    p.cli("pipeline", "apply", "--project", "data", "-", text=NOOP % "quiet")
+    token = part_account("watcher", "operator", "--pipeline", "talker")
+    run = as_one(token, "POST", "/v1/runs", {"pipeline": "talker"})
+    expect(run.status == 201, "starts: %r" % run)
+    p.wait_run(run.json["id"], "succeeded")
+    p.wait_log(run.json["id"], b"hello")
+    log = as_one(token, "GET", "/v1/runs/%s/logs?format=text" % run.json["id"])
+    expect(log.status == 200 and b"hello" in log.body, "the log: %r" % log)
+    other = p.start_run("quiet", key="shared-key")
+    p.wait_run(other, "succeeded")
+    for reply in (as_one(token, "POST", "/v1/runs", {"pipeline": "quiet"}, key="shared-key"), as_one(token, "GET", "/v1/runs/%s/logs" % other),
+                  as_one(token, "GET", "/v1/runs/%s/logs?format=text" % other), as_one(token, "POST", "/v1/runs/%s:rerun" % other)):
+        expect(reply.status == 404 and other not in reply.json["detail"].replace("there is no run " + other, ""), "elsewhere: %r" % reply)
+    runs = as_one(token, "GET", "/v1/runs").json["runs"]
+    expect([r["id"] for r in runs] == [run.json["id"]] and runs[0]["project"] == "web", "his runs: %r" % runs)
+    again = as_one(token, "POST", "/v1/runs/%s:rerun" % run.json["id"])
+    expect(again.status == 201, "rerun: %r" % again)
+    p.wait_run(again.json["run"], "succeeded")
+    expect(len(as_one(token, "GET", "/v1/runs?project=web").json["runs"]) == 2, "the rerun is where the first was")
+    expect(p.cli("run", "list", "--project", "data").stdout.count("quiet") == 1, "the list by project")
+    # who he is, and what a command says of it
+    who = as_one(token, "GET", "/v1/whoami").json
+    expect(not who.get("permissions") and who["scoped"][0]["within"] == [{"pipeline": "talker"}], "whoami: %r" % who)
+    before, p.token = p.token, token
+    try:
+        said = p.cli("auth", "can-i", "run.start", code=1).stdout
+        expect("it has it for the pipeline talker" in said, "can-i: %s" % said)
+        p.cli("auth", "can-i", "run.start", "--pipeline", "talker")
+        p.cli("auth", "can-i", "run.start", "--pipeline", "quiet", code=1)
+        p.cli("worker", "list", code=4)
+    finally:
+        p.token = before
+
+
+def test_a_role_in_a_part_taken_away():
+    p.cli("pipeline", "apply", "--project", "web", "-", text=NOOP % "gone")
+    token = part_account("passing", "viewer", "--project", "web")
+    warm(token, path="/v1/pipelines/gone")
+    listed = p.cli("binding", "list", "--principal", "service-account:passing")
+    expect("web" in listed.stdout, "the list says where: %s" % listed.stdout)
+    binding = json.loads(p.cli("binding", "list", "--principal", "service-account:passing", "-o", "json").stdout)["bindings"][0]
+    p.cli("binding", "delete", binding["id"])
+    stops(token, time.monotonic(), 403, "a role in a project taken away", path="/v1/pipelines/gone")
+    audit = json.loads(p.cli("audit", "--target", "service-account:passing", "-o", "json").stdout)["entries"]
+    expect(any("in the project web" in entry["detail"] for entry in audit), "the trail says where: %r" % audit)
+
+
+def test_parts_of_groups_and_scoped_tokens():
+    p.cli("pipeline", "apply", "--project", "web", "-", text=NOOP % "shared")
+    p.cli("service-account", "create", "grouped")
+    p.cli("group", "add", "weavers", "service-account:grouped")
+    p.cli("binding", "create", "group:weavers", "developer", "--project", "web")
+    token = p.cli("token", "create", "main", "--for", "service-account:grouped").stdout.strip()
+    wait_for(lambda: as_one(token, "GET", "/v1/pipelines/shared").status == 200, "the group's part is his")
+    reply = p.api("POST", "/v1/tokens", json.dumps({"name": "reads", "subject": "service-account:grouped", "permissions": ["pipeline.read"]}),
+                  {"Content-Type": "application/json"})
+    narrow = reply.json["token"]
+    expect(as_one(narrow, "GET", "/v1/pipelines/shared").status == 200, "what the token may")
+    expect(as_one(narrow, "POST", "/v1/runs", {"pipeline": "shared"}).status == 403, "and no more than that")
+    # a role that gives nothing there, both at once, and one who has no more than a part
+    for argv, words in ((["service-account:grouped", "viewer", "--project", "web", "--pipeline", "shared"], "not in both"),
+                        (["service-account:grouped", "viewer", "--project", "no/name"], "not the name of a project")):
+        expect(words in p.cli("binding", "create", *argv, code=2).stderr, words)
+    p.cli("role", "set", "counters", "audit.read")
+    expect("nothing that can be allowed in a part" in p.cli("binding", "create", "user:x", "counters", "--project", "web", code=2).stderr, "useless")
+    reply = as_one(token, "POST", "/v1/bindings", {"principal": "user:friend", "role": "viewer", "project": "web"})
+    expect(reply.status == 403, "who has a part only gives nothing: %r" % reply)
+
+
 def test_by_hand_in_the_database():
     """Nobody says anything of it: the version rises all the same."""
     token = account("by-hand", "viewer")

@@ -33,10 +33,10 @@ def services():
 
 
 def requests(service):
-    """Rows of tables of struct hd_rpc: {"Method", …} or RPC(Method, …)."""
+    """Rows of tables of struct hd_rpc: {"Method", …}, RPC(Method, …) or PART(Method, …)."""
     found = []
     for table in re.findall(r"const struct hd_rpc \w+\[\] = \{(.*?)\n\};", sources("services/" + service), re.S):
-        found += re.findall(r'^    (?:\{"|RPC\()(\w+)"?,', table, re.M)
+        found += re.findall(r'^    (?:\{"|RPC\(|PART\()(\w+)"?,', table, re.M)
     return found
 
 
