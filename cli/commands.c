@@ -70,6 +70,7 @@ static const struct cli_option quota_options[] = {
     {"runs-day", "N|none", "runs a day, UTC; one more is refused"},
     {"job-minutes-month", "N|none", "minutes of jobs a month, UTC; then starts are refused"},
     {"pipelines", "N|none", "pipelines that are not deleted; one more is refused"},
+    {"log-bytes-day", "BYTES|none", "what jobs may write a day, UTC; more is not kept, and the log says so"},
     {"borrow", "yes|no", "whether it may use what other tenants leave of theirs, as long as they do"},
     {"weight", "N", "share of busy workers, against other tenants: 1 to 1000"},
 };

@@ -17,8 +17,13 @@ static const struct {
     [HD_QUOTA_QUEUED] = {"queued-jobs", "queued jobs"},
     [HD_QUOTA_RUNS_DAY] = {"runs-day", "runs today (UTC)"},
     [HD_QUOTA_PIPELINES] = {"pipelines", "pipelines"},
+    [HD_QUOTA_LOG_BYTES_DAY] = {"log-bytes-day", "logs today (UTC)"},
     [HD_QUOTA_MINUTES_MONTH] = {"job-minutes-month", "job minutes this month (UTC)"},
 };
+
+static bool is_bytes(enum hd_quota_dim dim) {
+    return dim == HD_QUOTA_MEMORY || dim == HD_QUOTA_LOG_BYTES_DAY;
+}
 
 // --- show --------------------------------------------------------------------------------------------------------------
 
@@ -27,7 +32,7 @@ static void add_amount(struct hd_buf *out, enum hd_quota_dim dim, int64_t amount
     HD_AUTO_BUF struct hd_buf text = {0};
     hd_quota_format(dim, amount, &text);
     size_t len = strcspn(text.data, " ");
-    if (dim == HD_QUOTA_MEMORY)
+    if (is_bytes(dim))
         len += 1 + strcspn(text.data + len + 1, " ");
     hd_buf_add(out, text.data, len);
 }
@@ -96,17 +101,17 @@ static enum hd_status parse(struct cli *cli, enum hd_quota_dim dim, const char *
         *ret = HD_QUOTA_UNLIMITED;
         return HD_OK;
     }
-    enum hd_status status = dim == HD_QUOTA_CPU      ? hd_cpu_parse(text, ret)
-                            : dim == HD_QUOTA_MEMORY ? hd_bytes_parse(text, ret)
-                                                     : hd_parse_i64(text, ret);
+    enum hd_status status = dim == HD_QUOTA_CPU ? hd_cpu_parse(text, ret)
+                            : is_bytes(dim)     ? hd_bytes_parse(text, ret)
+                                                : hd_parse_i64(text, ret);
     if (status == HD_OK && *ret >= 0)
         return HD_OK;
     hd_err_set(&cli->err, HD_INVALID, "--%s: \"%.40s\" is not an amount", dims[dim].option, text);
     hd_err_hint(&cli->err, "%s",
-                dim == HD_QUOTA_CPU      ? "for example 16 or 500m, or none for no limit"
-                : dim == HD_QUOTA_MEMORY ? "for example 64Gi, or none for no limit"
-                : dim == HD_QUOTA_JOBS   ? "a whole number"
-                                         : "a whole number, or none for no limit");
+                dim == HD_QUOTA_CPU    ? "for example 16 or 500m, or none for no limit"
+                : is_bytes(dim)        ? "for example 64Gi, or none for no limit"
+                : dim == HD_QUOTA_JOBS ? "a whole number"
+                                       : "a whole number, or none for no limit");
     return HD_INVALID;
 }
 

@@ -16,6 +16,7 @@ static const struct {
     [HD_QUOTA_RUNS_DAY] = {"runs_day", "run a day", "runs a day"},
     [HD_QUOTA_MINUTES_MONTH] = {"job_minutes_month", "job minute a month", "job minutes a month"},
     [HD_QUOTA_PIPELINES] = {"pipelines", "pipeline", "pipelines"},
+    [HD_QUOTA_LOG_BYTES_DAY] = {"log_bytes_day", NULL, NULL},
 };
 
 struct hd_quota hd_quota_unlimited(void) {
@@ -131,6 +132,8 @@ void hd_quota_format(enum hd_quota_dim dim, int64_t amount, struct hd_buf *out) 
         hd_resource_format(HD_MEMORY_BYTES, amount, out);
     else if (dim == HD_QUOTA_GPU)
         hd_resource_format(HD_GPU, amount, out);
+    else if (dim == HD_QUOTA_LOG_BYTES_DAY)
+        hd_bytes_format(amount, out);
     else
         hd_buf_addf(out, "%" PRId64 " %s", amount, amount == 1 ? dims[dim].one : dims[dim].many);
 }

@@ -23,6 +23,7 @@ enum hd_quota_dim {
     HD_QUOTA_MINUTES_MONTH,                // whole minutes of attempts that have ended since the month began
     HD_QUOTA_COUNTED,                      // so many the orchestrator counts
     HD_QUOTA_PIPELINES = HD_QUOTA_COUNTED, // that are not deleted
+    HD_QUOTA_LOG_BYTES_DAY,                // that jobs have written since midnight, as far as they are kept
     HD_QUOTA_DIMS
 };
 #define HD_QUOTA_UNLIMITED (-1)

@@ -134,7 +134,7 @@ enum hd_status hd_bytes_parse(const char *text, int64_t *ret_bytes) {
 }
 
 // With at most one decimal, rounded down, so that what is free is never said to be more.
-static void format_bytes(int64_t bytes, struct hd_buf *out) {
+void hd_bytes_format(int64_t bytes, struct hd_buf *out) {
     static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     size_t unit = 0;
     int64_t whole = bytes, rest = 0;
@@ -166,7 +166,7 @@ void hd_resource_format(enum hd_resource resource, int64_t amount, struct hd_buf
         break;
     case HD_MEMORY_BYTES:
     case HD_DISK_BYTES:
-        format_bytes(amount, out);
+        hd_bytes_format(amount, out);
         hd_buf_adds(out, resource == HD_MEMORY_BYTES ? " of memory" : " of disk");
         break;
     default:

@@ -31,6 +31,7 @@ struct hd_resources hd_resources_left(const struct hd_resources *capacity, const
 enum hd_status hd_cpu_parse(const char *text, int64_t *ret_milli) HD_MUST_USE;
 enum hd_status hd_bytes_parse(const char *text, int64_t *ret_bytes) HD_MUST_USE;
 // For people: "1.5 CPUs", "512 MiB of memory", "1 GPU".
+void hd_bytes_format(int64_t bytes, struct hd_buf *out); // "1.5 GiB"
 void hd_resource_format(enum hd_resource resource, int64_t amount, struct hd_buf *out);
 
 #endif

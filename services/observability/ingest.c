@@ -1,4 +1,5 @@
 // Feed LOGS: chunks are stored in the order of their frames and acknowledged to the agent that keeps them until then.
+#include "base/quota.h"
 #include "hodei/v1/flow.pb-c.h"
 #include "services/observability/observability.h"
 
@@ -18,6 +19,8 @@ struct batch {
     size_t n_attempts;
     struct obs_row *rows;
     size_t n_rows, cap_rows;
+    struct obs_day *days; // by tenant
+    size_t n_days;
 };
 
 static int by_attempt(const void *a, const void *b) {
@@ -102,28 +105,101 @@ static void group_attempts(struct hd_ctx *cx, struct batch *batch) {
     }
 }
 
-// What a reader sees where output is missing. Of a gap of which a part is stored already the bytes are shared out by frames.
-static void fill_gap(struct hd_ctx *cx, const Hodei__V1__LogChunk *chunk, uint64_t skip, Hodei__V1__LogChunk *ret) {
+// --- quota ------------------------------------------------------------------------------------------------------------
+
+static int by_tenant(const void *a, const void *b) {
+    return strcmp(((const struct obs_day *)a)->tenant, ((const struct obs_day *)b)->tenant);
+}
+
+static struct obs_day *day_of(const struct batch *batch, const char *tenant) {
+    const struct obs_day key = {.tenant = tenant};
+    return bsearch(&key, batch->days, batch->n_days, sizeof(key), by_tenant);
+}
+
+static enum hd_status load_days(struct hd_ctx *cx, struct batch *batch) {
+    struct obs_day *days = HD_NEW_ARRAY(cx->arena, batch->n_runs, struct obs_day);
+    size_t n = 0;
+
+    for (size_t i = 0; i < batch->n_runs; i++)
+        days[i].tenant = batch->runs[i].tenant;
+    qsort(days, batch->n_runs, sizeof(*days), by_tenant);
+    for (size_t i = 0; i < batch->n_runs; i++)
+        if (i == 0 || by_tenant(&days[i], &days[n - 1]) != 0)
+            days[n++] = days[i];
+    batch->days = days;
+    batch->n_days = n;
+    HD_TRY(obs_lock_days(cx, days, n));
+    for (size_t i = 0; i < n; i++)
+        obs_day_turn(&days[i], hd_quota_day(cx->now.wall_ms));
+    return HD_OK;
+}
+
+static enum hd_status save_days(struct hd_ctx *cx, struct batch *batch) {
+    for (size_t i = 0; i < batch->n_days; i++)
+        obs_day_mark(cx, &batch->days[i]);
+    return obs_save_days(cx, batch->days, batch->n_days);
+}
+
+static int64_t written(Hodei__V1__LogFrame *const *frames, size_t n) {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += (int64_t)frames[i]->data.len;
+    return bytes;
+}
+
+static void add_note(struct hd_ctx *cx, Hodei__V1__LogChunk *chunk, const char *text) {
     Hodei__V1__LogFrame *frame = (Hodei__V1__LogFrame *)hd_pb_new(cx->arena, &hodei__v1__log_frame__descriptor);
-    ret->gap_frames = chunk->gap_frames - skip;
-    ret->gap_bytes = (uint64_t)((double)chunk->gap_bytes * (double)ret->gap_frames / (double)chunk->gap_frames);
+
     frame->stream = HODEI__V1__LOG_STREAM__LOG_STREAM_SYSTEM;
     frame->at_ms = cx->now.wall_ms;
-    char *text =
-        hd_arena_printf(cx->arena,
-                        "\n[... %llu bytes of output were dropped here: the worker was cut off and its spool was "
-                        "full]\n",
-                        (unsigned long long)ret->gap_bytes);
-    frame->data.data = (uint8_t *)text;
+    frame->data.data = (uint8_t *)hd_arena_strdup(cx->arena, text);
     frame->data.len = strlen(text);
-    ret->frames = HD_NEW_ARRAY(cx->arena, 1, Hodei__V1__LogFrame *);
-    ret->frames[ret->n_frames++] = frame;
+    chunk->frames = HD_NEW_ARRAY(cx->arena, 1, Hodei__V1__LogFrame *);
+    chunk->frames[0] = frame;
+    chunk->n_frames = 1;
+}
+
+// What is over the tenant's quota becomes a gap, which the log tells of once.
+static void fill_cut(struct hd_ctx *cx, const struct obs_day *day, struct obs_attempt *attempt,
+                     Hodei__V1__LogChunk *inout) {
+    HD_AUTO_BUF struct hd_buf limit = {0};
+
+    inout->gap_frames = inout->n_frames;
+    inout->gap_bytes = (uint64_t)written(inout->frames, inout->n_frames);
+    inout->n_frames = 0;
+    inout->frames = NULL;
+    hd_metric_add(&obs_metrics[OBS_M_CUT_BYTES], (int64_t)inout->gap_bytes);
+    if (attempt->closing == day->closings)
+        return;
+    attempt->closing = day->closings;
+    hd_quota_format(HD_QUOTA_LOG_BYTES_DAY, day->limit, &limit);
+    add_note(
+        cx, inout,
+        hd_arena_printf(cx->arena,
+                        "\n[... the tenant may write %s of logs a day, and that is used up: output from here on is "
+                        "not kept until midnight UTC, or until log_bytes_day of its quota is raised]\n",
+                        limit.data));
+}
+
+// --- rows -------------------------------------------------------------------------------------------------------------
+
+// What a reader sees where output is missing. Of a gap of which a part is stored already the bytes are shared out by frames.
+static void fill_gap(struct hd_ctx *cx, const Hodei__V1__LogChunk *chunk, uint64_t skip, Hodei__V1__LogChunk *ret) {
+    ret->gap_frames = chunk->gap_frames - skip;
+    ret->gap_bytes = (uint64_t)((double)chunk->gap_bytes * (double)ret->gap_frames / (double)chunk->gap_frames);
+    add_note(cx, ret,
+             hd_arena_printf(cx->arena,
+                             "\n[... %llu bytes of output were dropped here: the worker was cut off and its spool was "
+                             "full]\n",
+                             (unsigned long long)ret->gap_bytes));
     hd_metric_add(&obs_metrics[OBS_M_GAPS], 1);
     hd_metric_add(&obs_metrics[OBS_M_GAP_BYTES], (int64_t)ret->gap_bytes);
 }
 
-static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_attempt *attempt,
+static void add_row(struct hd_ctx *cx, struct batch *batch, struct obs_attempt *attempt,
                     const struct frames_piece *piece, const Hodei__V1__LogChunk *chunk) {
+    struct obs_run *run = obs_run_of(batch->runs, batch->n_runs, attempt->run);
+    struct obs_day *day = day_of(batch, run->tenant);
     Hodei__V1__LogChunk stored = HODEI__V1__LOG_CHUNK__INIT;
     size_t skip = (size_t)(piece->from - piece->first), len;
     uint8_t *data;
@@ -133,13 +209,15 @@ static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_att
     } else {
         stored.frames = chunk->frames + skip;
         stored.n_frames = chunk->n_frames - skip;
+        if (!obs_day_take(day, written(stored.frames, stored.n_frames)))
+            fill_cut(cx, day, attempt, &stored);
     }
     hd_pb_pack(cx->arena, &stored.base, &data, &len);
     int64_t bytes = obs_frames_bytes(stored.frames, stored.n_frames);
     HD_GROW(cx->arena, batch->rows, batch->n_rows, batch->cap_rows);
     batch->rows[batch->n_rows++] = (struct obs_row){
         .attempt = attempt,
-        .seq = ++obs_run_of(batch->runs, batch->n_runs, attempt->run)->last_seq,
+        .seq = ++run->last_seq,
         .attempt_number = (int32_t)chunk->attempt_number,
         .first_frame = (int64_t)piece->from,
         .n_frames = (int32_t)obs_chunk_frames(&stored),
@@ -151,7 +229,7 @@ static void add_row(struct hd_ctx *cx, struct batch *batch, const struct obs_att
     hd_metric_add(&obs_metrics[OBS_M_BYTES], bytes);
 }
 
-static enum hd_status take(struct hd_ctx *cx, struct batch *batch, const struct obs_attempt *attempt,
+static enum hd_status take(struct hd_ctx *cx, struct batch *batch, struct obs_attempt *attempt,
                            const struct frames_piece *piece) {
     ProtobufCMessage *msg = piece->chunk;
     struct hd_bytes early;
@@ -229,11 +307,13 @@ enum hd_status obs_store_logs(struct hd_ctx *cx, void *self, struct hd_item *ite
         return HD_OK;
     group_attempts(cx, &batch);
     HD_TRY(obs_load_attempts(cx, batch.attempts, batch.n_attempts));
+    HD_TRY(load_days(cx, &batch));
     for (size_t i = 0; i < batch.n_attempts; i++)
         HD_TRY(store_attempt(cx, &batch, &batch.attempts[i]));
     if (batch.n_rows) {
         HD_TRY(obs_save_rows(cx, batch.rows, batch.n_rows));
         HD_TRY(obs_save_runs(cx, batch.runs, batch.n_runs));
+        HD_TRY(save_days(cx, &batch));
     }
     // Also those with a next_frame of 0: what waits is found through their rows.
     HD_TRY(obs_save_attempts(cx, batch.attempts, batch.n_attempts));

@@ -19,6 +19,8 @@ struct hd_metric obs_metrics[OBS_M_COUNT] = {
                     HD_COUNTER, 0},
     [OBS_M_GAP_BYTES] = {"hodei_observability_log_gap_bytes_total", NULL, "Bytes of output in those gaps", HD_COUNTER,
                          0},
+    [OBS_M_CUT_BYTES] = {"hodei_observability_log_cut_bytes_total", NULL,
+                         "Bytes of output that were over a tenant's quota", HD_COUNTER, 0},
     [OBS_M_DELETED] = {"hodei_observability_log_chunks_deleted_total", NULL, "Log chunks past their time", HD_COUNTER,
                        0},
     [OBS_M_EVENTS] = {"hodei_observability_events_total", "what=\"counted\"", "Messages of ended jobs", HD_COUNTER, 0},

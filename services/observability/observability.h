@@ -25,6 +25,7 @@ enum obs_metric {
     OBS_M_BYTES,
     OBS_M_GAPS,
     OBS_M_GAP_BYTES,
+    OBS_M_CUT_BYTES,
     OBS_M_DELETED,
     OBS_M_EVENTS,
     OBS_M_EVENTS_AGAIN,
@@ -43,6 +44,22 @@ hd_handler obs_read_log;   // read.c: ReadLog
 hd_handler obs_count_jobs; // stats.c: feed EVENTS
 hd_handler obs_job_stats;  // stats.c: JobStats
 
+// quota.c
+hd_handler obs_put_grants, obs_get_usage; // PutGrants, GetUsage
+struct obs_day {                          // what a tenant has written on a day
+    const char *tenant;
+    int64_t limit; // -1: none
+    int64_t day, bytes;
+    int64_t added; // to bytes, by this transaction
+    uint32_t marks;
+    int64_t closed_limit, closings;
+};
+void obs_day_turn(struct obs_day *day, int64_t today);
+bool obs_day_closed(const struct obs_day *day); // nothing more is kept
+// Counts the bytes. False: they are not kept.
+bool obs_day_take(struct obs_day *day, int64_t bytes);
+void obs_day_mark(struct hd_ctx *cx, struct obs_day *day); // tells of marks that are crossed
+
 // store.c
 struct obs_run {
     struct hd_uuid id;
@@ -54,6 +71,7 @@ struct obs_attempt {
     struct hd_uuid run, id;
     uint32_t job_index;
     uint64_t next_frame, was_next_frame;
+    int64_t closing;              // of its tenant's that its log has told of
     const char *worker, *session; // whom to acknowledge to
     struct frames_piece *pieces;
     size_t n_pieces, cap_pieces;
@@ -68,7 +86,7 @@ struct obs_row { // of log_chunks
     const char *job;
     struct hd_bytes frames;
 };
-#define OBS_SQL_COUNT 17
+#define OBS_SQL_COUNT 21
 extern const struct hd_sql obs_sql[OBS_SQL_COUNT];
 // Locks the rows, which must be in the order of their ids without doubles; makes those that are not there with the tenant given.
 enum hd_status obs_lock_runs(struct hd_ctx *cx, struct obs_run *runs, size_t n) HD_MUST_USE;
@@ -87,6 +105,12 @@ enum hd_status obs_find_runs(struct hd_ctx *cx, struct obs_run *runs, size_t n) 
 // seq, job, attempt_number, first_frame, frames
 enum hd_status obs_read_rows(struct hd_ctx *cx, struct hd_uuid run, const char *job, struct obs_cursor from,
                              int64_t max_bytes, struct hd_rows *ret) HD_MUST_USE;
+// Fills in what is known of tenants with a limit, and locks that; others have none. Ordered by tenant, no doubles.
+enum hd_status obs_lock_days(struct hd_ctx *cx, struct obs_day *days, size_t n) HD_MUST_USE;
+enum hd_status obs_save_days(struct hd_ctx *cx, const struct obs_day *days, size_t n) HD_MUST_USE;
+enum hd_status obs_read_day(struct hd_ctx *cx, struct obs_day *inout) HD_MUST_USE; // without a lock
+struct hd_grants;
+enum hd_status obs_save_grants(struct hd_ctx *cx, const struct hd_grants *grants) HD_MUST_USE;
 #define OBS_DELETE_BITE 1000
 enum hd_status obs_delete_old(struct hd_ctx *cx, int64_t before_ms, int64_t *ret_chunks) HD_MUST_USE;
 struct obs_run *obs_run_of(struct obs_run *runs, size_t n, struct hd_uuid id);

@@ -56,7 +56,7 @@ static size_t add_entry(struct hd_ctx *cx, const struct hd_rows *rows, size_t ro
         *room -= bytes;
         n++;
     }
-    if (n) {
+    if (n || chunk->n_frames == 0) { // of what is over a quota there is a number and no text
         entry->job = hd_arena_strdup(cx->arena, hd_row_text(rows, row, 1));
         entry->attempt_number = (uint32_t)hd_row_int(rows, row, 2);
         entry->first_frame = (uint64_t)hd_row_int(rows, row, 3) + skip;
@@ -82,7 +82,8 @@ static enum hd_status fill(struct hd_ctx *cx, struct reading *reading, Hodei__V1
         ProtobufCMessage *msg;
         HD_TRY(hd_pb_unpack(cx->arena, &hodei__v1__log_chunk__descriptor, data.data, data.len, &cx->err, &msg));
         const Hodei__V1__LogChunk *chunk = (const Hodei__V1__LogChunk *)msg;
-        size_t n = skip < chunk->n_frames ? add_entry(cx, &rows, i, chunk, skip, &room, reply) : 0;
+        size_t n =
+            skip < chunk->n_frames || chunk->n_frames == 0 ? add_entry(cx, &rows, i, chunk, skip, &room, reply) : 0;
         if (skip + n < chunk->n_frames) {
             reading->cursor = (struct obs_cursor){seq, (int64_t)(skip + n)};
             break;

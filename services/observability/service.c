@@ -1,4 +1,6 @@
 // The tables of the service, where tests link them too.
+#include "hodei/v1/common.pb-c.h"
+#include "hodei/v1/quota.pb-c.h"
 #include "hodei/v1/run.pb-c.h"
 #include "observability/migrations.h"
 #include "services/observability/observability.h"
@@ -13,6 +15,8 @@ static const struct hd_setting settings[] = {
 static const struct hd_rpc rpcs[] = {
     {"ReadLog", MSG(read_log_request), MSG(read_log_reply), obs_read_log},
     {"JobStats", MSG(job_stats_request), MSG(job_stats_reply), obs_job_stats},
+    {"PutGrants", MSG(put_grants_request), MSG(empty), obs_put_grants},
+    {"GetUsage", MSG(get_usage_request), MSG(get_usage_reply), obs_get_usage},
 };
 
 // A log message has up to 1 MiB, so few are asked for at once.

@@ -1,3 +1,4 @@
+#include "service/holder.h"
 #include "services/observability/observability.h"
 
 enum {
@@ -18,6 +19,10 @@ enum {
     ADD_STATS,
     READ_STATS,
     FORGET_EVENTS,
+    LOCK_DAYS,
+    SAVE_DAYS,
+    READ_DAY,
+    SAVE_GRANTS,
     SQL_COUNT
 };
 _Static_assert(SQL_COUNT == OBS_SQL_COUNT, "the header says how many");
@@ -36,14 +41,14 @@ const struct hd_sql obs_sql[OBS_SQL_COUNT] = {
         "UPDATE log_runs r SET last_seq = u.seq FROM unnest($1::uuid[], $2::int8[]) AS u (run, seq) WHERE r.run = u.run"},
     [FIND_RUNS] = {"obs_find_runs", "SELECT run, tenant, last_seq FROM log_runs WHERE run = ANY ($1::uuid[])"},
     [LOAD_ATTEMPTS] = {"obs_load_attempts",
-        "SELECT a.run, a.job_index, a.attempt, a.next_frame, e.first_frame, e.n_frames"
+        "SELECT a.run, a.job_index, a.attempt, a.next_frame, e.first_frame, e.n_frames, a.closing"
         " FROM " KEYS " AS u (run, job_index, attempt)"
         " JOIN log_attempts a ON a.run = u.run AND a.job_index = u.job_index AND a.attempt = u.attempt"
         " LEFT JOIN log_early e ON e.run = u.run AND e.job_index = u.job_index AND e.attempt = u.attempt"},
     [SAVE_ATTEMPTS] = {"obs_save_attempts",
-        "INSERT INTO log_attempts AS a (run, job_index, attempt, next_frame)"
-        " SELECT * FROM unnest($1::uuid[], $2::int4[], $3::uuid[], $4::int8[])"
-        " ON CONFLICT (run, job_index, attempt) DO UPDATE SET next_frame = excluded.next_frame"},
+        "INSERT INTO log_attempts AS a (run, job_index, attempt, next_frame, closing)"
+        " SELECT * FROM unnest($1::uuid[], $2::int4[], $3::uuid[], $4::int8[], $5::int8[])"
+        " ON CONFLICT (run, job_index, attempt) DO UPDATE SET next_frame = excluded.next_frame, closing = excluded.closing"},
     [LOAD_EARLY] = {"obs_load_early",
         "SELECT chunk FROM log_early WHERE run = $1::uuid AND job_index = $2::int4 AND attempt = $3::uuid"
         " AND first_frame = $4::int8"},
@@ -86,6 +91,23 @@ const struct hd_sql obs_sql[OBS_SQL_COUNT] = {
     [FORGET_EVENTS] = {"obs_forget_events",
         "DELETE FROM seen_events WHERE ctid = ANY (ARRAY (SELECT ctid FROM seen_events WHERE seen_at_ms < $1::int8"
         " LIMIT 10000))"},
+    [LOCK_DAYS] = {"obs_lock_days",
+        "SELECT tenant, log_bytes, day, bytes, marks, closed_limit, closings FROM log_quota"
+        " WHERE tenant = ANY ($1::text[]) AND log_bytes >= 0 ORDER BY tenant FOR UPDATE"},
+    [SAVE_DAYS] = {"obs_save_days",
+        "INSERT INTO log_quota AS q (tenant, version, log_bytes, day, bytes, marks, closed_limit, closings)"
+        " SELECT tenant, 0, -1, day, added, marks, closed_limit, closings FROM unnest($1::text[], $2::int8[], $3::int8[],"
+        " $4::int4[], $5::int8[], $6::int8[]) AS u (tenant, day, added, marks, closed_limit, closings) ORDER BY tenant"
+        " ON CONFLICT (tenant) DO UPDATE SET day = greatest(q.day, excluded.day), bytes = excluded.bytes +"
+        " CASE WHEN q.day < excluded.day THEN 0 ELSE q.bytes END, marks = excluded.marks,"
+        " closed_limit = excluded.closed_limit, closings = greatest(q.closings, excluded.closings)"},
+    [READ_DAY] = {"obs_read_day",
+        "SELECT tenant, log_bytes, day, bytes, marks, closed_limit, closings FROM log_quota WHERE tenant = $1::text"},
+    [SAVE_GRANTS] = {"obs_save_grants",
+        "INSERT INTO log_quota AS q (tenant, version, log_bytes, day, bytes, marks, closed_limit, closings)"
+        " SELECT DISTINCT ON (t) t, v, b, 0, 0, 0, -1, 0 FROM unnest($1::text[], $2::int8[], $3::int8[]) AS u (t, v, b)"
+        " ORDER BY t, v DESC ON CONFLICT (tenant) DO UPDATE SET version = excluded.version, log_bytes = excluded.log_bytes"
+        " WHERE q.version < excluded.version"},
 };
 // clang-format on
 
@@ -212,6 +234,7 @@ enum hd_status obs_load_attempts(struct hd_ctx *cx, struct obs_attempt *attempts
         if (!attempt)
             continue;
         attempt->next_frame = attempt->was_next_frame = (uint64_t)hd_row_int(&rows, i, 3);
+        attempt->closing = hd_row_int(&rows, i, 6);
         if (hd_row_null(&rows, i, 4))
             continue;
         HD_GROW(cx->arena, attempt->pieces, attempt->n_pieces, attempt->cap_pieces);
@@ -224,8 +247,11 @@ enum hd_status obs_load_attempts(struct hd_ctx *cx, struct obs_attempt *attempts
 
 enum hd_status obs_save_attempts(struct hd_ctx *cx, const struct obs_attempt *attempts, size_t n) {
     struct attempt_keys keys = keys_of(cx, attempts, n);
+    int64_t *closings = HD_NEW_ARRAY(cx->arena, n, int64_t);
+    for (size_t i = 0; i < n; i++)
+        closings[i] = attempts[i].closing;
     return HD_RUN(cx, &obs_sql[SAVE_ATTEMPTS], NULL, HD_UUIDS(keys.runs, n), HD_I32S(keys.jobs, n),
-                  HD_UUIDS(keys.attempts, n), HD_I64S(keys.next_frames, n));
+                  HD_UUIDS(keys.attempts, n), HD_I64S(keys.next_frames, n), HD_I64S(closings, n));
 }
 
 enum hd_status obs_load_early(struct hd_ctx *cx, const struct obs_attempt *attempt, uint64_t first_frame,
@@ -291,6 +317,66 @@ enum hd_status obs_delete_old(struct hd_ctx *cx, int64_t before_ms, int64_t *ret
     HD_TRY(HD_RUN(cx, &obs_sql[DELETE_RUNS], NULL, HD_I64(before_ms), HD_I64(OBS_DELETE_BITE)));
     *ret_chunks = rows.affected;
     return HD_OK;
+}
+
+// --- quota ----------------------------------------------------------------------------------------------------------
+
+static void day_out(const struct hd_rows *rows, size_t i, struct obs_day *day) {
+    day->limit = hd_row_int(rows, i, 1);
+    day->day = hd_row_int(rows, i, 2);
+    day->bytes = hd_row_int(rows, i, 3);
+    day->marks = (uint32_t)hd_row_int(rows, i, 4);
+    day->closed_limit = hd_row_int(rows, i, 5);
+    day->closings = hd_row_int(rows, i, 6);
+}
+
+enum hd_status obs_lock_days(struct hd_ctx *cx, struct obs_day *days, size_t n) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
+    struct hd_rows rows;
+
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = days[i].tenant;
+        days[i].limit = days[i].closed_limit = HD_QUOTA_UNLIMITED;
+    }
+    HD_TRY(HD_RUN(cx, &obs_sql[LOCK_DAYS], &rows, HD_TEXTS(tenants, n)));
+    for (size_t i = 0; i < rows.n; i++)
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(days[k].tenant, hd_row_text(&rows, i, 0)) == 0)
+                day_out(&rows, i, &days[k]);
+    return HD_OK;
+}
+
+enum hd_status obs_save_days(struct hd_ctx *cx, const struct obs_day *days, size_t n) {
+    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
+    int64_t *numbers = HD_NEW_ARRAY(cx->arena, n, int64_t), *added = HD_NEW_ARRAY(cx->arena, n, int64_t),
+            *closed = HD_NEW_ARRAY(cx->arena, n, int64_t), *closings = HD_NEW_ARRAY(cx->arena, n, int64_t);
+    int32_t *marks = HD_NEW_ARRAY(cx->arena, n, int32_t);
+
+    for (size_t i = 0; i < n; i++) {
+        tenants[i] = days[i].tenant;
+        numbers[i] = days[i].day;
+        added[i] = days[i].added;
+        marks[i] = (int32_t)days[i].marks;
+        closed[i] = days[i].closed_limit;
+        closings[i] = days[i].closings;
+    }
+    return HD_RUN(cx, &obs_sql[SAVE_DAYS], NULL, HD_TEXTS(tenants, n), HD_I64S(numbers, n), HD_I64S(added, n),
+                  HD_I32S(marks, n), HD_I64S(closed, n), HD_I64S(closings, n));
+}
+
+enum hd_status obs_read_day(struct hd_ctx *cx, struct obs_day *inout) {
+    struct hd_rows rows;
+
+    inout->limit = inout->closed_limit = HD_QUOTA_UNLIMITED;
+    HD_TRY(HD_RUN(cx, &obs_sql[READ_DAY], &rows, HD_TEXT(inout->tenant)));
+    if (rows.n)
+        day_out(&rows, 0, inout);
+    return HD_OK;
+}
+
+enum hd_status obs_save_grants(struct hd_ctx *cx, const struct hd_grants *grants) {
+    return HD_RUN(cx, &obs_sql[SAVE_GRANTS], NULL, HD_TEXTS(grants->tenants, grants->n),
+                  HD_I64S(grants->versions, grants->n), HD_I64S(grants->limits, grants->n));
 }
 
 // --- statistics -----------------------------------------------------------------------------------------------------

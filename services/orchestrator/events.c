@@ -1,6 +1,6 @@
 #include "adapter/bus.h"
 #include "base/names.h"
-#include "hodei/v1/quota.pb-c.h"
+#include "service/holder.h"
 #include "services/orchestrator/finish.h"
 
 #define MAX_ITEMS 500
@@ -102,31 +102,12 @@ static void add_held(struct hd_ctx *cx, struct event **list, const struct orc_ws
         send_held(cx, event);
 }
 
-// Which marks of its limits a tenant has crossed upwards, once each.
-static void send_marks(struct hd_ctx *cx, const struct orc_tenant *tenant) {
-    Hodei__V1__QuotaCrossed crossed = HODEI__V1__QUOTA_CROSSED__INIT;
-    crossed.marks = HD_NEW_ARRAY(cx->arena, 2 * HD_QUOTA_DIMS, Hodei__V1__QuotaMark *);
-    for (unsigned i = 0; i < 2 * HD_QUOTA_DIMS; i++) {
-        enum hd_quota_dim dim = (enum hd_quota_dim)(i / 2);
-        if (!(tenant->crossed >> i & 1))
-            continue;
-        Hodei__V1__QuotaMark *mark = HD_NEW(cx->arena, Hodei__V1__QuotaMark);
-        *mark = (Hodei__V1__QuotaMark)HODEI__V1__QUOTA_MARK__INIT;
-        mark->limit = (char *)(uintptr_t)hd_quota_field(dim);
-        mark->percent = i % 2 ? 100 : 80;
-        mark->used = tenant->used.of[dim];
-        mark->allowed = tenant->limit.of[dim];
-        mark->at_ms = cx->now.wall_ms;
-        crossed.marks[crossed.n_marks++] = mark;
-    }
-    hd_publish(cx, hd_subject_event(cx->arena, tenant->name, "quota", "crossed"), &crossed.base);
-}
-
 void orc_events(struct hd_ctx *cx, const struct orc_ws *ws) {
     struct event *list = NULL;
     for (size_t i = 0; i < ws->n_tenants; i++)
         if (ws->tenants[i]->crossed)
-            send_marks(cx, ws->tenants[i]);
+            hd_quota_tell(cx, ws->tenants[i]->name, &ws->tenants[i]->limit, &ws->tenants[i]->used,
+                          ws->tenants[i]->crossed);
     for (size_t i = 0; i < ws->runs.n; i++) {
         const struct orc_run *run = ws->runs.items[i];
         if (run->locked && !run->duplicate && run->state != run->was) {

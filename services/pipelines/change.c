@@ -97,6 +97,8 @@ static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32
     change.compiled.data = packed;
     HD_TRY(pip_store_add(cx, &change));
     HD_TRY(pip_schedules_apply(cx, want->tenant, want->compiled));
+    if (is_there(&want->version) == want->compiled->deleted) // one less, or one more
+        HD_TRY(pip_quota_mark(cx, want->tenant));
     return pip_store_newest(cx, want->tenant, want->name, &want->version);
 }
 

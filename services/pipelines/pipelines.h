@@ -95,7 +95,7 @@ struct pip_command { // with an idempotency key
     bool found;
     struct hd_bytes reply;
 };
-#define PIP_SQL_COUNT 25
+#define PIP_SQL_COUNT 26
 extern const struct hd_sql pip_sql[PIP_SQL_COUNT];
 // Others with this key wait until the transaction ends.
 enum hd_status pip_store_command(struct hd_ctx *cx, struct pip_command *inout) HD_MUST_USE;
@@ -130,12 +130,18 @@ enum hd_status pip_store_confirm(struct hd_ctx *cx, const struct hd_push_keys *k
 enum hd_status pip_store_put_grants(struct hd_ctx *cx, const char *const *tenants, const int64_t *versions,
                                     const int64_t *pipelines, size_t n) HD_MUST_USE;
 enum hd_status pip_store_lock_grants(struct hd_ctx *cx, const char *const *tenants, size_t n) HD_MUST_USE;
-enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, int64_t *ret_used,
-                              int64_t *ret_limit) HD_MUST_USE; // limit -1: none
+struct pip_used {
+    int64_t pipelines, limit; // limit -1: none
+    uint32_t marks;           // of the limit that have been told of
+};
+enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, struct pip_used *ret) HD_MUST_USE;
+enum hd_status pip_store_put_marks(struct hd_ctx *cx, const char *tenant, uint32_t marks) HD_MUST_USE;
 
 // quota.c
 hd_handler pip_put_grants, pip_get_usage; // PutGrants, GetUsage
 // Whether the tenant may have one more pipeline; if not, the item has failed. Its grant is locked.
 enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, bool *ret) HD_MUST_USE;
+// After one was made or deleted: tells of marks of the limit that are crossed.
+enum hd_status pip_quota_mark(struct hd_ctx *cx, const char *tenant) HD_MUST_USE;
 
 #endif

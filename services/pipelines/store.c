@@ -28,6 +28,7 @@ enum {
     PUT_GRANTS,
     LOCK_GRANTS,
     USED,
+    PUT_MARKS,
     COUNT
 };
 _Static_assert(COUNT == PIP_SQL_COUNT, "each statement has its row");
@@ -56,7 +57,9 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
     [LOCK_GRANTS] = {"pip_lock_grants", "SELECT tenant FROM grants WHERE tenant = ANY ($1::text[]) AND pipelines >= 0"
                                         " ORDER BY tenant FOR UPDATE"},
     [USED] = {"pip_used", "SELECT (SELECT count(*) FROM pipelines WHERE tenant = $1::text AND NOT deleted),"
-                          " COALESCE((SELECT pipelines FROM grants WHERE tenant = $1::text), -1)"},
+                          " COALESCE((SELECT pipelines FROM grants WHERE tenant = $1::text), -1),"
+                          " COALESCE((SELECT marks FROM grants WHERE tenant = $1::text), 0)"},
+    [PUT_MARKS] = {"pip_put_marks", "UPDATE grants SET marks = $2::int WHERE tenant = $1::text"},
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},
     [NEWEST] = {"pip_newest", "SELECT " COLUMNS JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
@@ -400,10 +403,13 @@ enum hd_status pip_store_lock_grants(struct hd_ctx *cx, const char *const *tenan
     return HD_RUN(cx, &pip_sql[LOCK_GRANTS], &rows, HD_TEXTS(tenants, n));
 }
 
-enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, int64_t *ret_used, int64_t *ret_limit) {
+enum hd_status pip_store_used(struct hd_ctx *cx, const char *tenant, struct pip_used *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &pip_sql[USED], &rows, HD_TEXT(tenant)));
-    *ret_used = hd_row_int(&rows, 0, 0);
-    *ret_limit = hd_row_int(&rows, 0, 1);
+    *ret = (struct pip_used){hd_row_int(&rows, 0, 0), hd_row_int(&rows, 0, 1), (uint32_t)hd_row_int(&rows, 0, 2)};
     return HD_OK;
+}
+
+enum hd_status pip_store_put_marks(struct hd_ctx *cx, const char *tenant, uint32_t marks) {
+    return HD_RUN(cx, &pip_sql[PUT_MARKS], NULL, HD_TEXT(tenant), HD_I32((int32_t)marks));
 }

@@ -117,6 +117,7 @@ enum hd_status quota_set(struct hd_ctx *cx, void *self, struct hd_item *items, s
     hd_metric_add(&quota_metrics[QUOTA_M_SET], (int64_t)n_valid);
     hd_service_kick(quota->service, QUOTA_PUSH_TIMER);
     hd_service_kick(quota->service, QUOTA_PUSH_PIPELINES_TIMER);
+    hd_service_kick(quota->service, QUOTA_PUSH_LOGS_TIMER);
     return HD_OK;
 }
 
@@ -197,63 +198,37 @@ static enum hd_status load(struct hd_ctx *cx, enum quota_holder holder, unsigned
     return HD_OK;
 }
 
-static enum hd_status load_orchestrator(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
-                                        const ProtobufCMessage **ret_request) {
-    return load(cx, QUOTA_ORCHESTRATOR, skip, limit, ret_keys, ret_request);
-}
-static enum hd_status load_pipelines(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys,
-                                     const ProtobufCMessage **ret_request) {
-    return load(cx, QUOTA_PIPELINES, skip, limit, ret_keys, ret_request);
-}
-static enum hd_status confirm_orchestrator(struct hd_ctx *cx, const struct hd_push_keys *keys) {
-    return quota_store_confirm(cx, QUOTA_ORCHESTRATOR, keys);
-}
-static enum hd_status confirm_pipelines(struct hd_ctx *cx, const struct hd_push_keys *keys) {
-    return quota_store_confirm(cx, QUOTA_PIPELINES, keys);
-}
+// The functions of one holder.
+#define HOLDER(name, holder, due, answered)                                                                            \
+    static enum hd_status load_##name(struct hd_ctx *cx, unsigned skip, unsigned limit, struct hd_push_keys *ret_keys, \
+                                      const ProtobufCMessage **ret_request) {                                          \
+        return load(cx, holder, skip, limit, ret_keys, ret_request);                                                   \
+    }                                                                                                                  \
+    static enum hd_status confirm_##name(struct hd_ctx *cx, const struct hd_push_keys *keys) {                         \
+        return quota_store_confirm(cx, holder, keys);                                                                  \
+    }                                                                                                                  \
+    enum hd_status due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {                               \
+        (void)items, (void)n;                                                                                          \
+        return hd_push_due(cx, &((struct quota *)self)->push[holder]);                                                 \
+    }                                                                                                                  \
+    enum hd_status answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {                          \
+        return hd_push_answered(cx, &((struct quota *)self)->push[holder], items, n);                                  \
+    }
+HOLDER(orchestrator, QUOTA_ORCHESTRATOR, quota_push_due, quota_push_answered)
+HOLDER(pipelines, QUOTA_PIPELINES, quota_push_pipelines_due, quota_push_pipelines_answered)
+HOLDER(logs, QUOTA_LOGS, quota_push_logs_due, quota_push_logs_answered)
 
+#define PUSH(to, name, answers, on_timer)                                                                              \
+    {                                                                                                                  \
+        .service = (to), .method = "PutGrants", .answer = (answers), .timer = (on_timer),                              \
+        .timeout_ms = PUSH_TIMEOUT_MS, .max = PUSH_MAX, .load = load_##name, .confirm = confirm_##name,                \
+        .confirmed = &quota_metrics[QUOTA_M_PUSHED], .failed = &quota_metrics[QUOTA_M_PUSH_FAILED]                     \
+    }
 static const struct hd_push_def push_defs[QUOTA_HOLDERS] = {
-    [QUOTA_ORCHESTRATOR] = {.service = "orchestrator",
-                            .method = "PutGrants",
-                            .answer = QUOTA_A_PUSHED,
-                            .timer = QUOTA_PUSH_TIMER,
-                            .timeout_ms = PUSH_TIMEOUT_MS,
-                            .max = PUSH_MAX,
-                            .load = load_orchestrator,
-                            .confirm = confirm_orchestrator,
-                            .confirmed = &quota_metrics[QUOTA_M_PUSHED],
-                            .failed = &quota_metrics[QUOTA_M_PUSH_FAILED]},
-    [QUOTA_PIPELINES] = {.service = "pipelines",
-                         .method = "PutGrants",
-                         .answer = QUOTA_A_PUSHED_PIPELINES,
-                         .timer = QUOTA_PUSH_PIPELINES_TIMER,
-                         .timeout_ms = PUSH_TIMEOUT_MS,
-                         .max = PUSH_MAX,
-                         .load = load_pipelines,
-                         .confirm = confirm_pipelines,
-                         .confirmed = &quota_metrics[QUOTA_M_PUSHED],
-                         .failed = &quota_metrics[QUOTA_M_PUSH_FAILED]},
+    [QUOTA_ORCHESTRATOR] = PUSH("orchestrator", orchestrator, QUOTA_A_PUSHED, QUOTA_PUSH_TIMER),
+    [QUOTA_PIPELINES] = PUSH("pipelines", pipelines, QUOTA_A_PUSHED_PIPELINES, QUOTA_PUSH_PIPELINES_TIMER),
+    [QUOTA_LOGS] = PUSH("observability", logs, QUOTA_A_PUSHED_LOGS, QUOTA_PUSH_LOGS_TIMER),
 };
-
-enum hd_status quota_push_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    (void)items;
-    (void)n;
-    return hd_push_due(cx, &((struct quota *)self)->push[QUOTA_ORCHESTRATOR]);
-}
-
-enum hd_status quota_push_pipelines_due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    (void)items;
-    (void)n;
-    return hd_push_due(cx, &((struct quota *)self)->push[QUOTA_PIPELINES]);
-}
-
-enum hd_status quota_push_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    return hd_push_answered(cx, &((struct quota *)self)->push[QUOTA_ORCHESTRATOR], items, n);
-}
-
-enum hd_status quota_push_pipelines_answered(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
-    return hd_push_answered(cx, &((struct quota *)self)->push[QUOTA_PIPELINES], items, n);
-}
 
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                           struct hd_err *err) {

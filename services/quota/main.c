@@ -18,12 +18,14 @@ static const struct hd_rpc rpcs[] = {
 static const struct hd_answer answers[] = {
     [QUOTA_A_PUSHED] = {"pushed", MSG(empty), quota_push_answered},
     [QUOTA_A_PUSHED_PIPELINES] = {"pushed-pipelines", MSG(empty), quota_push_pipelines_answered},
+    [QUOTA_A_PUSHED_LOGS] = {"pushed-logs", MSG(empty), quota_push_logs_answered},
     [QUOTA_A_USAGE] = {"GetUsage", MSG(get_usage_reply), quota_usage_answered},
 };
 
 static const struct hd_timer timers[] = {
     {QUOTA_PUSH_TIMER, 1000, quota_push_due},
     {QUOTA_PUSH_PIPELINES_TIMER, 1000, quota_push_pipelines_due},
+    {QUOTA_PUSH_LOGS_TIMER, 1000, quota_push_logs_due},
 };
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))

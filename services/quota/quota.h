@@ -17,9 +17,10 @@
 #define QUOTA_TENANTS_MAX 1000 // in one GetGrants
 #define QUOTA_PUSH_TIMER "push"
 #define QUOTA_PUSH_PIPELINES_TIMER "push-pipelines"
-enum quota_answer { QUOTA_A_PUSHED, QUOTA_A_PUSHED_PIPELINES, QUOTA_A_USAGE };
+#define QUOTA_PUSH_LOGS_TIMER "push-logs"
+enum quota_answer { QUOTA_A_PUSHED, QUOTA_A_PUSHED_PIPELINES, QUOTA_A_PUSHED_LOGS, QUOTA_A_USAGE };
 // Services that enforce limits: they have copies of the grants, and count what is used.
-enum quota_holder { QUOTA_ORCHESTRATOR, QUOTA_PIPELINES, QUOTA_HOLDERS };
+enum quota_holder { QUOTA_ORCHESTRATOR, QUOTA_PIPELINES, QUOTA_LOGS, QUOTA_HOLDERS };
 
 // What the orchestrator said of a tenant's usage lately.
 struct quota_usage {
@@ -43,11 +44,11 @@ struct quota {
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                           struct hd_err *err);
 void quota_release(void *self);
-hd_handler quota_get;                                          // GetQuota
-hd_handler quota_set;                                          // SetQuota
-hd_handler quota_get_grants;                                   // GetGrants
-hd_handler quota_push_due, quota_push_pipelines_due;           // timers
-hd_handler quota_push_answered, quota_push_pipelines_answered; // answers of PutGrants
+hd_handler quota_get;                                                                    // GetQuota
+hd_handler quota_set;                                                                    // SetQuota
+hd_handler quota_get_grants;                                                             // GetGrants
+hd_handler quota_push_due, quota_push_pipelines_due, quota_push_logs_due;                // timers
+hd_handler quota_push_answered, quota_push_pipelines_answered, quota_push_logs_answered; // answers of PutGrants
 
 // usage.c
 hd_handler quota_usage_answered; // answer of orchestrator.GetUsage

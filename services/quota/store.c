@@ -1,45 +1,52 @@
 #include "services/quota/quota.h"
 
-enum { GET, LOCK, SET, MAKE, UNCONFIRMED, CONFIRM, UNCONFIRMED_PIPELINES, CONFIRM_PIPELINES };
+enum { GET, LOCK, SET, MAKE, UNCONFIRMED, CONFIRM = UNCONFIRMED + QUOTA_HOLDERS, COUNT = CONFIRM + QUOTA_HOLDERS };
 
-#define LIMITS "concurrent_jobs, cpu_milli, memory_bytes, gpu, queued_jobs, runs_day, job_minutes_month, pipelines"
-#define COLUMNS "tenant, version, confirmed AND pipelines_confirmed, weight, borrow, " LIMITS
+#define LIMITS                                                                                                         \
+    "concurrent_jobs, cpu_milli, memory_bytes, gpu, queued_jobs, runs_day, job_minutes_month, pipelines, "             \
+    "log_bytes_day"
+#define ALL_OF(row)                                                                                                    \
+    row ".concurrent_jobs, " row ".cpu_milli, " row ".memory_bytes, " row ".gpu, " row ".queued_jobs, " row            \
+        ".runs_day, " row ".job_minutes_month, " row ".weight, " row ".borrow, " row ".pipelines, " row                \
+        ".log_bytes_day"
+#define COLUMNS "tenant, version, confirmed AND pipelines_confirmed AND logs_confirmed, weight, borrow, " LIMITS
+
+// Whom a holder has not confirmed to; and that it has.
+#define HOLDER(holder, name, column)                                                                                   \
+    [UNCONFIRMED + (holder)] = {"quota_unconfirmed_" name, "SELECT " COLUMNS " FROM limits WHERE NOT " column          \
+                                                           " ORDER BY tenant LIMIT $1::int OFFSET $2::int"},           \
+                   [CONFIRM + (holder)] = {"quota_confirm_" name,                                                      \
+                                           "UPDATE limits SET " column                                                 \
+                                           " = true WHERE tenant IN (SELECT l.tenant FROM limits l"                    \
+                                           " JOIN unnest($1::text[], $2::bigint[]) AS k (tenant, version)"             \
+                                           " ON l.tenant = k.tenant AND l.version = k.version"                         \
+                                           " WHERE NOT l." column " ORDER BY l.tenant FOR UPDATE OF l)"}
 
 const struct hd_sql quota_sql[] = {
     [GET] = {"quota_get", "SELECT " COLUMNS " FROM limits WHERE tenant = ANY ($1::text[]) ORDER BY tenant"},
     [LOCK] = {"quota_lock", "SELECT version FROM limits WHERE tenant = $1::text FOR UPDATE"},
-    [SET] = {"quota_set",
-             "INSERT INTO limits AS l (tenant, " LIMITS ", weight, borrow, pipelines_confirmed, version, confirmed)"
-             " VALUES ($1::text, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8::bigint,"
-             " $9::bigint, $10::int, $11::int <> 0, $9::bigint = -1, 1, false)"
-             " ON CONFLICT (tenant) DO UPDATE SET concurrent_jobs = excluded.concurrent_jobs,"
-             " cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes, gpu = excluded.gpu,"
-             " queued_jobs = excluded.queued_jobs, runs_day = excluded.runs_day,"
-             " job_minutes_month = excluded.job_minutes_month, pipelines = excluded.pipelines,"
-             " weight = excluded.weight, borrow = excluded.borrow, version = l.version + 1, confirmed = false,"
-             " pipelines_confirmed = l.pipelines_confirmed AND l.pipelines = excluded.pipelines"
-             " WHERE (l.concurrent_jobs, l.cpu_milli, l.memory_bytes, l.gpu, l.queued_jobs, l.runs_day,"
-             " l.job_minutes_month, l.weight, l.borrow, l.pipelines) IS DISTINCT FROM (excluded.concurrent_jobs,"
-             " excluded.cpu_milli, excluded.memory_bytes, excluded.gpu, excluded.queued_jobs, excluded.runs_day,"
-             " excluded.job_minutes_month, excluded.weight, excluded.borrow, excluded.pipelines)"},
+    // A holder that has nothing to do with what has changed need not be told.
+    [SET] =
+        {"quota_set",
+         "INSERT INTO limits AS l (tenant, " LIMITS ", weight, borrow, pipelines_confirmed, logs_confirmed, version,"
+         " confirmed) VALUES ($1::text, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint,"
+         " $8::bigint, $9::bigint, $10::bigint, $11::int, $12::int <> 0, $9::bigint = -1, $10::bigint = -1, 1, false)"
+         " ON CONFLICT (tenant) DO UPDATE SET concurrent_jobs = excluded.concurrent_jobs,"
+         " cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes, gpu = excluded.gpu,"
+         " queued_jobs = excluded.queued_jobs, runs_day = excluded.runs_day,"
+         " job_minutes_month = excluded.job_minutes_month, pipelines = excluded.pipelines,"
+         " log_bytes_day = excluded.log_bytes_day, weight = excluded.weight, borrow = excluded.borrow,"
+         " version = l.version + 1, confirmed = false,"
+         " pipelines_confirmed = l.pipelines_confirmed AND l.pipelines = excluded.pipelines,"
+         " logs_confirmed = l.logs_confirmed AND l.log_bytes_day = excluded.log_bytes_day"
+         " WHERE (" ALL_OF("l") ") IS DISTINCT FROM (" ALL_OF("excluded") ")"},
     [MAKE] = {"quota_make", "INSERT INTO limits (tenant, concurrent_jobs, version, confirmed)"
                             " SELECT t, $2::bigint, 1, false FROM unnest($1::text[]) AS u (t)"
                             " WHERE NOT EXISTS (SELECT FROM limits WHERE tenant = t) GROUP BY t ORDER BY t"
                             " ON CONFLICT DO NOTHING"},
-    [UNCONFIRMED] = {"quota_unconfirmed",
-                     "SELECT " COLUMNS " FROM limits WHERE NOT confirmed ORDER BY tenant LIMIT $1::int OFFSET $2::int"},
-    [CONFIRM] = {"quota_confirm", "UPDATE limits SET confirmed = true WHERE tenant IN (SELECT l.tenant FROM limits l"
-                                  " JOIN unnest($1::text[], $2::bigint[]) AS k (tenant, version)"
-                                  " ON l.tenant = k.tenant AND l.version = k.version"
-                                  " WHERE NOT l.confirmed ORDER BY l.tenant FOR UPDATE OF l)"},
-    [UNCONFIRMED_PIPELINES] = {"quota_unconfirmed_pipelines",
-                               "SELECT " COLUMNS " FROM limits WHERE NOT pipelines_confirmed"
-                               " ORDER BY tenant LIMIT $1::int OFFSET $2::int"},
-    [CONFIRM_PIPELINES] = {"quota_confirm_pipelines",
-                           "UPDATE limits SET pipelines_confirmed = true WHERE tenant IN (SELECT l.tenant FROM limits l"
-                           " JOIN unnest($1::text[], $2::bigint[]) AS k (tenant, version)"
-                           " ON l.tenant = k.tenant AND l.version = k.version"
-                           " WHERE NOT l.pipelines_confirmed ORDER BY l.tenant FOR UPDATE OF l)"},
+    HOLDER(QUOTA_ORCHESTRATOR, "orchestrator", "confirmed"),
+    HOLDER(QUOTA_PIPELINES, "pipelines", "pipelines_confirmed"),
+    HOLDER(QUOTA_LOGS, "logs", "logs_confirmed"),
 };
 const size_t quota_sql_len = sizeof(quota_sql) / sizeof(quota_sql[0]);
 
@@ -80,7 +87,8 @@ enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limi
     return HD_RUN(cx, &quota_sql[SET], NULL, HD_TEXT(limit->tenant), HD_I64(of[HD_QUOTA_JOBS]),
                   HD_I64(of[HD_QUOTA_CPU]), HD_I64(of[HD_QUOTA_MEMORY]), HD_I64(of[HD_QUOTA_GPU]),
                   HD_I64(of[HD_QUOTA_QUEUED]), HD_I64(of[HD_QUOTA_RUNS_DAY]), HD_I64(of[HD_QUOTA_MINUTES_MONTH]),
-                  HD_I64(of[HD_QUOTA_PIPELINES]), HD_I32((int32_t)limit->weight), HD_I32(limit->borrow));
+                  HD_I64(of[HD_QUOTA_PIPELINES]), HD_I64(of[HD_QUOTA_LOG_BYTES_DAY]), HD_I32((int32_t)limit->weight),
+                  HD_I32(limit->borrow));
 }
 
 enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n, int64_t concurrent_jobs) {
@@ -89,14 +97,13 @@ enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, s
 
 enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
                                        struct quota_limit **ret, size_t *ret_n) {
-    const struct hd_sql *sql = &quota_sql[holder == QUOTA_PIPELINES ? UNCONFIRMED_PIPELINES : UNCONFIRMED];
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, sql, &rows, HD_I32((int32_t)limit), HD_I32((int32_t)skip)));
+    HD_TRY(HD_RUN(cx, &quota_sql[UNCONFIRMED + (int)holder], &rows, HD_I32((int32_t)limit), HD_I32((int32_t)skip)));
     take_rows(cx->arena, &rows, ret, ret_n);
     return HD_OK;
 }
 
 enum hd_status quota_store_confirm(struct hd_ctx *cx, enum quota_holder holder, const struct hd_push_keys *keys) {
-    const struct hd_sql *sql = &quota_sql[holder == QUOTA_PIPELINES ? CONFIRM_PIPELINES : CONFIRM];
-    return HD_RUN(cx, sql, NULL, HD_TEXTS(keys->tenants, keys->n), HD_I64S(keys->versions, keys->n));
+    return HD_RUN(cx, &quota_sql[CONFIRM + (int)holder], NULL, HD_TEXTS(keys->tenants, keys->n),
+                  HD_I64S(keys->versions, keys->n));
 }

@@ -7,7 +7,7 @@
 #define ASK_TIMEOUT_MS 1000
 
 static const char *const holders[QUOTA_HOLDERS] = {
-    [QUOTA_ORCHESTRATOR] = "orchestrator", [QUOTA_PIPELINES] = "pipelines"};
+    [QUOTA_ORCHESTRATOR] = "orchestrator", [QUOTA_PIPELINES] = "pipelines", [QUOTA_LOGS] = "observability"};
 
 static uint64_t tag_of(const char *tenant, enum quota_holder holder) {
     return hd_hash(tenant, strlen(tenant), (uint64_t)holder + 1);
@@ -83,11 +83,14 @@ bool quota_usage_fill(struct hd_ctx *cx, struct quota *self, struct hd_item *ite
     if (!all && hd_item_park(cx, item, ASK_TIMEOUT_MS))
         return true;
     Hodei__V1__QuotaUsage *usage = unpack(cx, kept[QUOTA_ORCHESTRATOR], tenant);
-    const Hodei__V1__QuotaUsage *of_pipelines = unpack(cx, kept[QUOTA_PIPELINES], tenant);
-    if (usage && of_pipelines) {
-        usage->pipelines = of_pipelines->pipelines;
-        add_names(cx, of_pipelines->near, of_pipelines->n_near, &usage->near, &usage->n_near);
-        add_names(cx, of_pipelines->reached, of_pipelines->n_reached, &usage->reached, &usage->n_reached);
+    for (int i = QUOTA_ORCHESTRATOR + 1; usage && i < QUOTA_HOLDERS; i++) {
+        const Hodei__V1__QuotaUsage *more = unpack(cx, kept[i], tenant);
+        if (!more)
+            continue;
+        usage->pipelines += more->pipelines;
+        usage->log_bytes_day += more->log_bytes_day;
+        add_names(cx, more->near, more->n_near, &usage->near, &usage->n_near);
+        add_names(cx, more->reached, more->n_reached, &usage->reached, &usage->n_reached);
     }
     ((Hodei__V1__Quota *)item->reply)->usage = usage;
     return false;

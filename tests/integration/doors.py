@@ -48,7 +48,9 @@ PUBLISH = {
     "hodei.rpc.orchestrator.GetUsage": ["quota"],
     "hodei.rpc.pipelines.PutGrants": ["quota"],
     "hodei.rpc.pipelines.GetUsage": ["quota"],
-    "hodei.evt.default.quota.crossed": ["orchestrator"],
+    "hodei.rpc.observability.PutGrants": ["quota"],
+    "hodei.rpc.observability.GetUsage": ["quota"],
+    "hodei.evt.default.quota.crossed": ["orchestrator", "pipelines", "observability"],
     "hodei.rpc.orchestrator.LeasePool": ["scheduler"],
     "hodei.rpc.orchestrator.Reconcile": ["worker-registry"],
     "hodei.rpc.orchestrator.SessionsLost": ["worker-registry"],
@@ -64,7 +66,7 @@ PUBLISH = {
     "_INBOX.orchestrator.x": ["quota", "scheduler"],
     "_INBOX.agent.agent-1.x": ["worker-registry"],
     "_INBOX.pipelines.x": ["orchestrator"],
-    "_INBOX.quota.x": ["orchestrator", "pipelines"],
+    "_INBOX.quota.x": ["orchestrator", "pipelines", "observability"],
     "_INBOX.auth.x": [],
     "_INBOX.operator.x": [name for name in SERVICES if name != "api-gateway"],
     "$SYS.REQ.SERVER.PING": [],
@@ -79,7 +81,7 @@ PUBLISH = {
     "$JS.ACK.WORK_agent-1.x.1.1.1.1.1": ["agent-agent-1"],
     "$JS.ACK.WORK_agent-2.x.1.1.1.1.1": ["agent-agent-2"],
 }
-MAKES = {"EVENTS": ["orchestrator", "observability"], "FLOW": ["orchestrator", "scheduler"], "REPORTS": ["orchestrator"], "LOGS": ["observability"]}
+MAKES = {"EVENTS": ["orchestrator", "pipelines", "observability"], "FLOW": ["orchestrator", "scheduler"], "REPORTS": ["orchestrator"], "LOGS": ["observability"]}
 CHANGES = {"EVENTS": ["orchestrator"], "FLOW": ["orchestrator"], "REPORTS": ["orchestrator"], "LOGS": ["observability"]}
 READS = {("EVENTS", "observability_events"): "observability", ("FLOW", "orchestrator_placed"): "orchestrator",
          ("FLOW", "sched_ready_default"): "scheduler", ("REPORTS", "orchestrator_reports"): "orchestrator",

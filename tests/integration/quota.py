@@ -163,8 +163,12 @@ def test_runs_and_queue_are_refused():
 def test_pipelines_are_refused():
     tenant = Tenant("shelf")
     tenant.limit(pipelines=2)
+    bus, told = events("shelf")
     tenant.apply("a", 1)
+    expect(told() == 0, "half of it is no mark")
     tenant.apply("b", 1)
+    wait_for(lambda: told() == 1, "80 and 100 % are told")
+    bus.close()
     tenant.apply("b", 2)  # a version is not another pipeline
     text = "hodei: v1\nname: c%s\njobs: { j: { run: 'true' } }\n"
     tenant.refused(tenant.api("POST", "/v1/pipelines", text % ""), 429, "quota.pipelines", "has 2 of its 2 pipelines", "raised")
@@ -179,15 +183,46 @@ def test_pipelines_are_refused():
     tenant.apply("more", 1)
 
 
-def test_marks_are_told_once():
-    tenant = Tenant("marks")
-    tenant.apply("one", 1)
-    tenant.limit(runs_day=5)
-    bus, subject = p.nats(), "hodei.evt.marks.quota.crossed"
+def test_logs_are_cut():
+    """What is over is not kept, the log says so once, its end is known all the same, and with more quota it goes on."""
+    p.cli("tenant", "create", "writer")
+    tenant = Tenant("writer")
+    tenant.limit(log_bytes_day=100000)
+    bus, told = events("writer")
+    tenant.apply("loud", 1, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 20000 /dev/zero | tr \\\\0 x; echo; sleep 0.3; done; echo the end")
+    followed = p.cli("run", "start", "loud", "--watch", "--logs", "--tenant", "writer", timeout=60).stdout
+    expect(60000 < followed.count("x") <= 100000 and followed.count("is used up") == 1 and "the end" not in followed,
+           "%d bytes: %s" % (followed.count("x"), followed[-500:]))
+    expect("97.6 KiB of logs a day" in followed or "97.6 KiB" in followed, "how much: %s" % followed[-500:])
+    usage = tenant.get("/v1/quota")["usage"]
+    expect(60000 < usage["log_bytes_day"] <= 100000 and usage["reached"] == ["log_bytes_day"], "%r" % usage)
+    wait_for(told, "the marks are told")
+    shown = p.cli("quota", "show", "--tenant", "writer").stdout
+    expect("logs today" in shown and "97.6 KiB" in shown, shown)
+    p.cli("quota", "set", "--log-bytes-day", "1Mi", "--tenant", "writer")
+    wait_for(lambda: tenant.get("/v1/quota").get("enforced"), "the limits are in force")
+    followed = p.cli("run", "start", "loud", "--watch", "--logs", "--tenant", "writer", timeout=60).stdout
+    expect(followed.count("x") >= 240000 and "the end" in followed, "with more: %d" % followed.count("x"))
+    bus.close()
+
+
+def events(tenant):
+    """The bus, and how many events of the tenant's marks it has."""
+    bus, subject = p.nats(), "hodei.evt.%s.quota.crossed" % tenant
 
     def told():
         info = json.loads(bus.request("$JS.API.STREAM.INFO.EVENTS", json.dumps({"subjects_filter": subject}).encode()))
         return (info["state"].get("subjects") or {}).get(subject, 0)
+
+    return bus, told
+
+
+def test_marks_are_told_once():
+    tenant = Tenant("marks")
+    tenant.apply("one", 1)
+    tenant.limit(runs_day=5)
+    subject = "hodei.evt.marks.quota.crossed"
+    bus, told = events("marks")
 
     try:
         for _ in range(3):

@@ -1,7 +1,9 @@
 // The observability service on a real PostgreSQL: logs stored and followed, jobs counted.
 #include "tests/integration/twin.h"
 
+#include "hodei/v1/common.pb-c.h"
 #include "hodei/v1/flow.pb-c.h"
+#include "hodei/v1/quota.pb-c.h"
 #include "hodei/v1/run.pb-c.h"
 #include "services/observability/observability.h"
 #include "tests/integration/servers.h"
@@ -140,6 +142,96 @@ static void write_gap(struct world *w, uint64_t first, uint64_t n, uint64_t byte
     gap->gap_frames = n;
     gap->gap_bytes = bytes;
     write_to(w, gap, hd_subject_log(&w->twin.arena, "w1", "acme", RUN, 0));
+}
+
+// --- quota ------------------------------------------------------------------------------------------------------------
+
+static void grant(struct world *w, uint64_t version, int64_t log_bytes) {
+    Hodei__V1__PutGrantsRequest put = HODEI__V1__PUT_GRANTS_REQUEST__INIT;
+    Hodei__V1__Grant one = HODEI__V1__GRANT__INIT, *list[] = {&one};
+    Hodei__V1__Empty *reply;
+    one.tenant = (char *)(uintptr_t) "acme";
+    one.version = version;
+    if (log_bytes >= 0) {
+        one.log_bytes_day_limit_case = HODEI__V1__GRANT__LOG_BYTES_DAY_LIMIT_LOG_BYTES_DAY;
+        one.log_bytes_day = log_bytes;
+    }
+    put.grants = list;
+    put.n_grants = 1;
+    CHECK_INT(twin_call(&w->twin, "", "observability", "PutGrants", &put.base, MSG(empty), &w->err, &reply), HD_OK);
+}
+static const Hodei__V1__QuotaUsage *usage(struct world *w) {
+    Hodei__V1__GetUsageRequest ask = HODEI__V1__GET_USAGE_REQUEST__INIT;
+    Hodei__V1__GetUsageReply *reply;
+    ask.tenant = (char *)(uintptr_t) "acme";
+    CHECK_INT(twin_call(&w->twin, "", "observability", "GetUsage", &ask.base, MSG(get_usage_reply), &w->err, &reply),
+              HD_OK);
+    return reply->usage;
+}
+static void write_bytes(struct world *w, unsigned job, uint64_t first, size_t n, size_t bytes) {
+    write_to(w, chunk(w, job, first, n, bytes), hd_subject_log(&w->twin.arena, "w1", "acme", RUN, job));
+    CHECK_INT(acked(w, job), (int64_t)(first + n)); // what is not kept is acknowledged too
+}
+// How many bytes of jobs, how many notes of the platform, and how many frames the log says that it has lost.
+struct seen {
+    size_t bytes, notes;
+    uint64_t cut_frames, cut_bytes;
+};
+static struct seen look(struct world *w, const char *job) {
+    const Hodei__V1__ReadLogReply *reply = read_log(w, job, "", 1 << 20);
+    struct seen seen = {0};
+    for (size_t i = 0; i < reply->n_entries; i++) {
+        const Hodei__V1__LogEntry *entry = reply->entries[i];
+        seen.cut_frames += entry->gap_frames;
+        seen.cut_bytes += entry->gap_bytes;
+        for (size_t k = 0; k < entry->n_frames; k++) {
+            bool note = entry->frames[k]->stream == HODEI__V1__LOG_STREAM__LOG_STREAM_SYSTEM;
+            seen.notes += note;
+            seen.bytes += note ? 0 : entry->frames[k]->data.len;
+        }
+    }
+    return seen;
+}
+
+TEST(what_is_over_the_quota_is_cut_and_told_once) {
+    struct world w;
+    world_init(&w, 2); // two replicas
+    grant(&w, 1, 1000);
+    write_bytes(&w, 0, 0, 4, 200);
+    CHECK_INT(usage(&w)->log_bytes_day, 800);
+    CHECK_INT(usage(&w)->n_near, 1);
+    write_bytes(&w, 0, 4, 2, 150); // 1100: it is not kept
+    write_bytes(&w, 0, 6, 1, 10);  // neither is what would fit
+    write_bytes(&w, 1, 0, 1, 10);  // nor what others write
+    struct seen seen = look(&w, "job0"), other = look(&w, "job1");
+    CHECK_INT(seen.bytes, 800);
+    CHECK_INT(seen.notes, 1);
+    CHECK_INT(seen.cut_frames, 3);
+    CHECK_INT(seen.cut_bytes, 310);
+    CHECK_INT(other.bytes, 0);
+    CHECK_INT(other.notes, 1);
+    CHECK_INT(usage(&w)->log_bytes_day, 800);
+    CHECK_INT(usage(&w)->n_reached, 1);
+    write_bytes(&w, 0, 4, 3, 150); // said again, as known: nothing changes
+    CHECK_INT(look(&w, "job0").cut_frames, 3);
+    grant(&w, 2, 2000); // raised: it goes on at once
+    write_bytes(&w, 0, 7, 1, 100);
+    CHECK_INT(look(&w, "job0").bytes, 900);
+    grant(&w, 1, 0); // late, after its successor
+    write_bytes(&w, 0, 8, 1, 100);
+    CHECK_INT(look(&w, "job0").bytes, 1000);
+    write_bytes(&w, 0, 9, 1, 5000); // closed again, and told again
+    write_bytes(&w, 0, 10, 1, 5);
+    CHECK_INT(look(&w, "job0").notes, 2);
+    w.twin.now.wall_ms += INT64_C(24) * 3600 * 1000; // tomorrow
+    write_bytes(&w, 0, 11, 1, 70);
+    CHECK_INT(look(&w, "job0").bytes, 1070);
+    CHECK_INT(usage(&w)->log_bytes_day, 70);
+    grant(&w, 3, -1);
+    write_bytes(&w, 0, 12, 3, 2000);
+    CHECK_INT(look(&w, "job0").bytes, 7070);
+    CHECK_INT(usage(&w)->log_bytes_day, 6070); // without a limit it is counted too
+    twin_release(&w.twin);
 }
 
 // What was dropped counts as stored, and whoever reads sees that it is missing.

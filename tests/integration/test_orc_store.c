@@ -118,9 +118,10 @@ static void both(void (*suite)(struct fixture *f)) {
 static void versions(struct fixture *f) {
     const char *tenant = fresh(f, "t");
     const uint8_t data[] = {1, 0, 255};
-    struct orc_version put[] = {{.tenant = tenant, .name = "p", .project = "default", .version = 1, .data = data, .len = 3},
-                                {.tenant = tenant, .name = "p", .project = "default", .version = 10, .data = data, .len = 2},
-                                {.tenant = tenant, .name = "p", .project = "default", .version = 2, .data = data, .len = 1}};
+    struct orc_version put[] = {
+        {.tenant = tenant, .name = "p", .project = "default", .version = 1, .data = data, .len = 3},
+        {.tenant = tenant, .name = "p", .project = "default", .version = 10, .data = data, .len = 2},
+        {.tenant = tenant, .name = "p", .project = "default", .version = 2, .data = data, .len = 1}};
     begin(f);
     OK(f, versions_put, put, 3);
     OK(f, versions_put, put, 3); // again: no effect
@@ -131,7 +132,8 @@ static void versions(struct fixture *f) {
     struct orc_version one = {.tenant = tenant, .name = "p", .version = 1};
     OK(f, versions_get, &one, 1);
     CHECK(one.found && one.len == 3 && memcmp(one.data, data, 3) == 0);
-    struct orc_version tombstone = {.tenant = tenant, .name = "p", .project = "default", .version = 10, .deleted = true, .data = data};
+    struct orc_version tombstone = {
+        .tenant = tenant, .name = "p", .project = "default", .version = 10, .deleted = true, .data = data};
     OK(f, versions_put, &tombstone, 1);
     OK(f, versions_newest, read, 1);
     CHECK(read[0].deleted);
@@ -296,15 +298,17 @@ TEST(rows_come_back_as_they_were_saved) {
 static void follow_ups(struct fixture *f) {
     const char *tenant = fresh(f, "t"), *other = fresh(f, "t");
     const uint8_t data[] = {1};
-    struct orc_version put[] = {{.tenant = tenant, .name = "down", .project = "default", .version = 1, .data = data, .len = 1},
-                                {.tenant = tenant, .name = "gone", .project = "default", .version = 1, .data = data, .len = 1},
-                                {.tenant = other, .name = "down", .project = "default", .version = 1, .data = data, .len = 1}};
+    struct orc_version put[] = {
+        {.tenant = tenant, .name = "down", .project = "default", .version = 1, .data = data, .len = 1},
+        {.tenant = tenant, .name = "gone", .project = "default", .version = 1, .data = data, .len = 1},
+        {.tenant = other, .name = "down", .project = "default", .version = 1, .data = data, .len = 1}};
     const struct orc_listener listeners[] = {
         {tenant, "up", "down", 1, 1}, {tenant, "up", "gone", 1, 3}, {other, "up", "down", 1, 1}};
     struct hd_uuid ok = hd_new_id(&f->cx), bad = hd_new_id(&f->cx);
     const struct orc_ended ended[] = {{ok, tenant, "up", 1}, {bad, tenant, "up", 2}, {bad, tenant, "elsewhere", 1}};
     struct orc_follow_up *taken, mine[4];
-    struct orc_version newer = {.tenant = tenant, .name = "down", .project = "default", .version = 2, .data = data, .len = 1};
+    struct orc_version newer = {
+        .tenant = tenant, .name = "down", .project = "default", .version = 2, .data = data, .len = 1};
     struct orc_version tombstone = {
         .tenant = tenant, .name = "gone", .project = "default", .version = 2, .deleted = true, .data = data, .len = 1};
     size_t added, n, n_mine = 0;
@@ -416,8 +420,7 @@ static void lists(struct fixture *f) {
         OK(f, runs_insert, &ws);
     }
     orc_ws_init(&ws, &f->arena);
-    struct orc_runs_query query = {
-        .tenant = tenant, .pipeline = "", .project = "", .parts.all = true, .limit = 2};
+    struct orc_runs_query query = {.tenant = tenant, .pipeline = "", .project = "", .parts.all = true, .limit = 2};
     OK(f, runs_list, &ws, &query);
     CHECK_INT(ws.runs.n, 2);
     CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[4]) && hd_uuid_eq(ws.runs.items[1]->id, ids[3]));
@@ -427,8 +430,8 @@ static void lists(struct fixture *f) {
     CHECK_INT(ws.runs.n, 2);
     CHECK(hd_uuid_eq(ws.runs.items[0]->id, ids[1]) && hd_uuid_eq(ws.runs.items[1]->id, ids[0]));
     orc_ws_init(&ws, &f->arena);
-    query = (struct orc_runs_query){
-        .tenant = tenant, .pipeline = "deploy", .project = "", .parts.all = true, .limit = 10};
+    query =
+        (struct orc_runs_query){.tenant = tenant, .pipeline = "deploy", .project = "", .parts.all = true, .limit = 10};
     OK(f, runs_list, &ws, &query);
     CHECK_INT(ws.runs.n, 1);
     commit(f);

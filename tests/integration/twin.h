@@ -149,7 +149,7 @@ static inline int twin_ask(struct twin *twin, const char *tenant, const char *se
     Hodei__V1__Principal principal = HODEI__V1__PRINCIPAL__INIT;
     uint8_t *data;
     size_t len;
-    principal.subject = "test";
+    principal.subject = *tenant ? (char *)(uintptr_t) "test" : principal.subject; // for no tenant: a service
     principal.tenant = hd_arena_strdup(&twin->arena, tenant);
     request.principal = &principal;
     request.timeout_ms = 30000;
