@@ -61,7 +61,11 @@ static const struct cli_option logs_options[] = {
     {"follow", NULL, "go on until the run has ended and its log is whole", 'f'},
     {"job", "NAME", "only that job, without its name before each line"},
 };
+static const struct cli_option quota_show_options[] = {
+    {"project", "NAME", "of this project, within what the tenant may"},
+};
 static const struct cli_option quota_options[] = {
+    {"project", "NAME", "of this project, within what the tenant may; 0 jobs stop it"},
     {"jobs", "N", "jobs that may be ready or running at once"},
     {"cpu", "CPUS|none", "CPUs that they may ask for together: 16, 500m"},
     {"memory", "BYTES|none", "memory that they may ask for together: 64Gi"},
@@ -215,11 +219,14 @@ const struct cli_command cli_commands[] = {
      "hodei worker drain build-3 --reason \"new disks\" --wait", OPTIONS(drain_options), 1, 1, cmd_worker_drain},
     {"worker uncordon", "NAME", "let a worker take jobs again", "hodei worker uncordon build-3",
      OPTIONS(steer_worker_options), 1, 1, cmd_worker_uncordon},
-    {"quota show", "", "show what the tenant may use and uses", "hodei quota show", NULL, 0, 0, 0, cmd_quota_show},
-    {"quota get", "", "the same", "hodei quota get", NULL, 0, 0, 0, cmd_quota_show},
-    {"quota set", "[N]", "set what the tenant may use; N: jobs at once; what is not named stays as it is",
-     "hodei quota set 50\nhodei quota set --cpu 64 --memory 256Gi --runs-day none", OPTIONS(quota_options), 0, 1,
-     cmd_quota_set},
+    {"quota show", "", "show what the tenant, or a project, may use and uses",
+     "hodei quota show\nhodei quota show --project web", OPTIONS(quota_show_options), 0, 0, cmd_quota_show},
+    {"quota get", "", "the same", "hodei quota get", OPTIONS(quota_show_options), 0, 0, cmd_quota_show},
+    {"quota set", "[N]",
+     "set what the tenant, or a project, may use; N: jobs at once; what is not named stays as it is",
+     "hodei quota set 50\nhodei quota set --cpu 64 --memory 256Gi --runs-day none\n"
+     "hodei quota set --project web --jobs 10",
+     OPTIONS(quota_options), 0, 1, cmd_quota_set},
     {"login", "USER", "log in; the password comes from the terminal, or the first line of standard input",
      "hodei login ane --server https://hodei.example\nhodei login ci --tenant acme <password-file", NULL, 0, 1, 1,
      cmd_login},

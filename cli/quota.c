@@ -50,12 +50,19 @@ static void add_bar(const struct cli *cli, struct hd_buf *out, int64_t used, int
 
 void quota_print(struct cli *cli, const cJSON *quota, struct hd_buf *out) {
     const cJSON *usage = j_get(quota, "usage");
-    hd_buf_addf(out, "tenant %s, weight %" PRId64 "%s%s\n", j_text(quota, "tenant"), j_int(quota, "weight"),
-                cJSON_IsTrue(j_get(quota, "borrow")) ? ", may borrow" : "",
+    const char *project = j_text(quota, "project");
+    hd_buf_addf(out, "tenant %s", j_text(quota, "tenant"));
+    if (*project)
+        hd_buf_addf(out, ", project %s", project);
+    else
+        hd_buf_addf(out, ", weight %" PRId64, j_int(quota, "weight"));
+    hd_buf_addf(out, "%s%s\n", cJSON_IsTrue(j_get(quota, "borrow")) ? ", may borrow" : "",
                 cJSON_IsTrue(j_get(quota, "enforced")) ? "" : " (not in force yet)");
     for (unsigned i = 0; i < HD_QUOTA_DIMS; i++) {
         const char *field = hd_quota_field((enum hd_quota_dim)i);
         bool limited = i == HD_QUOTA_JOBS || j_get(quota, field);
+        if (*project && i == HD_QUOTA_LOG_BYTES_DAY) // is the tenant's
+            continue;
         int64_t used = j_int(usage, field), limit = j_int(quota, field);
         hd_buf_addf(out, "  %-30s", dims[i].label);
         if (limited && usage)
@@ -86,10 +93,15 @@ static int show(struct cli *cli, cJSON *reply) {
     return 0;
 }
 
+static const char *path_of(struct cli *cli) {
+    const char *project = cli_option(cli, "project");
+    return project ? hd_arena_printf(&cli->arena, "/v1/projects/%s/quota", cli_escape(cli, project)) : "/v1/quota";
+}
+
 int cmd_quota_show(struct cli *cli) {
     cJSON *reply;
 
-    if (cli_call(cli, CLI_GET("/v1/quota"), &reply) != HD_OK)
+    if (cli_call(cli, CLI_GET(path_of(cli)), &reply) != HD_OK)
         return cli_failed(cli);
     return show(cli, reply);
 }
@@ -147,11 +159,11 @@ int cmd_quota_set(struct cli *cli) {
         hd_err_hint(&cli->err, "for example hodei quota set --jobs 50 --memory 64Gi");
         return cli_failed(cli);
     }
-    if (cli_call(cli, CLI_GET("/v1/quota"), &now) != HD_OK)
+    if (cli_call(cli, CLI_GET(path_of(cli)), &now) != HD_OK)
         return cli_failed(cli);
     enum hd_status status = merge(cli, now, &body);
     cJSON_Delete(now);
-    struct cli_request request = {.method = "PUT", .path = "/v1/quota", .body = body.data, .type = "application/json"};
+    struct cli_request request = {.method = "PUT", .path = path_of(cli), .body = body.data, .type = "application/json"};
     if (status != HD_OK || cli_call(cli, &request, &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json) {

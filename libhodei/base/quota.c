@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "base/pb_field.h"
 
 static const struct {
@@ -111,6 +112,19 @@ uint32_t hd_quota_marks(const struct hd_quota *limit, const struct hd_quota *use
         marks |= (is_near ? near : 0) | (is_full ? full : 0);
     }
     return marks;
+}
+
+bool hd_quota_owner_valid(const char *text) {
+    const char *slash = strchr(text, '/');
+    char tenant[128];
+
+    if (!slash)
+        return hd_token_valid(text);
+    if ((size_t)(slash - text) >= sizeof(tenant) || !hd_token_valid(slash + 1))
+        return false;
+    memcpy(tenant, text, (size_t)(slash - text));
+    tenant[slash - text] = '\0';
+    return hd_token_valid(tenant);
 }
 
 int64_t hd_quota_day(int64_t wall_ms) {

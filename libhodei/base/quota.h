@@ -57,6 +57,9 @@ void hd_quota_add(struct hd_quota *sum, const struct hd_quota *more, int64_t tim
 // goes up and down at the border crosses it once.
 uint32_t hd_quota_marks(const struct hd_quota *limit, const struct hd_quota *used, uint32_t before);
 
+// "<tenant>", or "<tenant>/<project>".
+bool hd_quota_owner_valid(const char *text);
+
 // Numbers of the day and of the month, that rise by one.
 int64_t hd_quota_day(int64_t wall_ms);
 int64_t hd_quota_month(int64_t wall_ms);

@@ -23,7 +23,7 @@ struct hd_grants hd_grants_read(struct hd_ctx *cx, struct hd_item *item, enum hd
         const Hodei__V1__Grant *grant = request->grants[i];
         struct hd_quota limit = hd_quota_unlimited();
         hd_quota_read(&grant->base, &limit);
-        if (!hd_token_valid(grant->tenant) || grant->version == 0 || grant->version > INT64_MAX ||
+        if (!hd_quota_owner_valid(grant->tenant) || grant->version == 0 || grant->version > INT64_MAX ||
             limit.of[dim] < HD_QUOTA_UNLIMITED || limit.of[dim] > HD_QUOTA_MAX) {
             hd_item_fail(item, HD_INVALID, "grant of tenant %.100s: tenant, version or %s is not valid", grant->tenant,
                          hd_quota_field(dim));
@@ -78,8 +78,13 @@ void hd_quota_tell(struct hd_ctx *cx, const char *tenant, const struct hd_quota 
         mark->at_ms = cx->now.wall_ms;
         event.marks[event.n_marks++] = mark;
     }
-    if (event.n_marks)
-        hd_publish(cx, hd_subject_event(cx->arena, tenant, "quota", "crossed"), &event.base);
+    if (event.n_marks == 0)
+        return;
+    size_t len = strcspn(tenant, "/");
+    if (tenant[len])
+        event.project = hd_arena_strdup(cx->arena, tenant + len + 1);
+    tenant = hd_arena_strndup(cx->arena, tenant, len);
+    hd_publish(cx, hd_subject_event(cx->arena, tenant, "quota", "crossed"), &event.base);
 }
 
 uint32_t hd_quota_mark(struct hd_ctx *cx, const char *tenant, enum hd_quota_dim dim, int64_t limit, int64_t used,

@@ -20,7 +20,7 @@ struct hd_grants hd_grants_read(struct hd_ctx *cx, struct hd_item *item, enum hd
 void hd_usage_fill(struct hd_ctx *cx, struct hd_item *item, enum hd_quota_dim dim, int64_t limit, int64_t used,
                    bool full);
 
-// Publishes the marks (as hd_quota_marks has them) that a tenant has crossed upwards; the subject is evt.<tenant>.quota.crossed.
+// Publishes the marks (as hd_quota_marks has them) that a tenant, or "<tenant>/<project>", has crossed upwards; the subject is evt.<tenant>.quota.crossed.
 void hd_quota_tell(struct hd_ctx *cx, const char *tenant, const struct hd_quota *limit, const struct hd_quota *used,
                    uint32_t crossed);
 // The marks of one dimension after a change; tells of those that are new.

@@ -83,6 +83,8 @@ const struct route gateway_routes[] = {
     STEER_WORKER("uncordon", "Uncordon"),
     {"GET", "/v1/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
     {"PUT", "/v1/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "quota.write", 200, BODY_JSON},
+    {"GET", "/v1/projects/{project}/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
+    {"PUT", "/v1/projects/{project}/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "project.write", 200, BODY_JSON},
     {"GET", "/v1/stats/jobs", MSG(job_stats_request), MSG(job_stats_reply), "observability", "JobStats", "run.read", 200},
     {"GET", "/v1/whoami", MSG(who_am_irequest), MSG(who_am_ireply), "auth", "WhoAmI", NULL, 200},
     // who may do what

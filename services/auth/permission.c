@@ -32,6 +32,7 @@ const struct auth_permission auth_permissions[] = {
     {"worker.write", "cordon and drain workers, which all tenants share", O | A, .platform = true},
     {"quota.read", "see quotas", EVERYBODY},
     {"quota.write", "set quotas", A, .platform = true},
+    {"project.write", "limit what projects may use of what the tenant may", A},
     {"role.read", "see roles, bindings and groups", A | U},
     {"role.write", "change roles, bindings and groups, as far as one's own permissions go", A},
     {"token.read", "see service accounts and tokens", A | U},

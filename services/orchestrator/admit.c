@@ -43,7 +43,7 @@ void orc_tenant_turn(struct orc_tenant *tenant, int64_t now_ms) {
 static void count_jobs(const struct orc_ws *ws, struct orc_tenant *tenant) {
     for (size_t i = 0; i < ws->jobs.n; i++) {
         const struct orc_job *job = ws->jobs.items[i];
-        if (!orc_tenant_touched(job) || strcmp(job->run->tenant, tenant->name) != 0)
+        if (!orc_tenant_touched(job) || !orc_tenant_counts(tenant, job->run))
             continue;
         int64_t counted = orc_job_counted(job->state) - orc_job_counted(job->was);
         if (counted) {
@@ -51,7 +51,10 @@ static void count_jobs(const struct orc_ws *ws, struct orc_tenant *tenant) {
             hd_quota_add(&tenant->used, &asks, counted);
         }
         tenant->used.of[HD_QUOTA_QUEUED] += pending(job->state) - pending(job->was);
-        tenant->queued += orc_job_admissible(job->state, job->hold) - orc_job_admissible(job->was, job->was_hold);
+        int64_t queued = orc_job_admissible(job->state, job->hold) - orc_job_admissible(job->was, job->was_hold);
+        tenant->queued += queued;
+        if (!*tenant->project && orc_in_project(job->run))
+            tenant->parts += queued;
         tenant->dirty = true;
     }
 }
@@ -61,13 +64,13 @@ void orc_tenant_count(const struct orc_ws *ws, struct orc_tenant *tenant, int64_
     count_jobs(ws, tenant);
     for (size_t i = 0; i < ws->runs.n; i++) {
         const struct orc_run *run = ws->runs.items[i];
-        if (run->was == 0 && !run->duplicate && strcmp(run->tenant, tenant->name) == 0)
+        if (run->was == 0 && !run->duplicate && orc_tenant_counts(tenant, run))
             tenant->started++;
     }
     for (size_t i = 0; i < ws->attempts.n; i++) {
         const struct orc_attempt *attempt = ws->attempts.items[i];
         int64_t ms = orc_attempt_spent_ms(attempt, now_ms);
-        if (ms == 0 || strcmp(attempt->job->run->tenant, tenant->name) != 0)
+        if (ms == 0 || !orc_tenant_counts(tenant, attempt->job->run))
             continue;
         tenant->job_ms += ms;
         tenant->dirty = true;
@@ -97,46 +100,84 @@ size_t orc_tenant_wanted(const struct orc_tenant *tenant, size_t most) {
     return (size_t)wanted;
 }
 
+static void leave_queue(struct orc_tenant *tenant, struct orc_tenant *part) {
+    tenant->queued--;
+    tenant->dirty = true;
+    if (!part)
+        return;
+    tenant->parts--;
+    part->queued--;
+    part->dirty = true;
+}
+
 // It cannot be admitted as things stand, and hides nobody while it waits for the limit to change.
-static void put_aside(struct orc_job *job, struct orc_tenant *tenant, int64_t now_ms) {
+static void put_aside(struct orc_job *job, struct orc_tenant *tenant, struct orc_tenant *part, int64_t now_ms) {
     job->hold |= ORC_HOLD_TOO_LARGE;
     job->due_ms = now_ms + TOO_LARGE_AGAIN_MS;
     job->dirty = job->run->dirty = true;
-    tenant->queued--;
-    tenant->dirty = true;
+    leave_queue(tenant, part);
+}
+
+static bool never_fits(const struct orc_tenant *tenant, const struct hd_quota *asks) {
+    return hd_quota_never(&tenant->limit, asks) != HD_QUOTA_DIMS;
+}
+
+static bool fits(const struct orc_tenant *tenant, const struct hd_quota *asks) {
+    return hd_quota_short(&tenant->limit, &tenant->used, asks) == HD_QUOTA_DIMS;
+}
+
+static void take(struct orc_tenant *tenant, const struct hd_quota *asks) {
+    hd_quota_add(&tenant->used, asks, 1);
+    tenant->used.of[HD_QUOTA_QUEUED]--;
+}
+
+static size_t candidates_of(const struct orc_ws *ws, const struct orc_tenant *tenant, struct orc_job **ret) {
+    size_t n = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++)
+        if (orc_job_admissible(ws->jobs.items[i]->state, ws->jobs.items[i]->hold) &&
+            orc_tenant_counts(tenant, ws->jobs.items[i]->run))
+            ret[n++] = ws->jobs.items[i];
+    if (n > 1)
+        qsort(ret, n, sizeof ret[0], orc_admission_order);
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        ws->tenants[i]->blocked = false;
+    return n;
 }
 
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance) {
     if (!orc_tenant_open(tenant))
         return 0;
     struct orc_job **candidates = HD_NEW_ARRAY(ws->arena, ws->jobs.n, struct orc_job *);
-    size_t n = 0, admitted = 0;
-    for (size_t i = 0; i < ws->jobs.n; i++)
-        if (orc_job_admissible(ws->jobs.items[i]->state, ws->jobs.items[i]->hold) &&
-            strcmp(ws->jobs.items[i]->run->tenant, tenant->name) == 0)
-            candidates[n++] = ws->jobs.items[i];
-    if (n > 1)
-        qsort(candidates, n, sizeof candidates[0], orc_admission_order);
+    size_t n = candidates_of(ws, tenant, candidates), admitted = 0;
     for (size_t i = 0; i < n; i++) {
         struct hd_quota asks = orc_job_asks(candidates[i]);
-        if (hd_quota_never(&tenant->limit, &asks) != HD_QUOTA_DIMS) {
-            put_aside(candidates[i], tenant, chance->now_ms);
+        struct orc_tenant *part = orc_in_project(candidates[i]->run) ? orc_ws_part(ws, candidates[i]->run) : NULL;
+        if (part && part->blocked)
+            continue;
+        if (never_fits(tenant, &asks) || (part && never_fits(part, &asks))) {
+            put_aside(candidates[i], tenant, part, chance->now_ms);
             continue;
         }
-        if (hd_quota_short(&tenant->limit, &tenant->used, &asks) != HD_QUOTA_DIMS)
+        if (!fits(tenant, &asks))
             break; // who comes later waits behind it, so that a large job is not passed for ever
+        if (part && !fits(part, &asks)) {
+            part->blocked = true; // likewise, but for its project alone
+            continue;
+        }
         orc_job_change(candidates[i], ORC_JOB_ADMIT, 0, chance);
         candidates[i]->run->dirty = true;
-        hd_quota_add(&tenant->used, &asks, 1);
+        take(tenant, &asks);
+        if (part)
+            take(part, &asks);
+        leave_queue(tenant, part);
         admitted++;
     }
-    tenant->used.of[HD_QUOTA_QUEUED] -= (int64_t)admitted;
-    tenant->queued -= (int64_t)admitted;
-    tenant->dirty |= admitted > 0;
     return admitted;
 }
 
 void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting) {
+    if (*tenant->project) // what it leaves is its tenant's
+        return;
     for (size_t i = 0; i < HD_QUOTA_CONCURRENT; i++)
         if (tenant->limit.of[i] >= 0)
             spare->of[i] += tenant->limit.of[i] - tenant->used.of[i]; // less where it borrows itself
@@ -182,10 +223,14 @@ static const char *amount(struct hd_arena *arena, enum hd_quota_dim dim, int64_t
     return hd_arena_strdup(arena, text.data);
 }
 
+static const char *who(struct hd_arena *arena, const struct orc_tenant *tenant) {
+    return *tenant->project ? hd_arena_printf(arena, "the project %s", tenant->project) : "the tenant";
+}
+
 static const char *too_large(struct hd_arena *arena, enum hd_quota_dim dim, const struct hd_quota *asks,
                              const struct orc_tenant *tenant) {
-    return hd_arena_printf(arena, "it asks for %s, and the tenant may use %s in all", amount(arena, dim, asks->of[dim]),
-                           amount(arena, dim, tenant->limit.of[dim]));
+    return hd_arena_printf(arena, "it asks for %s, and %s may use %s in all", amount(arena, dim, asks->of[dim]),
+                           who(arena, tenant), amount(arena, dim, tenant->limit.of[dim]));
 }
 
 static bool jobs_fit(struct hd_arena *arena, const struct orc_tenant *tenant, const Hodei__V1__CompiledPipeline *plan,
@@ -198,7 +243,8 @@ static bool jobs_fit(struct hd_arena *arena, const struct orc_tenant *tenant, co
         hd_err_set(err, HD_PRECONDITION, "job %.100s can never start: %s", plan->jobs[i]->name,
                    too_large(arena, dim, &asks, tenant));
         hd_err_field(err, "pipeline");
-        hd_err_hint(err, "let it ask for less, or have %s of the tenant's quota raised", hd_quota_field(dim));
+        hd_err_hint(err, "let it ask for less, or have %s of the quota of %s raised", hd_quota_field(dim),
+                    who(arena, tenant));
         return false;
     }
     return true;
@@ -220,7 +266,7 @@ static void stock_refuse(struct hd_arena *arena, const struct orc_tenant *tenant
     static const char *const ways[HD_QUOTA_DIMS] = {[HD_QUOTA_QUEUED] = "wait until jobs have started",
                                                     [HD_QUOTA_RUNS_DAY] = "wait for midnight UTC",
                                                     [HD_QUOTA_MINUTES_MONTH] = "wait for the next month (UTC)"};
-    hd_err_set(err, HD_LIMITED, "the tenant has used %lld of its %s, and this needs %lld more",
+    hd_err_set(err, HD_LIMITED, "%s has used %lld of its %s, and this needs %lld more", who(arena, tenant),
                (long long)tenant->used.of[dim], amount(arena, dim, tenant->limit.of[dim]), (long long)wants);
     hd_err_field(err, "quota.%s", hd_quota_field(dim));
     hd_err_hint(err, "%s, or have %s of the quota raised (hodei quota set)", ways[dim], hd_quota_field(dim));
@@ -269,17 +315,23 @@ const char *orc_quota_why(struct hd_arena *arena, const struct orc_job *job, con
     if (dim == HD_QUOTA_JOBS)
         return hd_arena_printf(
             arena,
-            "the tenant has %lld of its %lld concurrent jobs admitted and %lld wait: wait for one to end, or "
-            "raise the quota",
-            (long long)tenant->used.of[dim], (long long)tenant->limit.of[dim], (long long)tenant->queued);
+            "%s has %lld of its %lld concurrent jobs admitted and %lld wait: wait for one to end, or raise the quota",
+            who(arena, tenant), (long long)tenant->used.of[dim], (long long)tenant->limit.of[dim],
+            (long long)tenant->queued);
     if (dim != HD_QUOTA_DIMS)
         return hd_arena_printf(arena,
-                               "it asks for %s, and the tenant's jobs have %s of its %s: wait for one to end, or raise "
+                               "it asks for %s, and jobs of %s have %s of its %s: wait for one to end, or raise "
                                "the quota",
-                               amount(arena, dim, asks.of[dim]), amount(arena, dim, tenant->used.of[dim]),
-                               amount(arena, dim, tenant->limit.of[dim]));
+                               amount(arena, dim, asks.of[dim]), who(arena, tenant),
+                               amount(arena, dim, tenant->used.of[dim]), amount(arena, dim, tenant->limit.of[dim]));
     return hd_arena_printf(arena,
-                           "it waits behind %lld others of the tenant, the first of which does not fit into its quota "
+                           "it waits behind %lld others of %s, the first of which does not fit into its quota "
                            "yet: wait for a job to end, or raise the quota",
-                           (long long)(tenant->queued > 0 ? tenant->queued - 1 : 0));
+                           (long long)(tenant->queued > 0 ? tenant->queued - 1 : 0), who(arena, tenant));
+}
+
+const struct orc_tenant *orc_quota_of(const struct orc_job *job, const struct orc_tenant *tenant,
+                                      const struct orc_tenant *part) {
+    struct hd_quota asks = orc_job_asks(job);
+    return part && (never_fits(part, &asks) || !fits(part, &asks)) ? part : tenant;
 }

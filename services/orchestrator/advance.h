@@ -101,8 +101,8 @@ struct hd_quota orc_job_asks(const struct orc_job *job);
 bool orc_tenant_open(const struct orc_tenant *tenant);
 // About how many could be admitted, at most `most`.
 size_t orc_tenant_wanted(const struct orc_tenant *tenant, size_t most);
-// QUEUED → READY as far as the grant reaches: highest priority, then longest waiting, and nobody passes one that does not fit yet;
-// what is larger than the limit is put aside. Adjusts the counters.
+// QUEUED → READY as far as the grant of a tenant reaches, and those of its projects, whose rows are loaded: highest priority, then
+// longest waiting, and nobody passes one of his project that does not fit yet; what is larger than the limit is put aside. Adjusts the counters.
 size_t orc_tenant_admit(struct orc_ws *ws, struct orc_tenant *tenant, struct orc_chance *chance);
 // What a tenant leaves of its concurrency limits, added to `spare`; and whether it waits for what is its own.
 void orc_tenant_lend(const struct orc_tenant *tenant, struct hd_quota *spare, bool *waiting);
@@ -115,6 +115,9 @@ bool orc_start_allowed(struct hd_arena *arena, struct orc_tenant *tenant, const 
                        int64_t now_ms, struct hd_err *err);
 // The same for the counters as they are to be saved, under their lock: another replica may have been faster.
 bool orc_tenant_within(struct hd_arena *arena, const struct orc_tenant *tenant, int64_t now_ms, struct hd_err *err);
+// Whose limits keep it back: its project's where it has some that do, else the tenant's.
+const struct orc_tenant *orc_quota_of(const struct orc_job *job, const struct orc_tenant *tenant,
+                                      const struct orc_tenant *part);
 // Why a job that waits for quota waits, as a sentence.
 const char *orc_quota_why(struct hd_arena *arena, const struct orc_job *job, const struct orc_tenant *tenant);
 

@@ -13,13 +13,13 @@
 struct truth { // of one tenant
     struct orc_usage says;
     struct hd_quota is;
-    int64_t queued;
+    int64_t queued, parts;
 };
 
 static bool agrees(const struct truth *t) {
     return t->says.jobs == t->is.of[HD_QUOTA_JOBS] && t->says.cpu_milli == t->is.of[HD_QUOTA_CPU] &&
            t->says.memory_bytes == t->is.of[HD_QUOTA_MEMORY] && t->says.gpu == t->is.of[HD_QUOTA_GPU] &&
-           t->says.pending == t->is.of[HD_QUOTA_QUEUED] && t->says.queued == t->queued;
+           t->says.pending == t->is.of[HD_QUOTA_QUEUED] && t->says.queued == t->queued && t->says.parts == t->parts;
 }
 
 // The compiled versions that the rows are of, as runs of a working set: they are found as those of real ones are.
@@ -32,13 +32,14 @@ static enum hd_status plans_of(struct hd_ctx *cx, struct orchestrator *orc, cons
         const struct orc_run *before = i ? runs[i - 1] : NULL;
         if (!*rows[i].pipeline)
             continue;
+        const char *tenant = hd_arena_strndup(cx->arena, rows[i].tenant, strcspn(rows[i].tenant, "/"));
         if (before && before->version == rows[i].version && strcmp(before->pipeline, rows[i].pipeline) == 0 &&
-            strcmp(before->tenant, rows[i].tenant) == 0) {
+            strcmp(before->tenant, tenant) == 0) {
             runs[i] = runs[i - 1];
             continue;
         }
         runs[i] = orc_ws_add_run(&ws, hd_new_id(cx));
-        runs[i]->tenant = rows[i].tenant;
+        runs[i]->tenant = tenant;
         runs[i]->pipeline = rows[i].pipeline;
         runs[i]->version = rows[i].version;
     }
@@ -68,6 +69,7 @@ static enum hd_status look(struct hd_ctx *cx, struct orchestrator *orc, const ch
         hd_quota_add(&of->is, &asks, rows[i].is_counted);
         of->is.of[HD_QUOTA_QUEUED] += rows[i].is_pending;
         of->queued += rows[i].is_queued;
+        of->parts += rows[i].is_parts;
     }
     *ret = all;
     *ret_n = count;
@@ -86,6 +88,7 @@ static void mend(struct orc_tenant *tenant, const struct truth *t) {
     for (size_t i = 0; i <= HD_QUOTA_QUEUED; i++)
         tenant->used.of[i] = t->is.of[i];
     tenant->queued = t->queued;
+    tenant->parts = t->parts;
     tenant->dirty = true;
     orc_count(ORC_M_COUNTERS_MENDED, 1);
 }

@@ -119,7 +119,7 @@ static struct orc_reason queued(const struct orc_ws *ws, const struct orc_job *j
                                        (long long)((job->due_ms - at->now_ms + 999) / 1000), job->attempts + 1));
     if (!at->tenant || !at->tenant->granted)
         return because("quota", "the quota of the tenant is not known yet: the quota service has not answered");
-    return because("quota", orc_quota_why(ws->arena, job, at->tenant));
+    return because("quota", orc_quota_why(ws->arena, job, orc_quota_of(job, at->tenant, at->part)));
 }
 
 static struct orc_reason waiting(const struct orc_ws *ws, const struct orc_job *job,

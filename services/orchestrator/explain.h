@@ -10,6 +10,7 @@ struct orc_reason {
 };
 struct orc_circumstances {
     const struct orc_tenant *tenant; // NULL: not known
+    const struct orc_tenant *part;   // its project; NULL: none
     const char *group;               // of the job or run; NULL: none
     struct orc_member *members;      // of the group, in their order
     size_t n_members;

@@ -10,27 +10,33 @@ struct orc_chance orc_chance(struct hd_ctx *cx) {
     return (struct orc_chance){.now_ms = cx->now.wall_ms, .rng = cx->rng};
 }
 
-// The tenant whose counters a row of the working set changes, by its number; NULL: none.
-static const char *touched(const struct orc_ws *ws, size_t i, int64_t now_ms) {
+// The run whose tenant's counters a row of the working set changes, by its number; NULL: none.
+static const struct orc_run *touched(const struct orc_ws *ws, size_t i, int64_t now_ms) {
     if (i < ws->jobs.n)
-        return orc_tenant_touched(ws->jobs.items[i]) ? ws->jobs.items[i]->run->tenant : NULL;
+        return orc_tenant_touched(ws->jobs.items[i]) ? ws->jobs.items[i]->run : NULL;
     i -= ws->jobs.n;
     if (i < ws->runs.n)
-        return ws->runs.items[i]->was == 0 && !ws->runs.items[i]->duplicate ? ws->runs.items[i]->tenant : NULL;
+        return ws->runs.items[i]->was == 0 && !ws->runs.items[i]->duplicate ? ws->runs.items[i] : NULL;
     const struct orc_attempt *attempt = ws->attempts.items[i - ws->runs.n];
-    return orc_attempt_spent_ms(attempt, now_ms) ? attempt->job->run->tenant : NULL;
+    return orc_attempt_spent_ms(attempt, now_ms) ? attempt->job->run : NULL;
 }
 
-// Locks the tenants whose counters change, in name order.
+// Locks the tenants and projects whose counters change, in name order: whoever holds a project holds its tenant, too.
 static enum hd_status load_tenants(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws) {
+    const struct orc_run *last = NULL;
     const char **names = NULL;
     size_t n = 0, cap = 0;
     for (size_t i = 0; i < ws->jobs.n + ws->runs.n + ws->attempts.n; i++) {
-        const char *name = touched(ws, i, cx->now.wall_ms);
-        if (!name || (n && strcmp(names[n - 1], name) == 0))
+        const struct orc_run *run = touched(ws, i, cx->now.wall_ms);
+        if (!run || run == last)
+            continue;
+        last = run;
+        HD_GROW(cx->arena, names, n, cap);
+        names[n++] = run->tenant;
+        if (!orc_in_project(run))
             continue;
         HD_GROW(cx->arena, names, n, cap);
-        names[n++] = name;
+        names[n++] = orc_account(cx->arena, run);
     }
     n = orc_texts_unique(names, n);
     return n ? ORC_DO(cx, orc, tenants_load, ws, names, n) : HD_OK;
@@ -45,6 +51,43 @@ static void ask_grant(struct hd_ctx *cx, const char *tenant) {
     hd_ask(cx, "quota", "GetGrants", &request.base, ORC_ANSWER_GRANTS, ASK_TIMEOUT_MS);
 }
 
+// Jobs that wait in the table: the tenant's own, and those of its projects. It is locked, so nobody else holds one of them.
+static enum hd_status load_queued(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                  struct orc_tenant *tenant, size_t wanted, size_t more) {
+    const char **names;
+    size_t n;
+    HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)(wanted + more)));
+    if (tenant->parts > 0) {
+        HD_TRY(ORC_DO(cx, orc, parts_waiting, tenant->name, &names, &n));
+        if (n)
+            HD_TRY(ORC_DO(cx, orc, tenants_load, ws, names, n));
+        for (size_t i = 0; i < n; i++) {
+            const struct orc_tenant *part = orc_ws_tenant(ws, names[i]);
+            if (orc_tenant_open(part))
+                HD_TRY(
+                    ORC_DO(cx, orc, jobs_queued, ws, part->name, (unsigned)(orc_tenant_wanted(part, wanted) + more)));
+        }
+    }
+    return orc_plans(cx, orc, ws);
+}
+
+// The projects of jobs that may be admitted from the working set.
+static enum hd_status load_parts(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
+                                 const struct orc_tenant *tenant) {
+    const char **names = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; i < ws->jobs.n; i++) {
+        const struct orc_job *job = ws->jobs.items[i];
+        if (!orc_in_project(job->run) || !orc_job_admissible(job->state, job->hold) ||
+            !orc_tenant_counts(tenant, job->run) || orc_ws_part(ws, job->run))
+            continue;
+        HD_GROW(cx->arena, names, n, cap);
+        names[n++] = orc_account(cx->arena, job->run);
+    }
+    n = orc_texts_unique(names, n);
+    return n ? ORC_DO(cx, orc, tenants_load, ws, names, n) : HD_OK;
+}
+
 // Admits with what the tenant may use now: of the jobs in the working set, and of those in the table.
 static enum hd_status admit_within(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws,
                                    struct orc_tenant *tenant) {
@@ -52,7 +95,7 @@ static enum hd_status admit_within(struct hd_ctx *cx, struct orchestrator *orc, 
     size_t here = 0, queued_before = 0, wanted = 0;
     for (size_t i = 0; i < ws->jobs.n; i++) {
         const struct orc_job *job = ws->jobs.items[i];
-        if (strcmp(job->run->tenant, tenant->name) != 0)
+        if (!orc_tenant_counts(tenant, job->run))
             continue;
         here += orc_job_admissible(job->state, job->hold);
         queued_before += orc_job_admissible(job->was, job->was_hold);
@@ -60,9 +103,9 @@ static enum hd_status admit_within(struct hd_ctx *cx, struct orchestrator *orc, 
     if (orc_tenant_open(tenant) && tenant->queued > (int64_t)here) { // others wait in the table, perhaps better ones
         // What was QUEUED and is in the working set comes again and must not take the place of the rest.
         wanted = orc_tenant_wanted(tenant, ADMIT_AT_ONCE);
-        HD_TRY(ORC_DO(cx, orc, jobs_queued, ws, tenant->name, (unsigned)(wanted + queued_before)));
-        HD_TRY(orc_plans(cx, orc, ws));
+        HD_TRY(load_queued(cx, orc, ws, tenant, wanted, queued_before));
     }
+    HD_TRY(load_parts(cx, orc, ws, tenant));
     size_t admitted = orc_tenant_admit(ws, tenant, &chance);
     if (wanted && admitted >= wanted && tenant->queued > 0 && orc_tenant_open(tenant))
         orc_kick(orc); // there is room for more than were looked at
@@ -90,6 +133,10 @@ static enum hd_status borrow(struct hd_ctx *cx, struct orchestrator *orc, struct
 }
 
 static enum hd_status admit(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, struct orc_tenant *tenant) {
+    if (*tenant->project) { // its jobs are admitted with its tenant's, which stands before it
+        orc_tenant_mark(tenant, cx->now.wall_ms);
+        return HD_OK;
+    }
     if (tenant->queued > 0 && !tenant->granted)
         ask_grant(cx, tenant->name);
     HD_TRY(admit_within(cx, orc, ws, tenant));

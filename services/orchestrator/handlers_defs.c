@@ -56,7 +56,7 @@ enum hd_status orc_put_versions(struct hd_ctx *cx, void *self, struct hd_item *i
 }
 
 static const char *grant_wrong(const Hodei__V1__Grant *grant) {
-    if (!hd_token_valid(grant->tenant))
+    if (!hd_quota_owner_valid(grant->tenant))
         return "tenant";
     if (grant->version == 0)
         return "version";
@@ -77,11 +77,13 @@ static enum hd_status take_grants(struct hd_ctx *cx, struct orchestrator *orc, H
                                   size_t n) {
     struct orc_ws ws;
     struct orc_out out = {0};
-    const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    const char **names = HD_NEW_ARRAY(cx->arena, 2 * n, const char *);
     orc_ws_init(&ws, cx->arena);
-    for (size_t i = 0; i < n; i++)
-        names[i] = grants[i]->tenant;
-    HD_TRY(ORC_DO(cx, orc, tenants_load, &ws, names, orc_texts_unique(names, n)));
+    for (size_t i = 0; i < n; i++) { // whoever holds a project holds its tenant
+        names[2 * i] = grants[i]->tenant;
+        names[2 * i + 1] = hd_arena_strndup(cx->arena, grants[i]->tenant, strcspn(grants[i]->tenant, "/"));
+    }
+    HD_TRY(ORC_DO(cx, orc, tenants_load, &ws, names, orc_texts_unique(names, 2 * n)));
     for (size_t i = 0; i < n; i++) {
         struct orc_tenant *tenant = orc_ws_tenant(&ws, grants[i]->tenant);
         if (tenant->granted && tenant->version >= grants[i]->version)

@@ -71,7 +71,7 @@ static bool ready_one(struct hd_ctx *cx, struct orchestrator *orc, struct hd_ite
 
 static enum hd_status circumstances(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_ws *ws,
                                     const struct orc_job *job, struct orc_circumstances *ret) {
-    const char *tenant = job->run->tenant, **approvers;
+    const char *names[] = {job->run->tenant, orc_account(cx->arena, job->run)}, **approvers;
     struct orc_job_ref ref = {job->run->id, job->run->held ? ORC_NONE : job->idx};
     struct orc_group group;
     struct orc_ws other;
@@ -89,8 +89,9 @@ static enum hd_status circumstances(struct hd_ctx *cx, struct orchestrator *orc,
     }
     if (!orc_job_admissible(job->state, job->hold & ~(uint32_t)ORC_HOLD_TOO_LARGE))
         return HD_OK;
-    HD_TRY(ORC_DO(cx, orc, tenants_read, &other, &tenant, 1));
+    HD_TRY(ORC_DO(cx, orc, tenants_read, &other, names, orc_texts_unique(names, 2)));
     ret->tenant = orc_ws_tenant(&other, job->run->tenant);
+    ret->part = orc_in_project(job->run) ? orc_ws_part(&other, job->run) : NULL;
     return HD_OK;
 }
 

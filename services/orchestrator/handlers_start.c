@@ -193,21 +193,28 @@ static struct orc_run *make_run(struct hd_ctx *cx, struct orc_ws *ws, const stru
 // let through at once is seen again when the counters are changed (orc_finish).
 static enum hd_status read_tenants(struct hd_ctx *cx, struct orchestrator *orc, const struct start *starts, size_t n,
                                    struct orc_ws *ret) {
-    const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
+    const char **names = HD_NEW_ARRAY(cx->arena, 2 * n, const char *);
     size_t count = 0;
     orc_ws_init(ret, cx->arena);
-    for (size_t i = 0; i < n; i++)
-        if (starts[i].run)
-            names[count++] = starts[i].tenant;
+    for (size_t i = 0; i < n; i++) {
+        if (!starts[i].run)
+            continue;
+        names[count++] = starts[i].tenant;
+        names[count++] = orc_account(cx->arena, starts[i].run);
+    }
     return ORC_DO(cx, orc, tenants_read, ret, names, orc_texts_unique(names, count));
 }
 
 static bool quota_check(struct hd_ctx *cx, const struct orc_ws *tenants, const struct start *start) {
-    struct orc_tenant *tenant = orc_ws_tenant(tenants, start->tenant);
-    if (!tenant || orc_start_allowed(cx->arena, tenant, start->run->plan, cx->now.wall_ms, &start->item->err))
-        return true;
-    orc_count(ORC_M_STARTS_LIMITED, 1);
-    return false;
+    struct orc_tenant *both[] = {orc_ws_tenant(tenants, start->tenant),
+                                 orc_in_project(start->run) ? orc_ws_part(tenants, start->run) : NULL};
+    for (size_t i = 0; i < 2; i++) {
+        if (!both[i] || orc_start_allowed(cx->arena, both[i], start->run->plan, cx->now.wall_ms, &start->item->err))
+            continue;
+        orc_count(ORC_M_STARTS_LIMITED, 1);
+        return false;
+    }
+    return true;
 }
 
 // What the run is given, against what its version asks for, and what the tenant has left. Those that do not fit are not inserted.

@@ -18,7 +18,7 @@
 #define TENANT                                                                                                         \
     "t.name, t.granted, t.version, t.queued, t.day, t.month, t.job_ms, t.marks, t.job_limit, t.cpu_limit, "            \
     "t.memory_limit, t.gpu_limit, t.queued_limit, t.runs_limit, t.minutes_limit, t.used, t.cpu_used, t.memory_used, "  \
-    "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow"
+    "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow, t.parts"
 
 #define WANTED                                                                                                         \
     " and ($6::text = '' or r.pipeline = $6::text) and ($7::text = '' or r.project = $7::text)"                        \
@@ -108,27 +108,34 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
          " coalesce(bool_or(t.queued > 0 and t.used < t.job_limit"
          " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
          " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)), false)"
-         " from tenants t where t.granted and t.name <> all ($1::text[])"},
+         " from tenants t where t.granted and position('/' in t.name) = 0 and t.name <> all ($1::text[])"},
     [ORC_SQL_USAGE_COUNT] =
         {"orc_usage_count",
-         "select t.name, t.used, t.cpu_used, t.memory_used, t.gpu_used, t.pending, t.queued, coalesce(c.pipeline, ''),"
-         " coalesce(c.version, 0), coalesce(c.spec, 0), coalesce(c.counted, 0), coalesce(c.pending, 0),"
-         " coalesce(c.queued, 0) from tenants t"
-         " left join (select r.tenant, r.pipeline, r.version, case when j.spec < 0 then j.idx else j.spec end as spec,"
+         "select t.name, t.used, t.cpu_used, t.memory_used, t.gpu_used, t.pending, t.queued, t.parts,"
+         " coalesce(c.pipeline, ''), coalesce(c.version, 0), coalesce(c.spec, 0), coalesce(c.counted, 0),"
+         " coalesce(c.pending, 0), coalesce(c.queued, 0), case when position('/' in t.name) = 0"
+         " and c.project <> 'default' then c.queued else 0 end from tenants t"
+         " left join (select r.tenant, r.project, r.pipeline, r.version,"
+         " case when j.spec < 0 then j.idx else j.spec end as spec,"
          " count(*) filter (where j.state in (3, 4, 5)) as counted,"
          " count(*) filter (where j.state in (1, 2)) as pending,"
          " count(*) filter (where j.state = 2 and j.hold = 0) as queued"
-         " from runs r join jobs j on j.run_id = r.id where r.state < 3 and j.state < 6"
-         " and ($1::int <> 0 or r.tenant = any ($2::text[])) group by 1, 2, 3, 4) c on c.tenant = t.name"
+         " from runs r join jobs j on j.run_id = r.id where r.state < 3 and j.state < 6 and ($1::int <> 0"
+         " or r.tenant = any (array (select split_part(n, '/', 1) from unnest($2::text[]) as u (n))))"
+         " group by 1, 2, 3, 4, 5) c on c.tenant = split_part(t.name, '/', 1)"
+         " and (position('/' in t.name) = 0 or c.project = split_part(t.name, '/', 2))"
          " where $1::int <> 0 or t.name = any ($2::text[]) order by t.name"},
     [ORC_SQL_TENANTS_MAKE] = {"orc_tenants_make",
                               "insert into tenants (name) select u.n from unnest($1::text[]) as u (n) order by 1"
                               " on conflict do nothing"},
-    [ORC_SQL_TENANTS_WAITING] = {"orc_tenants_waiting", "select t.name from tenants t where t.queued > 0"
-                                                        " and (not t.granted or t.borrow or (t.used < t.job_limit"
-                                                        " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
-                                                        " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)))"
-                                                        " order by random() limit $1::bigint"},
+    [ORC_SQL_PARTS_WAITING] = {"orc_parts_waiting", "select t.name from tenants t where t.queued > 0"
+                                                    " and starts_with(t.name, $1::text || '/') order by t.name"},
+    [ORC_SQL_TENANTS_WAITING] = {"orc_tenants_waiting",
+                                 "select t.name from tenants t where t.queued > 0 and position('/' in t.name) = 0"
+                                 " and (not t.granted or t.borrow or (t.used < t.job_limit"
+                                 " and (t.cpu_limit < 0 or t.cpu_used < t.cpu_limit)"
+                                 " and (t.memory_limit < 0 or t.memory_used < t.memory_limit)))"
+                                 " order by random() limit $1::bigint"},
     [ORC_SQL_RUNS_INSERT] = {"orc_runs_insert",
                              "insert into runs (id, tenant, pipeline, version, state, created_ms, total, revision,"
                              " idem_key, fingerprint, request, rows, main_left, due_ms, origin, actor, rerun_of,"
@@ -287,15 +294,16 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                 " $12::bigint[], $13::bigint[], $14::bigint[])"
                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
                                 " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms) where a.id = u.id"},
-    [ORC_SQL_TENANTS_UPDATE] = {"orc_tenants_update",
-                                "update tenants t set used = u.used, cpu_used = u.cpu, memory_used = u.memory,"
-                                " gpu_used = u.gpu, pending = u.pending, runs = u.runs, queued = u.queued,"
-                                " day = u.day, month = u.month, job_ms = u.job_ms, marks = u.marks,"
-                                " marked_ms = u.marked_ms"
-                                " from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
-                                " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],"
-                                " $11::bigint[], $12::int[], $13::bigint[]) as u (name, used, cpu, memory, gpu,"
-                                " pending, runs, queued, day, month, job_ms, marks, marked_ms) where t.name = u.name"},
+    [ORC_SQL_TENANTS_UPDATE] =
+        {"orc_tenants_update",
+         "update tenants t set used = u.used, cpu_used = u.cpu, memory_used = u.memory,"
+         " gpu_used = u.gpu, pending = u.pending, runs = u.runs, queued = u.queued,"
+         " day = u.day, month = u.month, job_ms = u.job_ms, marks = u.marks,"
+         " marked_ms = u.marked_ms, parts = u.parts"
+         " from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+         " $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],"
+         " $11::bigint[], $12::int[], $13::bigint[], $14::bigint[]) as u (name, used, cpu, memory,"
+         " gpu, pending, runs, queued, day, month, job_ms, marks, marked_ms, parts) where t.name = u.name"},
     [ORC_SQL_TENANTS_GRANT] =
         {"orc_tenants_grant",
          "update tenants t set granted = true, version = u.version, job_limit = u.jobs,"

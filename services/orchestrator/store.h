@@ -73,10 +73,10 @@ struct orc_command_key {
 // What a tenant's counters say, and how many jobs of one kind there are in truth; a tenant without jobs has one row with the pipeline "".
 struct orc_usage {
     const char *tenant; // rows of one stand together
-    int64_t jobs, cpu_milli, memory_bytes, gpu, pending, queued;
+    int64_t jobs, cpu_milli, memory_bytes, gpu, pending, queued, parts;
     const char *pipeline;
     uint32_t version, spec; // of the compiled version
-    int64_t is_counted, is_pending, is_queued;
+    int64_t is_counted, is_pending, is_queued, is_parts;
 };
 
 // A pipeline that is started when runs of another one end.
@@ -121,7 +121,7 @@ struct orc_store_ops {
     enum hd_status (*jobs_load)(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n);
     enum hd_status (*jobs_load_open)(ORC_CALL, struct orc_ws *ws, const struct hd_uuid *runs, size_t n); // not ended
     enum hd_status (*jobs_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, unsigned limit);
-    // The best QUEUED jobs of a tenant with their runs, locked; those that somebody else holds are left out.
+    // The best QUEUED jobs of a row of tenants with their runs, locked; those that somebody else holds are left out.
     enum hd_status (*jobs_queued)(ORC_CALL, struct orc_ws *ws, const char *tenant, unsigned limit);
     // Outputs of jobs that are in the working set; "" where there are none.
     enum hd_status (*outputs_load)(ORC_CALL, struct orc_ws *ws, struct orc_job_ref *refs, size_t n);
@@ -137,13 +137,15 @@ struct orc_store_ops {
     // The last 20 attempts of each job from..to (to is not in it).
     enum hd_status (*attempts_page)(ORC_CALL, struct orc_ws *ws, struct hd_uuid run, uint32_t from, uint32_t to);
     // Locks; makes rows of those that are missing, without a grant.
-    enum hd_status (*tenants_load)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n);
+    enum hd_status (*tenants_load)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n); // projects, too
     enum hd_status (*tenants_read)(ORC_CALL, struct orc_ws *ws, const char **names, size_t n); // those that are there
     // What the counters say and what there is, in one view of the tables. names NULL: of all tenants.
     enum hd_status (*usage_count)(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n);
     // What the tenants but these leave of their concurrency limits together, and whether one of them waits for what is its own. Others who
     // ask wait until the transaction ends.
     enum hd_status (*tenants_spare)(ORC_CALL, const char **names, size_t n, struct hd_quota *ret, bool *ret_waiting);
+    // Projects of a tenant with QUEUED jobs, as names of their rows, in order.
+    enum hd_status (*parts_waiting)(ORC_CALL, const char *tenant, const char ***ret, size_t *ret_n);
     // Tenants with QUEUED jobs and room, who may borrow, or without a grant.
     enum hd_status (*tenants_waiting)(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n);
 

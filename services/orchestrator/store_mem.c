@@ -206,7 +206,7 @@ static enum hd_status jobs_queued(ORC_CALL, struct orc_ws *ws, const char *tenan
     size_t n = 0;
     for (size_t i = 0; i < mem->all.jobs.n; i++)
         if (orc_job_admissible(mem->all.jobs.items[i]->state, mem->all.jobs.items[i]->hold) &&
-            strcmp(mem->all.jobs.items[i]->run->tenant, tenant) == 0)
+            strcmp(orc_account(cx->arena, mem->all.jobs.items[i]->run), tenant) == 0)
             found[n++] = mem->all.jobs.items[i];
     qsort(found, n, sizeof found[0], orc_admission_order);
     for (size_t i = 0; i < n && i < limit; i++) {
@@ -314,13 +314,33 @@ static enum hd_status tenants_read(ORC_CALL, struct orc_ws *ws, const char **nam
     return HD_OK;
 }
 
+static int text_order(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static enum hd_status parts_waiting(ORC_CALL, const char *tenant, const char ***ret, size_t *ret_n) {
+    const struct orc_mem *mem = store;
+    const char **names = HD_NEW_ARRAY(cx->arena, mem->all.n_tenants + 1, const char *);
+    size_t n = 0;
+    for (size_t i = 0; i < mem->all.n_tenants; i++) {
+        const struct orc_tenant *row = mem->all.tenants[i];
+        if (row->queued > 0 && *row->project && strcmp(row->tenant, tenant) == 0)
+            names[n++] = row->name;
+    }
+    if (n > 1)
+        qsort(names, n, sizeof names[0], text_order);
+    *ret = names;
+    *ret_n = n;
+    return HD_OK;
+}
+
 static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n) {
     const struct orc_mem *mem = store;
     const char **names = HD_NEW_ARRAY(cx->arena, mem->all.n_tenants + 1, const char *);
     size_t n = 0;
     for (size_t i = 0; i < mem->all.n_tenants && n < limit; i++) {
         const struct orc_tenant *row = mem->all.tenants[i];
-        if (row->queued > 0 && (!row->granted || row->borrow || orc_tenant_open(row)))
+        if (row->queued > 0 && !*row->project && (!row->granted || row->borrow || orc_tenant_open(row)))
             names[n++] = row->name;
     }
     *ret = names;
@@ -434,9 +454,11 @@ static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
         if (!ws->tenants[i]->dirty && !ws->tenants[i]->regranted)
             continue;
         mem_touch(mem, row, sizeof *row);
-        const char *name = row->name;
+        const struct orc_tenant was = *row;
         *row = *ws->tenants[i];
-        row->name = name;
+        row->name = was.name;
+        row->tenant = was.tenant;
+        row->project = was.project;
         row->dirty = row->regranted = false;
         row->started = 0;
         row->crossed = 0;
@@ -486,6 +508,7 @@ const struct orc_store_ops orc_mem_store = {
     .tenants_read = tenants_read,
     .usage_count = mem_usage_count,
     .tenants_spare = mem_tenants_spare,
+    .parts_waiting = parts_waiting,
     .tenants_waiting = tenants_waiting,
     .runs_insert = runs_insert,
     .save = save,

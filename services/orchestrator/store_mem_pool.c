@@ -83,10 +83,15 @@ static int age_order(const struct orc_job *x, const struct orc_job *y) {
     return (x->ready_ms > y->ready_ms) - (x->ready_ms < y->ready_ms);
 }
 
+static int account_order(const struct orc_job *x, const struct orc_job *y) {
+    int order = strcmp(x->run->tenant, y->run->tenant);
+    return order ? order : strcmp(x->run->project, y->run->project);
+}
+
 static int tenant_order(const void *a, const void *b) {
     const struct orc_job *x = ((const struct entry *)a)->job, *y = ((const struct entry *)b)->job;
     int order = class_order(x, y);
-    order = order ? order : strcmp(x->run->tenant, y->run->tenant);
+    order = order ? order : account_order(x, y);
     return order ? order : age_order(x, y);
 }
 
@@ -102,7 +107,7 @@ static void sort_by_turns(struct entry *entries, size_t n) {
         qsort(entries, n, sizeof *entries, tenant_order);
     for (size_t i = 1; i < n; i++) {
         const struct orc_job *job = entries[i].job, *before = entries[i - 1].job;
-        bool same = class_order(before, job) == 0 && strcmp(before->run->tenant, job->run->tenant) == 0;
+        bool same = class_order(before, job) == 0 && account_order(before, job) == 0;
         entries[i].turn = same ? entries[i - 1].turn + 1 : 0;
     }
     if (n > 1)

@@ -12,6 +12,7 @@ static struct orc_usage of_tenant(const struct orc_tenant *row) {
                               .gpu = row->used.of[HD_QUOTA_GPU],
                               .pending = row->used.of[HD_QUOTA_QUEUED],
                               .queued = row->queued,
+                              .parts = row->parts,
                               .pipeline = ""};
 }
 
@@ -22,10 +23,10 @@ static bool asked_for(const char *tenant, const char **names, size_t n) {
     return names == NULL;
 }
 
-// A row for each job, where PostgreSQL has one for each kind: the sum is the same.
+// A row for each job of a tenant and of its project, where PostgreSQL has one for each kind: the sum is the same.
 enum hd_status mem_usage_count(ORC_CALL, const char **names, size_t n, struct orc_usage **ret, size_t *ret_n) {
     const struct orc_mem *mem = store;
-    struct orc_usage *usage = HD_NEW_ARRAY(cx->arena, mem->all.jobs.n + mem->all.n_tenants, struct orc_usage);
+    struct orc_usage *usage = HD_NEW_ARRAY(cx->arena, 2 * mem->all.jobs.n + mem->all.n_tenants, struct orc_usage);
     size_t count = 0;
     for (size_t i = 0; i < mem->all.n_tenants; i++) {
         size_t before = count;
@@ -33,7 +34,7 @@ enum hd_status mem_usage_count(ORC_CALL, const char **names, size_t n, struct or
             continue;
         for (size_t k = 0; k < mem->all.jobs.n; k++) {
             const struct orc_job *job = mem->all.jobs.items[k];
-            if (orc_job_ended(job->state) || strcmp(job->run->tenant, mem->all.tenants[i]->name) != 0)
+            if (orc_job_ended(job->state) || !orc_tenant_counts(mem->all.tenants[i], job->run))
                 continue;
             struct orc_usage *one = &usage[count++];
             *one = of_tenant(mem->all.tenants[i]);
@@ -43,6 +44,7 @@ enum hd_status mem_usage_count(ORC_CALL, const char **names, size_t n, struct or
             one->is_counted = orc_job_counted(job->state);
             one->is_pending = !orc_job_counted(job->state);
             one->is_queued = job->state == QUEUED && job->hold == 0;
+            one->is_parts = !*mem->all.tenants[i]->project && orc_in_project(job->run) ? one->is_queued : 0;
         }
         if (count == before)
             usage[count++] = of_tenant(mem->all.tenants[i]);

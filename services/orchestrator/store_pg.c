@@ -377,7 +377,12 @@ static enum hd_status tenants_out(struct hd_ctx *cx, struct orc_ws *ws, enum orc
         tenant->marked_ms = hd_row_int(&rows, i, 8 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
         tenant->weight = (uint32_t)hd_row_int(&rows, i, 9 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
         tenant->borrow = hd_row_bool(&rows, i, 10 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
+        tenant->parts = hd_row_int(&rows, i, 11 + HD_QUOTA_COUNTED + HD_QUOTA_MINUTES_MONTH);
         tenant->used.of[HD_QUOTA_MINUTES_MONTH] = tenant->job_ms / HD_QUOTA_MS_A_MINUTE;
+        if (*tenant->project && !tenant->granted) {
+            tenant->granted = true;
+            tenant->limit = hd_quota_unlimited();
+        }
     }
     *ret_n = rows.n;
     return HD_OK;
@@ -418,12 +423,14 @@ static enum hd_status usage_count(ORC_CALL, const char **names, size_t n, struct
                                       .gpu = hd_row_int(&rows, i, 4),
                                       .pending = hd_row_int(&rows, i, 5),
                                       .queued = hd_row_int(&rows, i, 6),
-                                      .pipeline = hd_row_text(&rows, i, 7),
-                                      .version = (uint32_t)hd_row_int(&rows, i, 8),
-                                      .spec = (uint32_t)hd_row_int(&rows, i, 9),
-                                      .is_counted = hd_row_int(&rows, i, 10),
-                                      .is_pending = hd_row_int(&rows, i, 11),
-                                      .is_queued = hd_row_int(&rows, i, 12)};
+                                      .parts = hd_row_int(&rows, i, 7),
+                                      .pipeline = hd_row_text(&rows, i, 8),
+                                      .version = (uint32_t)hd_row_int(&rows, i, 9),
+                                      .spec = (uint32_t)hd_row_int(&rows, i, 10),
+                                      .is_counted = hd_row_int(&rows, i, 11),
+                                      .is_pending = hd_row_int(&rows, i, 12),
+                                      .is_queued = hd_row_int(&rows, i, 13),
+                                      .is_parts = hd_row_int(&rows, i, 14)};
     *ret = usage;
     *ret_n = rows.n;
     return HD_OK;
@@ -439,15 +446,27 @@ static enum hd_status tenants_load(ORC_CALL, struct orc_ws *ws, const char **nam
     return tenants_lock(cx, ws, names, n, &found);
 }
 
+static void names_out(struct hd_ctx *cx, const struct hd_rows *rows, const char ***ret, size_t *ret_n) {
+    const char **names = HD_NEW_ARRAY(cx->arena, rows->n, const char *);
+    for (size_t i = 0; i < rows->n; i++)
+        names[i] = hd_row_text(rows, i, 0);
+    *ret = names;
+    *ret_n = rows->n;
+}
+
+static enum hd_status parts_waiting(ORC_CALL, const char *tenant, const char ***ret, size_t *ret_n) {
+    struct hd_rows rows;
+    (void)store;
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_PARTS_WAITING, &rows, HD_TEXT(tenant)));
+    names_out(cx, &rows, ret, ret_n);
+    return HD_OK;
+}
+
 static enum hd_status tenants_waiting(ORC_CALL, unsigned limit, const char ***ret, size_t *ret_n) {
     struct hd_rows rows;
     (void)store;
     HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_TENANTS_WAITING, &rows, HD_I64(limit)));
-    const char **names = HD_NEW_ARRAY(cx->arena, rows.n, const char *);
-    for (size_t i = 0; i < rows.n; i++)
-        names[i] = hd_row_text(&rows, i, 0);
-    *ret = names;
-    *ret_n = rows.n;
+    names_out(cx, &rows, ret, ret_n);
     return HD_OK;
 }
 
@@ -575,6 +594,7 @@ const struct orc_store_ops orc_pg_store = {
     .tenants_read = tenants_read,
     .usage_count = usage_count,
     .tenants_spare = tenants_spare,
+    .parts_waiting = parts_waiting,
     .tenants_waiting = tenants_waiting,
     .runs_insert = orc_pg_runs_insert,
     .save = orc_pg_save,

@@ -103,7 +103,7 @@ static enum hd_status jobs_insert(struct hd_ctx *cx, const struct orc_ws *ws) {
         return HD_OK;
     COLUMN(struct hd_uuid, runs, row->run->id)
     COLUMN(int32_t, idxs, (int32_t)row->idx)
-    COLUMN(const char *, tenants, row->run->tenant)
+    COLUMN(const char *, tenants, orc_account(cx->arena, row->run))
     COLUMN(const char *, pools, row->pool)
     COLUMN(int32_t, priorities, row->priority)
     COLUMN(int32_t, states, row->state)
@@ -288,9 +288,11 @@ static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws)
     COLUMN(int64_t, job_ms, row->job_ms)
     COLUMN(int32_t, marks, (int32_t)row->marks)
     COLUMN(int64_t, marked, row->marked_ms)
+    COLUMN(int64_t, parts, row->parts)
     return ORC_RUN_SQL(cx, ORC_SQL_TENANTS_UPDATE, NULL, HD_TEXTS(names, n), HD_I64S(jobs, n), HD_I64S(cpus, n),
                        HD_I64S(memory, n), HD_I64S(gpus, n), HD_I64S(pending, n), HD_I64S(runs, n), HD_I64S(queued, n),
-                       HD_I64S(days, n), HD_I64S(months, n), HD_I64S(job_ms, n), HD_I32S(marks, n), HD_I64S(marked, n));
+                       HD_I64S(days, n), HD_I64S(months, n), HD_I64S(job_ms, n), HD_I32S(marks, n), HD_I64S(marked, n),
+                       HD_I64S(parts, n));
 }
 
 static enum hd_status tenants_grant(struct hd_ctx *cx, const struct orc_ws *ws) {

@@ -67,6 +67,26 @@ struct orc_attempt *orc_ws_attempt(const struct orc_ws *ws, struct hd_uuid id) {
     return attempt;
 }
 
+bool orc_in_project(const struct orc_run *run) {
+    return strcmp(run->project, HD_PROJECT_DEFAULT) != 0;
+}
+
+const char *orc_account(struct hd_arena *arena, const struct orc_run *run) {
+    return orc_in_project(run) ? hd_arena_printf(arena, "%s/%s", run->tenant, run->project) : run->tenant;
+}
+
+bool orc_tenant_counts(const struct orc_tenant *tenant, const struct orc_run *run) {
+    return strcmp(tenant->tenant, run->tenant) == 0 &&
+           (!*tenant->project || strcmp(tenant->project, run->project) == 0);
+}
+
+struct orc_tenant *orc_ws_part(const struct orc_ws *ws, const struct orc_run *run) {
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (*ws->tenants[i]->project && orc_tenant_counts(ws->tenants[i], run))
+            return ws->tenants[i];
+    return NULL;
+}
+
 struct orc_tenant *orc_ws_tenant(const struct orc_ws *ws, const char *name) {
     for (size_t i = 0; i < ws->n_tenants; i++)
         if (strcmp(ws->tenants[i]->name, name) == 0)
@@ -108,7 +128,11 @@ struct orc_tenant *orc_ws_add_tenant(struct orc_ws *ws, const char *name) {
     tenant->name = hd_arena_strdup(ws->arena, name);
     tenant->weight = 1;
     tenant->limit = hd_quota_unlimited();
-    tenant->limit.of[HD_QUOTA_JOBS] = 0;
+    const char *slash = strchr(tenant->name, '/');
+    tenant->tenant = slash ? hd_arena_strndup(ws->arena, tenant->name, (size_t)(slash - tenant->name)) : tenant->name;
+    tenant->project = slash ? slash + 1 : "";
+    tenant->granted = slash != NULL;
+    tenant->limit.of[HD_QUOTA_JOBS] = slash ? HD_QUOTA_UNLIMITED : 0;
     HD_GROW(ws->arena, ws->tenants, ws->n_tenants, ws->cap_tenants);
     ws->tenants[ws->n_tenants++] = tenant;
     return tenant;

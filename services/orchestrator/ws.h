@@ -116,11 +116,14 @@ struct orc_attempt {
     struct orc_attempt *chain;
 };
 
+// Of a tenant, or of one of its projects: "<tenant>/<project>", whose jobs count in both. A project without limits of its own has none.
 struct orc_tenant {
     const char *name;
-    struct hd_quota limit, used; // used.of[HD_QUOTA_MINUTES_MONTH] follows from job_ms
+    const char *tenant, *project; // project "": the tenant itself
+    struct hd_quota limit, used;  // used.of[HD_QUOTA_MINUTES_MONTH] follows from job_ms
     uint64_t version;
     int64_t queued;             // those that wait for quota and nothing else
+    int64_t parts;              // of these, those of the tenant's projects
     int64_t day, month, job_ms; // what the runs and the minutes in `used` are of
     uint32_t marks, weight;     // marks that were crossed; weight in fair sharing
     int64_t marked_ms;          // when the last was
@@ -128,6 +131,7 @@ struct orc_tenant {
     size_t started;             // runs that this transaction makes
     bool granted;               // false: limit is not known yet
     bool borrow;                // may use what others leave of theirs
+    bool blocked;               // while jobs are admitted: one of the project did not fit
     bool dirty, regranted;      // regranted: the limits are to be saved, too
 };
 
@@ -158,6 +162,12 @@ struct orc_run *orc_ws_run(const struct orc_ws *ws, struct hd_uuid id); // NULL:
 struct orc_job *orc_ws_job(const struct orc_ws *ws, struct hd_uuid run, uint32_t idx);
 struct orc_attempt *orc_ws_attempt(const struct orc_ws *ws, struct hd_uuid id);
 struct orc_tenant *orc_ws_tenant(const struct orc_ws *ws, const char *name);
+// Where a run's jobs wait: its tenant, or where that is not the default one its project.
+const char *orc_account(struct hd_arena *arena, const struct orc_run *run);
+bool orc_in_project(const struct orc_run *run);
+// The row of its project; NULL: it is in none, or it is not loaded.
+struct orc_tenant *orc_ws_part(const struct orc_ws *ws, const struct orc_run *run);
+bool orc_tenant_counts(const struct orc_tenant *tenant, const struct orc_run *run);
 
 // Each gives a zeroed struct with its key set. It must not be there yet.
 struct orc_run *orc_ws_add_run(struct orc_ws *ws, struct hd_uuid id);

@@ -98,7 +98,7 @@ static enum hd_status add_version(struct hd_ctx *cx, struct wanted *want, uint32
     HD_TRY(pip_store_add(cx, &change));
     HD_TRY(pip_schedules_apply(cx, want->tenant, want->compiled));
     if (is_there(&want->version) == want->compiled->deleted) // one less, or one more
-        HD_TRY(pip_quota_mark(cx, want->tenant));
+        HD_TRY(pip_quota_mark(cx, want->tenant, change.project));
     return pip_store_newest(cx, want->tenant, want->name, &want->version);
 }
 
@@ -129,7 +129,7 @@ static enum hd_status apply_one(struct hd_ctx *cx, struct wanted *want) {
     }
     if (!is_there(&want->version)) { // before anything is written for it
         bool may;
-        HD_TRY(pip_quota_check(cx, want->item, &may));
+        HD_TRY(pip_quota_check(cx, want->item, project_of(want), &may));
         if (!may)
             return HD_OK;
     }
@@ -230,11 +230,15 @@ static bool compile_one(struct hd_ctx *cx, struct hd_item *item, struct wanted *
 
 // Who has a limit adds one pipeline after another, whichever replica makes it.
 static enum hd_status lock_grants(struct hd_ctx *cx, const struct wanted *wanted, size_t n) {
-    const char **tenants = HD_NEW_ARRAY(cx->arena, n, const char *);
+    const char **tenants = HD_NEW_ARRAY(cx->arena, 2 * n, const char *);
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!wanted[i].dry_run && !wanted[i].item->wait_until_mono_ms)
-            tenants[count++] = wanted[i].tenant;
+    for (size_t i = 0; i < n; i++) {
+        if (wanted[i].dry_run || wanted[i].item->wait_until_mono_ms)
+            continue;
+        tenants[count++] = wanted[i].tenant;
+        if (*wanted[i].project)
+            tenants[count++] = hd_arena_printf(cx->arena, "%s/%s", wanted[i].tenant, wanted[i].project);
+    }
     return count ? pip_store_lock_grants(cx, tenants, count) : HD_OK;
 }
 

@@ -139,9 +139,9 @@ enum hd_status pip_store_put_marks(struct hd_ctx *cx, const char *tenant, uint32
 
 // quota.c
 hd_handler pip_put_grants, pip_get_usage; // PutGrants, GetUsage
-// Whether the tenant may have one more pipeline; if not, the item has failed. Its grant is locked.
-enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, bool *ret) HD_MUST_USE;
+// Whether the tenant may have one more pipeline in the project; if not, the item has failed. The tenant's grant is locked.
+enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, const char *project, bool *ret) HD_MUST_USE;
 // After one was made or deleted: tells of marks of the limit that are crossed.
-enum hd_status pip_quota_mark(struct hd_ctx *cx, const char *tenant) HD_MUST_USE;
+enum hd_status pip_quota_mark(struct hd_ctx *cx, const char *tenant, const char *project) HD_MUST_USE;
 
 #endif

@@ -26,22 +26,42 @@ enum hd_status pip_get_usage(struct hd_ctx *cx, void *self, struct hd_item *item
     return HD_OK;
 }
 
-enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, bool *ret) {
+// The tenant, and where it is not the default one the project.
+static size_t owners(struct hd_arena *arena, const char *tenant, const char *project, const char *ret[2]) {
+    ret[0] = tenant;
+    ret[1] = hd_arena_printf(arena, "%s/%s", tenant, project);
+    return hd_streq(project, HD_PROJECT_DEFAULT) ? 1 : 2;
+}
+
+enum hd_status pip_quota_check(struct hd_ctx *cx, struct hd_item *item, const char *project, bool *ret) {
+    const char *names[2];
+    size_t n = owners(cx->arena, item->principal->tenant, project, names);
     struct pip_used used;
-    HD_TRY(pip_store_used(cx, item->principal->tenant, &used));
-    *ret = hd_quota_room(used.limit, used.pipelines) > 0;
-    if (*ret)
-        return HD_OK;
-    hd_item_fail(item, HD_LIMITED, "the tenant has %" PRId64 " of its %" PRId64 " pipelines", used.pipelines,
-                 used.limit);
-    hd_err_field(&item->err, "quota.%s", hd_quota_field(HD_QUOTA_PIPELINES));
-    hd_err_hint(&item->err, "delete one, or have pipelines of the quota raised (hodei quota set)");
+
+    *ret = true;
+    for (size_t i = 0; i < n && *ret; i++) {
+        HD_TRY(pip_store_used(cx, names[i], &used));
+        *ret = hd_quota_room(used.limit, used.pipelines) > 0;
+        if (*ret)
+            continue;
+        hd_item_fail(item, HD_LIMITED, "the %s has %" PRId64 " of its %" PRId64 " pipelines",
+                     i ? hd_arena_printf(cx->arena, "project %s", project) : "tenant", used.pipelines, used.limit);
+        hd_err_field(&item->err, "quota.%s", hd_quota_field(HD_QUOTA_PIPELINES));
+        hd_err_hint(&item->err, "delete one, or have pipelines of the quota raised (hodei quota set)");
+    }
     return HD_OK;
 }
 
-enum hd_status pip_quota_mark(struct hd_ctx *cx, const char *tenant) {
-    struct pip_used used;
-    HD_TRY(pip_store_used(cx, tenant, &used));
-    uint32_t marks = hd_quota_mark(cx, tenant, HD_QUOTA_PIPELINES, used.limit, used.pipelines, used.marks);
-    return marks == used.marks ? HD_OK : pip_store_put_marks(cx, tenant, marks);
+enum hd_status pip_quota_mark(struct hd_ctx *cx, const char *tenant, const char *project) {
+    const char *names[2];
+    size_t n = owners(cx->arena, tenant, project, names);
+
+    for (size_t i = 0; i < n; i++) {
+        struct pip_used used;
+        HD_TRY(pip_store_used(cx, names[i], &used));
+        uint32_t marks = hd_quota_mark(cx, names[i], HD_QUOTA_PIPELINES, used.limit, used.pipelines, used.marks);
+        if (marks != used.marks)
+            HD_TRY(pip_store_put_marks(cx, names[i], marks));
+    }
+    return HD_OK;
 }

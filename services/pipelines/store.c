@@ -56,9 +56,11 @@ const struct hd_sql pip_sql[PIP_SQL_COUNT] = {
                     " pipelines = excluded.pipelines WHERE g.version < excluded.version"},
     [LOCK_GRANTS] = {"pip_lock_grants", "SELECT tenant FROM grants WHERE tenant = ANY ($1::text[]) AND pipelines >= 0"
                                         " ORDER BY tenant FOR UPDATE"},
-    [USED] = {"pip_used", "SELECT (SELECT count(*) FROM pipelines WHERE tenant = $1::text AND NOT deleted),"
-                          " COALESCE((SELECT pipelines FROM grants WHERE tenant = $1::text), -1),"
-                          " COALESCE((SELECT marks FROM grants WHERE tenant = $1::text), 0)"},
+    [USED] = {"pip_used",
+              "SELECT (SELECT count(*) FROM pipelines WHERE tenant = split_part($1::text, '/', 1)"
+              " AND (position('/' in $1::text) = 0 OR project = split_part($1::text, '/', 2)) AND NOT deleted),"
+              " COALESCE((SELECT pipelines FROM grants WHERE tenant = $1::text), -1),"
+              " COALESCE((SELECT marks FROM grants WHERE tenant = $1::text), 0)"},
     [PUT_MARKS] = {"pip_put_marks", "UPDATE grants SET marks = $2::int WHERE tenant = $1::text"},
     [GET] = {"pip_get", "SELECT " COLUMNS ", v.source" JOINED "WHERE p.tenant = $1::text AND p.name = $2::text"
                         " AND v.version = COALESCE(NULLIF($3::int, 0), p.version)"},

@@ -2,6 +2,7 @@
 
 #include "base/map.h"
 #include "base/names.h"
+#include "base/scope.h"
 #include "services/quota/quota.h"
 
 #define PUSH_TIMEOUT_MS 2000
@@ -21,17 +22,41 @@ static bool tenant_given(struct hd_item *item) {
     return false;
 }
 
-// What the tenant has, or the default that it would get, as version 0.
+const char *quota_owner(struct hd_arena *arena, const struct hd_item *item) {
+    const char *project = item->msg->descriptor == &hodei__v1__get_quota_request__descriptor
+                              ? ((const Hodei__V1__GetQuotaRequest *)item->msg)->project
+                              : ((const Hodei__V1__SetQuotaRequest *)item->msg)->project;
+    const char *tenant = item->principal->tenant;
+
+    return *project ? hd_arena_printf(arena, "%s/%s", tenant, project) : tenant;
+}
+
+// False, with the item failed, where it is no project that can have limits.
+static bool project_valid(struct hd_item *item, const char *project) {
+    if (!*project || (hd_token_valid(project) && !hd_streq(project, HD_PROJECT_DEFAULT)))
+        return true;
+    if (hd_token_valid(project))
+        hd_item_fail(item, HD_INVALID, "the project \"%s\" has the limits of its tenant alone", project);
+    else
+        hd_item_fail(item, HD_INVALID, "\"%.80s\" is not a name for a project", project);
+    hd_err_field(&item->err, "project");
+    return false;
+}
+
+// What the tenant or project has, or the default that it would get, as version 0.
 static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct hd_item *item) {
-    const char *const tenants[] = {item->principal->tenant};
+    const char *const tenants[] = {quota_owner(cx->arena, item)};
+    const char *slash = strchr(tenants[0], '/');
     Hodei__V1__Quota *reply = (Hodei__V1__Quota *)item->reply;
     struct quota_limit *limits;
     size_t n;
 
     struct hd_quota none = hd_quota_unlimited();
-    none.of[HD_QUOTA_JOBS] = self->default_jobs;
+    none.of[HD_QUOTA_JOBS] = slash ? QUOTA_JOBS_MAX : self->default_jobs;
     HD_TRY(quota_store_get(cx, tenants, 1, &limits, &n));
-    reply->tenant = hd_arena_strdup(cx->arena, tenants[0]);
+    reply->tenant = hd_arena_strdup(cx->arena, item->principal->tenant);
+    if (slash)
+        reply->project = hd_arena_strdup(cx->arena, slash + 1);
     hd_quota_write(n ? &limits[0].limit : &none, &reply->base);
     reply->borrow = n && limits[0].borrow;
     reply->weight = n ? (uint32_t)limits[0].weight : 1;
@@ -42,15 +67,17 @@ static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct h
 
 enum hd_status quota_get(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (tenant_given(&items[i]) && !quota_usage_fill(cx, self, &items[i]))
+        if (tenant_given(&items[i]) &&
+            project_valid(&items[i], ((const Hodei__V1__GetQuotaRequest *)items[i].msg)->project) &&
+            !quota_usage_fill(cx, self, &items[i]))
             HD_TRY(fill(cx, self, &items[i]));
     }
     return HD_OK;
 }
 
-static struct quota_limit limit_of(const struct hd_item *item) {
+static struct quota_limit limit_of(struct hd_arena *arena, const struct hd_item *item) {
     const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)item->msg;
-    struct quota_limit limit = {.tenant = item->principal->tenant,
+    struct quota_limit limit = {.tenant = quota_owner(arena, item),
                                 .limit = hd_quota_unlimited(),
                                 .weight = request->weight ? request->weight : 1,
                                 .borrow = request->borrow};
@@ -58,10 +85,25 @@ static struct quota_limit limit_of(const struct hd_item *item) {
     return limit;
 }
 
-static bool limit_valid(struct hd_item *item) {
-    if (!tenant_given(item))
+// What only a tenant as a whole can have.
+static bool project_limits_valid(struct hd_item *item) {
+    const Hodei__V1__SetQuotaRequest *request = (const Hodei__V1__SetQuotaRequest *)item->msg;
+    const char *field = request->borrow ? "borrow" : request->weight > 1 ? "weight" : NULL;
+
+    if (request->log_bytes_day_limit_case)
+        field = "log_bytes_day";
+    if (!*request->project || !field)
+        return true;
+    hd_item_fail(item, HD_INVALID, "%s is of a tenant, and a project has none of its own", field);
+    hd_err_field(&item->err, "%s", field);
+    return false;
+}
+
+static bool limit_valid(struct hd_ctx *cx, struct hd_item *item) {
+    if (!tenant_given(item) || !project_valid(item, ((const Hodei__V1__SetQuotaRequest *)item->msg)->project) ||
+        !project_limits_valid(item))
         return false;
-    struct quota_limit limit = limit_of(item);
+    struct quota_limit limit = limit_of(cx->arena, item);
     for (unsigned i = 0; i < HD_QUOTA_DIMS; i++) {
         const char *field = hd_quota_field((enum hd_quota_dim)i);
         int64_t most = i == HD_QUOTA_JOBS ? QUOTA_JOBS_MAX : HD_QUOTA_MAX;
@@ -82,7 +124,7 @@ static bool limit_valid(struct hd_item *item) {
 }
 
 static enum hd_status set_one(struct hd_ctx *cx, const struct quota *self, struct hd_item *item) {
-    const struct quota_limit limit = limit_of(item);
+    const struct quota_limit limit = limit_of(cx->arena, item);
     bool stale;
     HD_TRY(quota_store_set(cx, &limit, ((const Hodei__V1__SetQuotaRequest *)item->msg)->if_version, &stale));
     if (!stale)
@@ -93,10 +135,13 @@ static enum hd_status set_one(struct hd_ctx *cx, const struct quota *self, struc
     return HD_OK;
 }
 
-// By tenant, which is the order of locks, then in the order they came.
+// By tenant and project, which is the order of locks, then in the order they came.
 static int item_cmp(const void *a, const void *b) {
     const struct hd_item *x = *(struct hd_item *const *)a, *y = *(struct hd_item *const *)b;
     int cmp = strcmp(x->principal->tenant, y->principal->tenant);
+    if (!cmp)
+        cmp = strcmp(((const Hodei__V1__SetQuotaRequest *)x->msg)->project,
+                     ((const Hodei__V1__SetQuotaRequest *)y->msg)->project);
     return cmp ? cmp : (x > y) - (x < y);
 }
 
@@ -106,7 +151,7 @@ enum hd_status quota_set(struct hd_ctx *cx, void *self, struct hd_item *items, s
     size_t n_valid = 0;
 
     for (size_t i = 0; i < n; i++) {
-        if (limit_valid(&items[i]))
+        if (limit_valid(cx, &items[i]))
             valid[n_valid++] = &items[i];
     }
     if (n_valid == 0)

@@ -11,7 +11,7 @@
 #include "base/quota.h"
 
 #define QUOTA_JOBS_MAX 1000000
-#define QUOTA_TENANT_BYTES 129
+#define QUOTA_TENANT_BYTES 200
 #define QUOTA_WEIGHT_MAX 1000
 #define QUOTA_USAGE_KEPT 64    // answers of the orchestrator, for those who ask again
 #define QUOTA_TENANTS_MAX 1000 // in one GetGrants
@@ -44,6 +44,8 @@ struct quota {
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                           struct hd_err *err);
 void quota_release(void *self);
+// Whose limits a GetQuota or SetQuota is about: the caller's tenant, or "<tenant>/<project>".
+const char *quota_owner(struct hd_arena *arena, const struct hd_item *item);
 hd_handler quota_get;                                                                    // GetQuota
 hd_handler quota_set;                                                                    // SetQuota
 hd_handler quota_get_grants;                                                             // GetGrants

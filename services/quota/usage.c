@@ -69,7 +69,7 @@ static void add_names(struct hd_ctx *cx, char **more, size_t n_more, char ***nam
 }
 
 bool quota_usage_fill(struct hd_ctx *cx, struct quota *self, struct hd_item *item) {
-    const char *tenant = item->principal->tenant;
+    const char *tenant = quota_owner(cx->arena, item);
     const struct quota_usage *kept[QUOTA_HOLDERS];
     bool all = true;
     if (((const Hodei__V1__GetQuotaRequest *)item->msg)->limits_only)

@@ -21,6 +21,7 @@ BUILTIN = ["viewer", "developer", "operator", "admin", "auditor"]
 OWN, FOREIGN, HOME = "acme", "umbrella", "default"
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 SHARED = "/v1/workers"  # all tenants see the same
+OWN_BY_NAME = "/v1/projects/"  # a project is a name: everybody's of that name is his own
 UPSERT = {("PUT", "/v1/roles/{name}"), ("PUT", "/v1/service-accounts/{name}"), ("POST", "/v1/groups/{group}:add")}
 MOVES = re.compile(r'"last_used_at_ms": "?\d+"?|"enforced": true, ')  # by itself
 p, connection, world, cells = None, None, {}, 0
@@ -98,6 +99,7 @@ def fill(path, ids, word):
     kind = path.split("/")[2].split(":")[0]
     name = {"pipelines": "pipeline", "schedules": "schedule", "tokens": "token", "bindings": "binding"}.get(kind)
     path = re.sub(r"\{(name|id)\}", lambda _: ids.get(name or ("run" if kind == "runs" else ""), word), path)
+    path = path.replace("{project}", word if word != UNKNOWN else "unknown")
     return path.replace("{run}", ids.get("run", UNKNOWN)).replace("{job}", "only").replace("{group}", word).replace("{user}", word)
 
 
@@ -123,7 +125,7 @@ def allowed(route, tenant, role):
 
 def named(route):
     """Does it name something that belongs to a tenant?"""
-    return not route["path"].startswith(SHARED) and ("{" in route["path"] or body_of(route, "x") is not None)
+    return not route["path"].startswith((SHARED, OWN_BY_NAME)) and ("{" in route["path"] or body_of(route, "x") is not None)
 
 
 def plain(body, *names):

@@ -217,6 +217,69 @@ def events(tenant):
     return bus, told
 
 
+def test_projects_within_their_tenant():
+    """A project waits for its own limits and keeps back nobody else; starts and pipelines over them are refused; each counts in both."""
+    tenant = Tenant("house")
+    p.cli("tenant", "create", "house")
+    tenant.limit(concurrent_jobs=20)
+
+    def project(name, **limits):
+        reply = tenant.api("PUT", "/v1/projects/%s/quota" % name, dict({"concurrent_jobs": 100}, **limits))
+        expect(reply.status == 200 and reply.json["project"] == name, "limits: %r" % reply)
+        wait_for(lambda: tenant.get("/v1/projects/%s/quota" % name).get("enforced"), "the limits are in force")
+
+    def apply(name, where, jobs, command="true"):
+        text = "hodei: v1\nname: %s\njobs:\n" % name + "".join("  j%d: { run: '%s', resources: { memory: 64Mi } }\n" % (i, command) for i in range(jobs))
+        return tenant.api("POST", "/v1/pipelines?project=" + where, text)
+
+    project("web", concurrent_jobs=2, runs_day=3, pipelines=2)
+    for name, where in (("site", "web"), ("other", "data")):
+        expect(apply(name, where, 6, "sleep 600").status == 200, name)
+    site, other = tenant.run("site"), tenant.run("other")
+
+    def counted(run):
+        return sum(state in ("ready", "active") for state in tenant.states(run).values())
+
+    wait_for(lambda: counted(site) == 2 and counted(other) == 6, "two of the project, all of the other: it keeps back nobody")
+    waits = next(name for name, state in tenant.states(site).items() if state == "queued")
+    why = tenant.why(site, waits)
+    expect(why["reason"] == "quota" and "the project web has 2 of its 2 concurrent jobs" in why["text"], "why: %r" % why)
+    usage = tenant.get("/v1/projects/web/quota")["usage"]
+    expect(usage["concurrent_jobs"] == 2 and usage["queued_jobs"] == 4 and usage["pipelines"] == 1 and "concurrent_jobs" in usage["reached"], "%r" % usage)
+    whole = tenant.get("/v1/quota")["usage"]
+    expect(whole["concurrent_jobs"] == 8 and whole["queued_jobs"] == 4 and whole["memory_bytes"] == 8 * 64 * MI, "the tenant has both: %r" % whole)
+    project("web", concurrent_jobs=4, runs_day=3, pipelines=2)
+    wait_for(lambda: counted(site) == 4, "raised, it goes on at once")
+    p.kill("orchestrator")
+    for run in (other, site):
+        wait_for(lambda run=run: tenant.api("POST", "/v1/runs/%s:cancel" % run).status == 200, "it is cancelled")
+    tenant.wait(site, "cancelled")
+    tenant.wait(other, "cancelled")
+    expect(tenant.get("/v1/projects/web/quota")["usage"].get("concurrent_jobs", 0) == 0, "nothing is left")
+    expect(apply("quick", "web", 1).status == 200, "a second one")
+    tenant.refused(apply("third", "web", 1), 429, "quota.pipelines", "the project web has 2 of its 2 pipelines", "raised")
+    expect(apply("third", "data", 1).status == 200, "elsewhere it may be")
+    for _ in range(2):
+        tenant.run("quick")
+    tenant.refused(tenant.start("quick"), 429, "quota.runs_day", "the project web has used 3 of its 3 runs a day", "midnight")
+    tenant.run("third")
+    project("web", concurrent_jobs=0)  # it is stopped
+    held = tenant.run("quick")
+    tenant.wait(tenant.run("third"), "succeeded")
+    expect(tenant.states(held) == {"j0": "queued"}, "it waits")
+    project("web", concurrent_jobs=1)
+    tenant.wait(held, "succeeded")
+    for body, field in (({"concurrent_jobs": 1, "weight": 3}, "weight"), ({"concurrent_jobs": 1, "borrow": True}, "borrow"),
+                        ({"concurrent_jobs": 1, "log_bytes_day": 5}, "log_bytes_day")):
+        reply = tenant.api("PUT", "/v1/projects/web/quota", body)
+        expect(reply.status == 400 and reply.json["field"] == field, "%s: %r" % (field, reply))
+    expect(tenant.api("PUT", "/v1/projects/default/quota", {"concurrent_jobs": 1}).status == 400, "the default one is the tenant itself")
+    shown = p.cli("quota", "set", "--project", "web", "--jobs", "7", "--tenant", "house").stdout
+    expect("tenant house, project web" in shown and "of 7" in shown and "weight" not in shown, shown)
+    said = json.loads(p.cli("quota", "show", "--tenant", "house", "-o", "json").stdout)
+    expect(said["concurrent_jobs"] == 20 and not said.get("project"), "the tenant's are what they were: %r" % said)
+
+
 def test_marks_are_told_once():
     tenant = Tenant("marks")
     tenant.apply("one", 1)

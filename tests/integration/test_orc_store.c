@@ -498,6 +498,58 @@ TEST(runs_of_parts_of_a_tenant) {
     both(parts);
 }
 
+// Jobs of a project wait in a queue of their own, under a row of its own.
+static void project_queue(struct fixture *f) {
+    const char *tenant = fresh(f, "t"), *web = hd_arena_printf(&f->arena, "%s/web", tenant),
+               *idle = hd_arena_printf(&f->arena, "%s/idle", tenant), *names[] = {tenant, idle, web}, **waiting;
+    struct orc_usage *usage;
+    struct orc_ws ws;
+    size_t n;
+    begin(f);
+    orc_ws_init(&ws, &f->arena);
+    struct orc_run *run = add_run(f, &ws, tenant, "", 1), *plain = add_run(f, &ws, tenant, "", 1);
+    run->project = "web";
+    OK(f, runs_insert, &ws);
+    add_job(&ws, run, 0, "p", JOB(QUEUED));
+    add_job(&ws, plain, 0, "p", JOB(QUEUED));
+    OK(f, tenants_load, &ws, names, 3);
+    struct orc_tenant *part = orc_ws_tenant(&ws, web);
+    CHECK(part->granted && part->limit.of[HD_QUOTA_JOBS] == HD_QUOTA_UNLIMITED);
+    CHECK_STR(part->project, "web");
+    orc_ws_tenant(&ws, tenant)->queued = 2;
+    orc_ws_tenant(&ws, tenant)->parts = part->queued = 1;
+    orc_ws_tenant(&ws, tenant)->used.of[HD_QUOTA_QUEUED] = 2;
+    part->used.of[HD_QUOTA_QUEUED] = 1;
+    part->dirty = orc_ws_tenant(&ws, tenant)->dirty = true;
+    OK(f, save, &ws);
+    commit(f);
+    begin(f);
+    OK(f, parts_waiting, tenant, &waiting, &n);
+    CHECK_INT(n, 1);
+    CHECK_STR(waiting[0], web);
+    for (int i = 0; i < 2; i++) {
+        orc_ws_init(&ws, &f->arena);
+        OK(f, jobs_queued, &ws, i ? web : tenant, 10);
+        CHECK_INT(ws.jobs.n, 1);
+        CHECK_STR(ws.jobs.items[0]->run->project, i ? "web" : "default");
+    }
+    OK(f, usage_count, names, 3, &usage, &n);
+    int64_t pending[3] = {0}, parts_of[3] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < 3; k++)
+            if (strcmp(usage[i].tenant, names[k]) == 0) {
+                pending[k] += usage[i].is_pending;
+                parts_of[k] += usage[i].is_parts;
+                CHECK_INT(usage[i].parts, k == 0);
+            }
+    CHECK(pending[0] == 2 && pending[1] == 0 && pending[2] == 1);
+    CHECK(parts_of[0] == 1 && parts_of[1] == 0 && parts_of[2] == 0);
+    commit(f);
+}
+TEST(a_project_has_a_queue_of_its_own) {
+    both(project_queue);
+}
+
 static void approvals(struct fixture *f) {
     struct orc_ws ws;
     const char **who;

@@ -136,22 +136,33 @@ static const Hodei__V1__CompiledJob *sim_spec(const struct sim *sim, const struc
 }
 
 // Its counters say what there is, which is never above its limits. The clocks of replicas agree on the day here.
-static void check_tenant(struct sim *sim, const struct orc_tenant *tenant, struct hd_quota *used) {
-    used->of[HD_QUOTA_RUNS_DAY] = (int64_t)sim->mem->all.runs.n;
+static void check_tenant(struct sim *sim, const struct orc_tenant *tenant) {
+    struct hd_quota used = {0};
+    for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
+        const struct orc_job *job = sim->mem->all.jobs.items[i];
+        if (!orc_tenant_counts(tenant, job->run))
+            continue;
+        if (job->state == JOB(READY) || orc_job_live(job->state)) {
+            struct hd_quota asks = hd_quota_of_job(sim_spec(sim, job)->resources);
+            hd_quota_add(&used, &asks, 1);
+        }
+        used.of[HD_QUOTA_QUEUED] += job->state == JOB(WAITING) || job->state == JOB(QUEUED);
+    }
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
+        used.of[HD_QUOTA_RUNS_DAY] += orc_tenant_counts(tenant, sim->mem->all.runs.items[i]);
     for (unsigned i = 0; i < HD_QUOTA_MINUTES_MONTH; i++) {
         const char *what = hd_quota_field((enum hd_quota_dim)i);
-        if (tenant->used.of[i] != used->of[i])
-            sim_fail(sim, "%s: %" PRId64 " are used, and the counter says %" PRId64, what, used->of[i],
+        if (tenant->used.of[i] != used.of[i])
+            sim_fail(sim, "%s, %s: %" PRId64 " are used, and the counter says %" PRId64, tenant->name, what, used.of[i],
                      tenant->used.of[i]);
         // Over the limit of queued jobs nothing new is started; what is retried comes back all the same.
-        if (tenant->granted && i != HD_QUOTA_QUEUED && tenant->limit.of[i] >= 0 && used->of[i] > tenant->limit.of[i])
-            sim_fail(sim, "%s: %" PRId64 " are used above the limit of %" PRId64, what, used->of[i],
+        if (tenant->granted && i != HD_QUOTA_QUEUED && tenant->limit.of[i] >= 0 && used.of[i] > tenant->limit.of[i])
+            sim_fail(sim, "%s, %s: %" PRId64 " are used above the limit of %" PRId64, tenant->name, what, used.of[i],
                      tenant->limit.of[i]);
     }
 }
 
 static void check_jobs(struct sim *sim) {
-    struct hd_quota used = {0};
     for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
         const struct orc_job *job = sim->mem->all.jobs.items[i];
         struct {
@@ -160,18 +171,11 @@ static void check_jobs(struct sim *sim) {
         } key = {job->run->id, job->idx, 0};
         if (!steered(sim, job->run))
             check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
-        if (job->state == JOB(READY) || orc_job_live(job->state)) {
-            struct hd_quota asks = hd_quota_of_job(sim_spec(sim, job)->resources);
-            hd_quota_add(&used, &asks, 1);
-        }
-        used.of[HD_QUOTA_QUEUED] += job->state == JOB(WAITING) || job->state == JOB(QUEUED);
         if (run_ended(job->run->state) && !orc_job_ended(job->state))
             sim_fail(sim, "run %s has ended and its job %u has not", job->run->key, job->idx);
     }
-    for (size_t i = 0; i < sim->mem->all.n_tenants; i++) {
-        const struct orc_tenant *tenant = sim->mem->all.tenants[i];
-        check_tenant(sim, tenant, &used);
-    }
+    for (size_t i = 0; i < sim->mem->all.n_tenants; i++)
+        check_tenant(sim, sim->mem->all.tenants[i]);
 }
 
 static void check_runs(struct sim *sim) {
@@ -236,9 +240,10 @@ void check_end(struct sim *sim) {
             sim_fail(sim, "%s has not ended: state %d, %u of %u jobs", run->key, row->state, row->ended, row->total);
     }
     for (size_t i = 0; i < sim->mem->all.n_tenants; i++)
-        if (sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS] || sim->mem->all.tenants[i]->queued)
-            sim_fail(sim, "all runs have ended, and %" PRId64 " jobs still count as admitted",
-                     sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS]);
+        if (sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS] || sim->mem->all.tenants[i]->queued ||
+            sim->mem->all.tenants[i]->parts)
+            sim_fail(sim, "all runs have ended, and %" PRId64 " jobs of %s still count as admitted",
+                     sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS], sim->mem->all.tenants[i]->name);
     if (sim->mem->dead.n)
         sim_fail(sim, "%zu dead letters: %s", sim->mem->dead.n, ((struct mem_dead *)sim->mem->dead.items[0])->why);
 }

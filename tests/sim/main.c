@@ -49,6 +49,7 @@ static int run_mutants(struct sim *sim) {
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
         [MUTANT_KEYS] = "a store that knows no idempotency keys",
         [MUTANT_COUNTERS] = "a store that drops changes of counters",
+        [MUTANT_PARTS] = "an orchestrator that sees no limits of projects",
         [MUTANT_LIMITS] = "an orchestrator that sees twice the memory a tenant may use",
         [MUTANT_LOST_UPDATE] = "a store that drops changed rows",
         [MUTANT_FOLLOW] = "a store that forgets what follows a run",

@@ -2,7 +2,15 @@
 // until they are answered, as the real ones do.
 #include "tests/sim/sim.h"
 
-enum { ASK_VERSION = 0, ASK_START = 100, ASK_CANCEL = 200, ASK_LOST = 300, ASK_RECONCILE = 400, ASK_DECIDE = 500 };
+enum {
+    ASK_VERSION = 0,
+    ASK_START = 100,
+    ASK_CANCEL = 200,
+    ASK_LOST = 300,
+    ASK_RECONCILE = 400,
+    ASK_DECIDE = 500,
+    ASK_PART = 600
+};
 enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS };
 #define ASK_MS 2000
 #define JOB_MS 3600000
@@ -72,6 +80,7 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
     plan->tenant = (char *)(uintptr_t)SIM_TENANT;
     plan->name = pipeline->name;
     plan->version = 1;
+    plan->project = (char *)(uintptr_t)(hd_rng_below(&sim->rng, 2) ? SIM_PROJECT : "default");
     plan->n_jobs = (size_t)sim_between(sim, 1, SIM_JOBS);
     plan->jobs = HD_NEW_ARRAY(arena, plan->n_jobs, Hodei__V1__CompiledJob *);
     for (uint32_t i = 0; i < plan->n_jobs; i++) {
@@ -119,6 +128,10 @@ static void make_limits(struct sim *sim) {
         sim->limits.of[HD_QUOTA_MEMORY] = sim_between(sim, 10, 30);
     if (!follows && hd_rng_below(&sim->rng, 2))
         sim->limits.of[HD_QUOTA_QUEUED] = sim_between(sim, SIM_JOBS, 2 * SIM_JOBS);
+    sim->part = hd_quota_unlimited();
+    sim->part.of[HD_QUOTA_JOBS] = sim_between(sim, 1, 6);
+    if (hd_rng_below(&sim->rng, 2))
+        sim->part.of[HD_QUOTA_CPU] = sim_between(sim, SIM_CPU_MILLI, 2 * SIM_CPU_MILLI);
 }
 
 void peers_init(struct sim *sim) {
@@ -260,6 +273,21 @@ static void answer_grants(struct sim *sim, const struct hd_arrived *arrived) {
     reply(sim, arrived->reply, &grants.base);
 }
 
+// A project's limits come by themselves: nobody asks for them.
+static void put_part(struct sim *sim) {
+    Hodei__V1__PutGrantsRequest request = HODEI__V1__PUT_GRANTS_REQUEST__INIT;
+    Hodei__V1__Grant grant = HODEI__V1__GRANT__INIT, *list[] = {&grant};
+    if (sim->part_put || sim->part_asked)
+        return;
+    grant.tenant = (char *)(uintptr_t)(SIM_TENANT "/" SIM_PROJECT);
+    grant.version = 1;
+    hd_quota_write(&sim->part, &grant.base);
+    request.grants = list;
+    request.n_grants = 1;
+    sim->part_asked = true;
+    ask(sim, "PutGrants", "", "", &request.base, ASK_PART);
+}
+
 // --- users -----------------------------------------------------------------------------------------------------------
 
 // Somebody looks after a job that is held for a worker that is gone, sooner or later.
@@ -286,6 +314,8 @@ static void decide(struct sim *sim) {
 
 // Before that a run may end that nobody listens to yet.
 static bool all_put(const struct sim *sim) {
+    if (!sim->part_put)
+        return false;
     for (size_t i = 0; i < sim->n_pipelines; i++)
         if (!sim->pipelines[i].put)
             return false;
@@ -293,6 +323,7 @@ static bool all_put(const struct sim *sim) {
 }
 
 static void ask_what_is_due(struct sim *sim) {
+    put_part(sim);
     for (size_t i = 0; i < sim->n_pipelines; i++) {
         struct sim_pipeline *pipeline = &sim->pipelines[i];
         if (pipeline->put || pipeline->asked)
@@ -355,6 +386,9 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
     if (kind == ASK_VERSION) {
         sim->pipelines[i].asked = false;
         sim->pipelines[i].put |= ok;
+    } else if (kind == ASK_PART) {
+        sim->part_asked = false;
+        sim->part_put |= ok;
     } else if (kind == ASK_START) {
         sim->runs[i].asked = false;
         if (ok)

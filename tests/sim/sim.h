@@ -33,6 +33,7 @@
 #define SIM_SHIM_JOBS 512
 #define SIM_TRACE 60
 #define SIM_TENANT "acme"
+#define SIM_PROJECT "part"
 #define SIM_CPU_MILLI 2000 // every worker has that much, so that every job fits each of them
 #define SIM_LEASE_MS 15000
 #define SIM_LOST_MS 20000 // lease and margin
@@ -48,6 +49,7 @@ enum sim_mutant {
     MUTANT_HOLD,        // the orchestrator takes on_worker_lost: hold for requeue
     MUTANT_COUNTERS,    // the store drops a change of a tenant's counters now and then
     MUTANT_LIMITS,      // the orchestrator sees twice the memory that a tenant may use
+    MUTANT_PARTS,       // the orchestrator sees no limits of projects
     MUTANT_COUNT
 };
 
@@ -122,6 +124,8 @@ struct sim {
     size_t n_workers;
     uint64_t fleet_version;
     struct hd_quota limits; // of the tenant
+    struct hd_quota part;   // of its project SIM_PROJECT, within them
+    bool part_asked, part_put;
     struct sim_pipeline pipelines[SIM_PIPELINES];
     size_t n_pipelines;
     struct sim_run runs[SIM_RUNS];

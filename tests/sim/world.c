@@ -79,6 +79,19 @@ static enum hd_status load_generous(struct hd_ctx *cx, void *store, struct orc_w
         ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] *= ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] > 0 ? 2 : 1;
     return status;
 }
+static enum hd_status load_boundless(struct hd_ctx *cx, void *store, struct orc_ws *ws, const char **names, size_t n) {
+    enum hd_status status = orc_mem_store.tenants_load(cx, store, ws, names, n);
+    for (size_t i = 0; i < ws->n_tenants; i++)
+        if (*ws->tenants[i]->project && !ws->tenants[i]->regranted)
+            ws->tenants[i]->limit = hd_quota_unlimited();
+    return status;
+}
+static enum hd_status save_bounds(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
+    for (size_t i = 0; i < ws->n_tenants; i++) // the limit itself stays what it is
+        if (*ws->tenants[i]->project && !ws->tenants[i]->regranted)
+            ws->tenants[i]->limit = orc_ws_tenant(&((struct orc_mem *)store)->all, ws->tenants[i]->name)->limit;
+    return orc_mem_store.save(cx, store, ws);
+}
 static enum hd_status save_meant(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
     for (size_t i = 0; i < ws->n_tenants; i++) // the limit itself stays what it is
         if (!ws->tenants[i]->regranted && ws->tenants[i]->limit.of[HD_QUOTA_MEMORY] > 0)
@@ -121,6 +134,10 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     if (mutant == MUTANT_LIMITS) {
         sim->store_ops.tenants_load = load_generous;
         sim->store_ops.save = save_meant;
+    }
+    if (mutant == MUTANT_PARTS) {
+        sim->store_ops.tenants_load = load_boundless;
+        sim->store_ops.save = save_bounds;
     }
     if (mutant == MUTANT_FOLLOW)
         sim->store_ops.follow_ups_add = follow_forgetful;

@@ -427,7 +427,7 @@ TEST(admission_stops_at_the_first_that_does_not_fit) {
     CHECK_INT(tenant->used.of[HD_QUOTA_QUEUED], 3);
     const char *why = orc_quota_why(&f.arena, orc_ws_job(&f.ws, f.run->id, 2), tenant);
     CHECK_STR(why,
-              "it asks for 200 B of memory, and the tenant's jobs have 200 B of memory of its 350 B of memory: wait "
+              "it asks for 200 B of memory, and jobs of the tenant have 200 B of memory of its 350 B of memory: wait "
               "for one to end, or raise the quota");
     CHECK(strstr(orc_quota_why(&f.arena, orc_ws_job(&f.ws, f.run->id, 3), tenant), "waits behind"));
     tenant->limit.of[HD_QUOTA_MEMORY] = HD_QUOTA_UNLIMITED;
@@ -512,7 +512,7 @@ TEST(minutes_are_those_that_an_attempt_was_ours) {
 }
 
 TEST(a_mark_that_was_crossed_is_not_told_again_at_once) {
-    struct orc_tenant tenant = {.granted = true, .limit = hd_quota_unlimited()};
+    struct orc_tenant tenant = {.tenant = "acme", .project = "", .granted = true, .limit = hd_quota_unlimited()};
     tenant.limit.of[HD_QUOTA_JOBS] = 1;
     tenant.used.of[HD_QUOTA_JOBS] = 1;
     orc_tenant_mark(&tenant, 100000);
@@ -531,7 +531,7 @@ TEST(a_mark_that_was_crossed_is_not_told_again_at_once) {
 }
 
 TEST(what_others_leave_is_lent_until_they_wait_for_it) {
-    struct orc_tenant borrower = {.granted = true, .limit = hd_quota_unlimited()}, owner = borrower;
+    struct orc_tenant borrower = {.project = "", .granted = true, .limit = hd_quota_unlimited()}, owner = borrower;
     struct hd_quota spare = {{0}}, limit;
     bool waiting = false;
     borrower.limit.of[HD_QUOTA_JOBS] = 2;
@@ -552,6 +552,59 @@ TEST(what_others_leave_is_lent_until_they_wait_for_it) {
     spare.of[HD_QUOTA_JOBS] = -3; // others borrow more than is left
     limit = orc_tenant_borrow(&borrower, &spare);
     CHECK_INT(limit.of[HD_QUOTA_JOBS], 2);
+    owner.project = "web"; // what a project leaves is its tenant's
+    owner.used.of[HD_QUOTA_JOBS] = 0;
+    spare.of[HD_QUOTA_JOBS] = 0;
+    orc_tenant_lend(&owner, &spare, &waiting);
+    CHECK(!waiting && spare.of[HD_QUOTA_JOBS] == 0);
+}
+
+// Jobs of a project wait for its limits and for the tenant's, and keep back nobody else's.
+TEST(a_project_is_held_to_its_own_limits) {
+    struct fixture f;
+    struct orc_tenant *tenant = start_limited(&f, 1000);
+    struct orc_run *mine = f.run, *other;
+    struct hd_err err;
+    mine->project = "web";
+    start(&f);
+    other = f.run;
+    for (uint32_t i = 0; i < 5; i++)
+        orc_ws_job(&f.ws, other->id, i)->queued_ms = 5000; // after all of the project's
+    struct orc_tenant *web = orc_ws_add_tenant(&f.ws, "acme/web"), *data = orc_ws_add_tenant(&f.ws, "acme/data");
+    CHECK_STR(web->tenant, "acme");
+    CHECK_STR(web->project, "web");
+    CHECK(orc_ws_part(&f.ws, mine) == web && orc_ws_part(&f.ws, other) == NULL);
+    CHECK_STR(orc_account(&f.arena, mine), "acme/web");
+    CHECK_STR(orc_account(&f.arena, other), "acme");
+    web->limit.of[HD_QUOTA_JOBS] = 2;
+    for (size_t i = 0; i < f.ws.n_tenants; i++)
+        orc_tenant_count(&f.ws, f.ws.tenants[i], 1000);
+    CHECK_INT(tenant->queued, 10);
+    CHECK_INT(tenant->parts, 5);
+    CHECK_INT(web->queued, 5);
+    CHECK_INT(web->used.of[HD_QUOTA_RUNS_DAY], 1);
+    CHECK_INT(data->queued + data->parts, 0);
+    tenant->limit.of[HD_QUOTA_JOBS] = 6;
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 6); // two of the project's, four of the other's
+    CHECK_INT(web->used.of[HD_QUOTA_JOBS], 2);
+    CHECK_INT(web->used.of[HD_QUOTA_MEMORY], 200);
+    CHECK_INT(web->queued, 3);
+    CHECK_INT(tenant->used.of[HD_QUOTA_JOBS], 6);
+    CHECK_INT(tenant->queued, 4);
+    CHECK_INT(tenant->parts, 3);
+    const struct orc_job *waits = orc_ws_job(&f.ws, mine->id, 2);
+    CHECK(orc_quota_of(waits, tenant, web) == web);
+    CHECK(strstr(orc_quota_why(&f.arena, waits, web), "the project web has 2 of its 2 concurrent jobs admitted"));
+    web->limit.of[HD_QUOTA_JOBS] = 10;
+    CHECK(orc_quota_of(waits, tenant, web) == tenant);
+    tenant->limit.of[HD_QUOTA_JOBS] = 100;
+    web->limit.of[HD_QUOTA_MEMORY] = 50; // smaller than any of them
+    CHECK_INT(orc_tenant_admit(&f.ws, tenant, &f.chance), 1);
+    CHECK(orc_ws_job(&f.ws, mine->id, 2)->hold & ORC_HOLD_TOO_LARGE);
+    CHECK_INT(tenant->queued + tenant->parts + web->queued, 0);
+    CHECK(!orc_start_allowed(&f.arena, web, f.plan, 1000, &err));
+    CHECK(strstr(err.text, "and the project web may use 50 B of memory in all"));
+    hd_arena_release(&f.arena);
 }
 
 TEST(nothing_is_admitted_without_a_grant) {
