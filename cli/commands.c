@@ -99,6 +99,9 @@ static const struct cli_option rerun_options[] = {
 static const struct cli_option user_create_options[] = {
     {"role", "NAME", "what it may do; may be given again; none that allows what you may not", 'r'},
 };
+static const struct cli_option login_options[] = {
+    {"change-password", NULL, "ask for a new password too, and end all other sessions"},
+};
 static const struct cli_option dev_options[] = {
     {"data", "DIR", "where everything is kept (default ~/.local/share/hodei; as root /var/lib/hodei)"},
     {"port", "N", "of the API; default 8080, or the next free one"},
@@ -228,8 +231,9 @@ const struct cli_command cli_commands[] = {
      "hodei quota set --project web --jobs 10",
      OPTIONS(quota_options), 0, 1, cmd_quota_set},
     {"login", "USER", "log in; the password comes from the terminal, or the first line of standard input",
-     "hodei login ane --server https://hodei.example\nhodei login ci --tenant acme <password-file", NULL, 0, 1, 1,
-     cmd_login},
+     "hodei login ane --server https://hodei.example\nhodei login ci --tenant acme <password-file\n"
+     "hodei login ane --change-password",
+     OPTIONS(login_options), 1, 1, cmd_login},
     {"logout", "", "end the session", "hodei logout", NULL, 0, 0, 0, cmd_logout},
     {"session list", "", "list your sessions", "hodei session list", NULL, 0, 0, 0, cmd_session_list},
     {"session end", "ID", "end one of your sessions", "hodei session end 019a…", NULL, 0, 1, 1, cmd_session_end},

@@ -20,14 +20,17 @@ static enum hd_status send_json(struct cli *cli, const char *method, const char 
 
 int cmd_login(struct cli *cli) {
     HD_AUTO_BUF struct hd_buf body = {0};
-    const char *password, *tenant = cli_option(cli, "tenant");
+    const char *password, *fresh = NULL, *tenant = cli_option(cli, "tenant");
     cJSON *reply;
 
-    if (cli_server(cli) != HD_OK || cli_password(cli, "Password", false, &password) != HD_OK)
+    if (cli_server(cli) != HD_OK || cli_password(cli, "Password", false, &password) != HD_OK ||
+        (cli_option(cli, "change-password") && cli_password(cli, "New password", true, &fresh) != HD_OK))
         return cli_failed(cli);
     hd_buf_addc(&body, '{');
     add_text(&body, "user", cli->args[0]);
     add_text(&body, "password", password);
+    if (fresh)
+        add_text(&body, "new_password", fresh);
     if (tenant)
         add_text(&body, "tenant", tenant);
     hd_buf_addc(&body, '}');
@@ -37,7 +40,8 @@ int cmd_login(struct cli *cli) {
     if (status == HD_OK && cli->json)
         printf("{\"subject\":\"%s\",\"tenant\":\"%s\"}\n", j_text(reply, "subject"), j_text(reply, "tenant"));
     else if (status == HD_OK)
-        printf("logged in at %s as %s of tenant %s\n", cli->server, j_text(reply, "subject"), j_text(reply, "tenant"));
+        printf("logged in at %s as %s of tenant %s%s\n", cli->server, j_text(reply, "subject"), j_text(reply, "tenant"),
+               fresh ? "; the password is changed, other sessions have ended" : "");
     cJSON_Delete(reply);
     if (status == HD_OK && (getenv("HODEI_TOKEN") || getenv("HODEI_TOKEN_FILE")))
         fprintf(stderr, "note: HODEI_TOKEN or HODEI_TOKEN_FILE is set and goes before the session\n");

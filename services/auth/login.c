@@ -52,42 +52,55 @@ static bool same_cost(struct auth_scrypt a, struct auth_scrypt b) {
 }
 
 // A password that was made at another cost is made anew, now that it is known. Not at once: not worth waiting for.
-static enum hd_status renew(struct hd_ctx *cx, struct auth *auth, const struct auth_derive *asked,
-                            const struct auth_user *user, struct hd_item *item, bool *ret_waits) {
-    struct auth_derive ask = *asked;
+static enum hd_status renew(struct hd_ctx *cx, struct auth *auth, const struct auth_derive *ask, struct auth_user *user,
+                            struct hd_item *item, bool *ret_waits) {
     struct auth_password fresh;
 
-    *ret_waits = false;
     if (same_cost(user->password.cost, AUTH_SCRYPT))
         return HD_OK;
-    ask.purpose = "renew";
-    ask.salt = NULL;
-    ask.cost = AUTH_SCRYPT;
-    ask.delay_ms = 0;
-    enum auth_derived derived = auth_pool_derive(auth->pool, &ask, cx->now.mono_ms, &fresh);
+    enum auth_derived derived = auth_pool_derive(auth->pool, ask, cx->now.mono_ms, &fresh);
     *ret_waits = derived == AUTH_DERIVING && hd_item_park(cx, item, LOGIN_WAIT_MS);
     if (derived != AUTH_DERIVED)
         return HD_OK;
-    return HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_SET_PASSWORD], NULL, HD_TEXT(user->tenant), HD_TEXT(user->name),
-                  HD_BYTES(fresh.hash, sizeof(fresh.hash)), HD_BYTES(fresh.salt, sizeof(fresh.salt)),
-                  HD_I32(fresh.cost.log2_n), HD_I32(fresh.cost.r), HD_I32(fresh.cost.p), HD_I64(user->password_at_ms));
+    return auth_user_set_password(cx, user, &fresh, user->password_at_ms);
+}
+
+// Whoever has shown the password may have another. Who else knew the old one has nothing left of it.
+static enum hd_status change(struct hd_ctx *cx, struct auth *auth, const struct auth_derive *ask,
+                             struct auth_user *user, struct hd_item *item, bool *ret_waits) {
+    struct auth_password fresh;
+
+    *ret_waits = auth_derive_for(cx, auth->pool, ask, item, &fresh) != AUTH_DERIVED; // or has failed
+    if (*ret_waits)
+        return HD_OK;
+    HD_TRY(auth_store_lock(cx));
+    HD_TRY(auth_user_set_password(cx, user, &fresh, cx->now.wall_ms));
+    HD_TRY(auth_sessions_end(cx, user->tenant, user->name));
+    return auth_audit_of(cx, item, user, "SetPassword");
 }
 
 static enum hd_status verdict(struct hd_ctx *cx, struct auth *auth, const struct auth_derive *ask,
-                              const struct auth_user *user, const struct auth_password *derived, struct hd_item *item) {
+                              struct auth_user *user, const struct auth_password *derived, struct hd_item *item) {
     static const uint8_t nobody[AUTH_PASSWORD_HASH_BYTES];
+    const char *new_password = ((const Hodei__V1__LoginRequest *)item->msg)->new_password;
     bool same = auth_password_same(derived->hash, user ? user->password.hash : nobody);
-    bool waits;
+    struct auth_derive anew = *ask;
+    bool waits = false;
 
     if (!same || !user || user->disabled)
         return failed(cx, ask, item);
-    HD_TRY(renew(cx, auth, ask, user, item, &waits));
+    anew.purpose = "renew";
+    anew.salt = NULL;
+    anew.cost = AUTH_SCRYPT;
+    anew.delay_ms = 0;
+    anew.password = *new_password ? new_password : ask->password;
+    HD_TRY((*new_password ? change : renew)(cx, auth, &anew, user, item, &waits));
     if (waits)
         return HD_OK;
     hd_metric_add(&auth_metrics[AUTH_LOGIN_GOOD], 1);
     HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_GOOD], NULL, HD_TEXT(ask->tenant), HD_TEXT(ask->name),
                   HD_TEXT(ask->prefix), HD_I64(cx->now.wall_ms)));
-    return auth_session_begin(cx, auth, user->tenant, user->name, item);
+    return auth_session_begin(cx, auth, user, item);
 }
 
 static void refuse(struct hd_item *item, int64_t wait_ms) {
@@ -96,6 +109,16 @@ static void refuse(struct hd_item *item, int64_t wait_ms) {
     hd_err_hint(&item->err, "try again in %lld s; other addresses and sessions are not touched by this",
                 (long long)(wait_ms + 999) / 1000);
     hd_err_retry_after(&item->err, wait_ms);
+}
+
+static bool new_password_valid(struct hd_item *item, const Hodei__V1__LoginRequest *request) {
+    if (!auth_password_valid(item, "new_password", request->new_password, request->user))
+        return false;
+    if (!hd_streq(request->new_password, request->password))
+        return true;
+    hd_item_fail(item, HD_INVALID, "the new password is the old one");
+    hd_err_field(&item->err, "new_password");
+    return false;
 }
 
 static enum hd_status login(struct hd_ctx *cx, struct auth *auth, struct hd_item *item) {
@@ -114,6 +137,8 @@ static enum hd_status login(struct hd_ctx *cx, struct auth *auth, struct hd_item
                      AUTH_PASSWORD_MAX);
         return HD_OK;
     }
+    if (*request->new_password && !new_password_valid(item, request))
+        return HD_OK;
     auth_address_prefix(item->client, prefix);
     HD_TRY(auth_user_find(cx, tenant, request->user, &user));
     HD_TRY(auth_guesses_find(cx, tenant, request->user, prefix, &guesses));

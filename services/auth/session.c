@@ -81,27 +81,45 @@ static enum hd_status tokens(struct hd_ctx *cx, const struct auth *auth, const c
     return HD_OK;
 }
 
-enum hd_status auth_session_begin(struct hd_ctx *cx, struct auth *auth, const char *tenant, const char *name,
+enum hd_status auth_audit_of(struct hd_ctx *cx, const struct hd_item *item, const struct auth_user *user,
+                             const char *action) {
+    Hodei__V1__Principal who = HODEI__V1__PRINCIPAL__INIT;
+    struct hd_item as = *item;
+
+    who.tenant = hd_arena_strdup(cx->arena, user->tenant);
+    who.subject = hd_arena_printf(cx->arena, "user:%s", user->name);
+    as.principal = &who;
+    return auth_audit(cx, &as, action, who.subject, hd_arena_printf(cx->arena, "from %s", item->client));
+}
+
+static void not_known(struct hd_item *item, const char *text) {
+    hd_item_fail(item, HD_UNAUTHENTICATED, "%s", text);
+    hd_err_hint(&item->err, "log in again");
+}
+
+enum hd_status auth_session_begin(struct hd_ctx *cx, struct auth *auth, const struct auth_user *user,
                                   struct hd_item *item) {
     struct ticket ticket = {.session = hd_new_id(cx)};
     uint8_t family[AUTH_SECRET_BYTES], once[AUTH_SECRET_BYTES];
+    const char *tenant = user->tenant, *name = user->name;
+    struct hd_rows rows;
 
     hd_random_bytes(ticket.family, sizeof(ticket.family));
     hd_random_bytes(ticket.once, sizeof(ticket.once));
     sha256(ticket.family, sizeof(ticket.family), family);
     sha256(ticket.once, sizeof(ticket.once), once);
-    HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_ADD], NULL, HD_UUID(ticket.session), HD_TEXT(tenant),
+    HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_ADD], &rows, HD_UUID(ticket.session), HD_TEXT(tenant),
                   HD_TEXT(name), HD_BYTES(family, sizeof(family)), HD_BYTES(once, sizeof(once)), HD_TEXT(item->client),
-                  HD_I64(cx->now.wall_ms), HD_I64(cx->now.wall_ms + auth->session_ttl_ms)));
+                  HD_I64(cx->now.wall_ms), HD_I64(cx->now.wall_ms + auth->session_ttl_ms),
+                  HD_I64(user->password_at_ms)));
+    if (rows.affected == 0) {
+        not_known(item, "the user was changed meanwhile");
+        return HD_OK;
+    }
     HD_TRY(
         HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_TRIM], NULL, HD_TEXT(tenant), HD_TEXT(name), HD_I64(SESSIONS_MAX)));
     HD_TRY(tokens(cx, auth, tenant, name, &ticket, (Hodei__V1__TokenReply *)item->reply));
-    Hodei__V1__Principal who = HODEI__V1__PRINCIPAL__INIT; // the request itself names nobody
-    struct hd_item as = *item;
-    who.tenant = hd_arena_strdup(cx->arena, tenant);
-    who.subject = hd_arena_printf(cx->arena, "user:%s", name);
-    as.principal = &who;
-    return auth_audit(cx, &as, "Login", who.subject, hd_arena_printf(cx->arena, "from %s", item->client));
+    return auth_audit_of(cx, item, user, "Login");
 }
 
 // --- refresh and logout ----------------------------------------------------------------------------------------------
@@ -124,11 +142,6 @@ static enum hd_status session_of(struct hd_ctx *cx, const char *token, struct ti
                  !same(ret_ticket->family, sizeof(ret_ticket->family), (*ret)->family_sha256)))
         *ret = NULL;
     return HD_OK;
-}
-
-static void not_known(struct hd_item *item, const char *text) {
-    hd_item_fail(item, HD_UNAUTHENTICATED, "%s", text);
-    hd_err_hint(&item->err, "log in again");
 }
 
 // Two hold the same token, and one of them is a thief: which one cannot be told, so neither goes on.

@@ -19,14 +19,14 @@ static void missing(struct hd_item *item, const char *name) {
     hd_item_fail(item, HD_MISSING, "there is no user %.64s", name);
 }
 
-static bool password_valid(struct hd_item *item, const char *password, const char *name) {
+bool auth_password_valid(struct hd_item *item, const char *field, const char *password, const char *name) {
     size_t len = strlen(password);
 
     if (len >= AUTH_PASSWORD_MIN && len <= AUTH_PASSWORD_MAX && !hd_streq(password, name))
         return true;
     hd_item_fail(item, HD_INVALID, "a password has %d to %d bytes, and is not the name", AUTH_PASSWORD_MIN,
                  AUTH_PASSWORD_MAX);
-    hd_err_field(&item->err, "password");
+    hd_err_field(&item->err, "%s", field);
     return false;
 }
 
@@ -59,7 +59,7 @@ static bool create_valid(struct hd_item *item, const Hodei__V1__CreateUserReques
         hd_err_hint(&item->err, "lower case, digits, and . _ - between, at most %d", AUTH_NAME_MAX);
         return false;
     }
-    return password_valid(item, request->password, request->name);
+    return auth_password_valid(item, "password", request->password, request->name);
 }
 
 static const char *subject_of(struct hd_ctx *cx, const char *name) {
@@ -171,11 +171,6 @@ enum hd_status auth_list_users(struct hd_ctx *cx, void *self, struct hd_item *it
 
 // --- changing --------------------------------------------------------------------------------------------------------
 
-static enum hd_status end_sessions(struct hd_ctx *cx, const char *tenant, const char *name) {
-    return HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_END_OF_USER], NULL, HD_TEXT(tenant), HD_TEXT(name),
-                  (struct hd_param){.type = HD_P_NULL});
-}
-
 static enum hd_status set_disabled(struct hd_ctx *cx, struct hd_item *item, bool disabled) {
     const char *name = ((const Hodei__V1__SteerUserRequest *)item->msg)->name, *tenant = item->principal->tenant;
     struct hd_rows rows;
@@ -188,7 +183,7 @@ static enum hd_status set_disabled(struct hd_ctx *cx, struct hd_item *item, bool
         return HD_OK;
     }
     if (disabled)
-        HD_TRY(end_sessions(cx, tenant, name));
+        HD_TRY(auth_sessions_end(cx, tenant, name));
     HD_TRY(auth_audit(cx, item, disabled ? "DisableUser" : "EnableUser", subject_of(cx, name), NULL));
     return reply_user(cx, item, name);
 }
@@ -213,7 +208,7 @@ static enum hd_status set_password(struct hd_ctx *cx, struct auth *auth, struct 
     HD_TRY(auth_user_find(cx, tenant, request->name, &user));
     if (!user)
         missing(item, request->name);
-    if (!user || !password_valid(item, request->password, request->name))
+    if (!user || !auth_password_valid(item, "password", request->password, request->name))
         return HD_OK;
     HD_TRY(may_change(cx, item, request->name));
     auth_address_prefix(item->client, prefix);
@@ -227,10 +222,8 @@ static enum hd_status set_password(struct hd_ctx *cx, struct auth *auth, struct 
     if (auth_derive_for(cx, auth->pool, &ask, item, &made) != AUTH_DERIVED)
         return HD_OK;
     HD_TRY(auth_store_lock(cx));
-    HD_TRY(HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_SET_PASSWORD], NULL, HD_TEXT(tenant), HD_TEXT(request->name),
-                  HD_BYTES(made.hash, sizeof(made.hash)), HD_BYTES(made.salt, sizeof(made.salt)),
-                  HD_I32(made.cost.log2_n), HD_I32(made.cost.r), HD_I32(made.cost.p), HD_I64(cx->now.wall_ms)));
-    HD_TRY(end_sessions(cx, tenant, request->name));
+    HD_TRY(auth_user_set_password(cx, user, &made, cx->now.wall_ms));
+    HD_TRY(auth_sessions_end(cx, tenant, request->name));
     HD_TRY(auth_audit(cx, item, "SetPassword", subject_of(cx, request->name), NULL));
     return reply_user(cx, item, request->name);
 }

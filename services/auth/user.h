@@ -19,6 +19,8 @@ hd_handler auth_disable_user; // DisableUser
 hd_handler auth_enable_user;  // EnableUser
 hd_handler auth_set_password; // SetPassword
 hd_handler auth_delete_user;  // DeleteUser
+// Fails the item, at `field`, where it is none for the user of that name.
+bool auth_password_valid(struct hd_item *item, const char *field, const char *password, const char *name);
 
 // login.c
 hd_handler auth_login; // Login
@@ -35,8 +37,12 @@ hd_handler auth_list_sessions; // ListSessions
 hd_handler auth_end_session;   // EndSession
 hd_handler auth_end_sessions;  // EndSessions
 hd_handler auth_sweep;         // timer: sessions that are over, failures that are forgotten
-// Begins a session and fills the reply (a TokenReply).
-enum hd_status auth_session_begin(struct hd_ctx *cx, struct auth *auth, const char *tenant, const char *name,
+struct auth_user;
+// An entry of the audit trail for what a user did himself, in a request that names nobody.
+enum hd_status auth_audit_of(struct hd_ctx *cx, const struct hd_item *item, const struct auth_user *user,
+                             const char *action) HD_MUST_USE;
+// Begins a session and fills the reply (a TokenReply). Unauthenticated where the user's password is another by now, or he is disabled.
+enum hd_status auth_session_begin(struct hd_ctx *cx, struct auth *auth, const struct auth_user *user,
                                   struct hd_item *item) HD_MUST_USE;
 
 // user_store.c
@@ -84,6 +90,11 @@ enum hd_status auth_guesses_find(struct hd_ctx *cx, const char *tenant, const ch
                                  struct auth_guesses *ret) HD_MUST_USE;
 // Locks it; *ret is NULL where there is none, or its user is disabled.
 enum hd_status auth_session_lock(struct hd_ctx *cx, struct hd_uuid id, struct auth_session **ret) HD_MUST_USE;
+// Changes `user` too.
+enum hd_status auth_user_set_password(struct hd_ctx *cx, struct auth_user *user, const struct auth_password *password,
+                                      int64_t at_ms) HD_MUST_USE;
+// Ends all sessions of a user.
+enum hd_status auth_sessions_end(struct hd_ctx *cx, const char *tenant, const char *user) HD_MUST_USE;
 enum hd_status auth_sessions_of(struct hd_ctx *cx, const char *tenant, const char *user, struct auth_session **ret,
                                 size_t *ret_n) HD_MUST_USE;
 

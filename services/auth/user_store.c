@@ -53,10 +53,13 @@ const struct hd_sql auth_user_sql[AUTH_USER_SQL_COUNT] = {
          "INSERT INTO login_addresses (tenant, name, prefix, failures, failed_at_ms, good_at_ms) VALUES ($1::text,"
          " $2::text, $3::text, 0, $4::bigint, $4::bigint) ON CONFLICT (tenant, name, prefix) DO UPDATE"
          " SET failures = 0, good_at_ms = $4::bigint"},
+    // Whoever changes the password ends what he sees; a login that he does not see waits here for him, and finds another password.
     [AUTH_SESSION_SQL_ADD] = {"auth_session_add",
                               "INSERT INTO sessions (id, tenant, user_name, family_sha256, refresh_sha256, address,"
-                              " created_at_ms, refreshed_at_ms, expires_at_ms) VALUES ($1::uuid, $2::text, $3::text,"
-                              " $4::bytea, $5::bytea, $6::text, $7::bigint, $7::bigint, $8::bigint)"},
+                              " created_at_ms, refreshed_at_ms, expires_at_ms) SELECT $1::uuid, tenant, name,"
+                              " $4::bytea, $5::bytea, $6::text, $7::bigint, $7::bigint, $8::bigint FROM users"
+                              " WHERE tenant = $2::text AND name = $3::text AND password_at_ms = $9::bigint"
+                              " AND NOT disabled FOR SHARE"},
     [AUTH_SESSION_SQL_TRIM] = {"auth_session_trim",
                                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE tenant = $1::text AND"
                                " user_name = $2::text ORDER BY refreshed_at_ms DESC, id OFFSET $3::bigint)"},
@@ -116,6 +119,20 @@ enum hd_status auth_user_list(struct hd_ctx *cx, const char *tenant, const char 
         user_read(&rows, i, &(*ret)[i]);
     *ret_n = rows.n;
     return HD_OK;
+}
+
+enum hd_status auth_user_set_password(struct hd_ctx *cx, struct auth_user *user, const struct auth_password *password,
+                                      int64_t at_ms) {
+    user->password = *password;
+    user->password_at_ms = at_ms;
+    return HD_RUN(cx, &auth_user_sql[AUTH_USER_SQL_SET_PASSWORD], NULL, HD_TEXT(user->tenant), HD_TEXT(user->name),
+                  HD_BYTES(password->hash, sizeof(password->hash)), HD_BYTES(password->salt, sizeof(password->salt)),
+                  HD_I32(password->cost.log2_n), HD_I32(password->cost.r), HD_I32(password->cost.p), HD_I64(at_ms));
+}
+
+enum hd_status auth_sessions_end(struct hd_ctx *cx, const char *tenant, const char *user) {
+    return HD_RUN(cx, &auth_user_sql[AUTH_SESSION_SQL_END_OF_USER], NULL, HD_TEXT(tenant), HD_TEXT(user),
+                  (struct hd_param){.type = HD_P_NULL});
 }
 
 enum hd_status auth_guesses_find(struct hd_ctx *cx, const char *tenant, const char *name, const char *prefix,

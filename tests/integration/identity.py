@@ -234,6 +234,38 @@ def test_users_are_steered():
     expect(hodei.api("GET", "/v1/users/henry").status == 404 and hodei.api("DELETE", "/v1/users/henry").status == 404, "is gone")
 
 
+def test_a_user_changes_his_password():
+    """With the old one, which is a login like any other; all that was begun with it ends."""
+    name, second = user("ines", ["run.read"]), "a second password"
+    old = login(name)
+    body = {"user": name, "password": PASSWORD, "new_password": second}
+    for word, text in (("short", "10 to 1024"), (name, "10 to 1024"), (PASSWORD, "is the old one"), ("x" * 1025, "10 to 1024")):
+        reply = post("/v1/login", dict(body, new_password=word))
+        expect(reply.status == 400 and reply.json["field"] == "new_password" and text in reply.json["detail"], "%s: %r" % (word[:20], reply))
+    expect(post("/v1/login", dict(body, password="not the old one")).status == 401, "only with the old one")
+    expect(who(old["access_token"]).status == 200, "nothing has ended")
+    reply = post("/v1/login", body)
+    expect(reply.status == 200, "change: %r" % reply)
+    wait_for(lambda: who(old["access_token"]).status == 401, "sessions of the old one end", 3)
+    expect(post("/v1/refresh", {"refresh_token": old["refresh_token"]}).status == 401, "and are not refreshed")
+    expect(who(reply.json["access_token"]).status == 200, "the new session goes on")
+    login(name, status=401)
+    login(name, second)
+    audit = [e for e in hodei.get("/v1/audit?target=user:ines&page_size=100")["entries"] if e["action"] == "SetPassword"]
+    expect(len(audit) == 1 and audit[0]["actor"] == "user:ines" and second not in str(audit), "the trail: %r" % audit)
+
+
+def test_logins_while_the_password_changes():
+    """A login with the old password has no session once the new one is in force, however they meet."""
+    name = user("jack")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(post, "/v1/login", {"user": name, "password": PASSWORD}) for _ in range(3)]
+        changed = pool.submit(post, "/v1/login", {"user": name, "password": PASSWORD, "new_password": "a second password"})
+    expect(changed.result().status == 200, "change: %r" % changed.result())
+    sessions = hodei.get("/v1/users/jack/sessions")["sessions"]
+    expect([s["id"] for s in sessions] == [changed.result().json["session"]], "%r, %r" % (sessions, [o.result() for o in others]))
+
+
 def test_what_is_no_user():
     bad = [{"name": "", "password": PASSWORD}, {"name": "Ane", "password": PASSWORD}, {"name": "a:b", "password": PASSWORD},
            {"name": "x" * 65, "password": PASSWORD}, {"name": "-x", "password": PASSWORD}, {"name": "short", "password": "123456789"},
@@ -558,6 +590,16 @@ def test_the_command_line_logs_in_and_refreshes():
     expect(not os.path.exists(walt.file), "logout removes the file")
     expect("not logged in" in walt("logout").stdout, "twice")
     wait_for(lambda: who(after["access_token"]).status == 401, "the session has ended", 3)
+
+
+def test_the_command_line_changes_the_password():
+    user("vera")
+    vera = Terminal()
+    said = vera("login", "vera", "--change-password", text=PASSWORD + "\na second password\n").stdout
+    expect("the password is changed" in said, said)
+    expect("user:vera" in vera("whoami").stdout, "the session goes on")
+    vera("login", "vera", text=PASSWORD + "\n", code=3)
+    vera("login", "vera", text="a second password\n")
 
 
 def test_a_session_that_ended_is_said():
