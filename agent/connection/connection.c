@@ -189,6 +189,7 @@ static void open_feed(struct connection *connection, struct hd_bus *bus, const H
 static void joined(struct connection *connection, struct hd_bus *bus, struct session *session,
                    const Hodei__V1__JoinReply *reply) {
     connection->joined = true;
+    session->incarnation = reply->incarnation;
     connection->heartbeat_ms = reply->heartbeat_ms;
     if (connection->heartbeat_ms < HEARTBEAT_MIN_MS)
         connection->heartbeat_ms = HEARTBEAT_MIN_MS;

@@ -138,6 +138,7 @@ struct executor_env;
 struct session {
     const char *worker; // borrowed
     char text[HD_UUID_TEXT];
+    int64_t incarnation; // as the registry says; 0: it does not
     unsigned slots;
     const struct executor_env *env;         // borrowed
     struct hd_map attempts;                 // held ones, by session_key

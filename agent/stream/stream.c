@@ -98,6 +98,7 @@ static void assign(struct session *session, const Hodei__V1__Assignment *assignm
         hd_metric_add(&session_metrics[SESSION_M_FOREIGN], 1);
         return;
     }
+    bool other = assignment->incarnation && session->incarnation && assignment->incarnation != session->incarnation;
     const char *problem = problem_of(assignment), *room = no_room(session, assignment);
     if (session_find(session, id))
         hd_metric_add(&session_metrics[SESSION_M_AGAIN], 1);
@@ -105,6 +106,8 @@ static void assign(struct session *session, const Hodei__V1__Assignment *assignm
         answer_tombstone(session, id);
     else if (hd_uuid_time_ms(id) <= session->floor_ms)
         answer(session, id, STATE(REFUSED), CAUSE(STATE_LOST), "the assignment is too old to be started safely");
+    else if (other)
+        refuse(session, id, STATE(REFUSED), CAUSE(STATE_LOST), "the worker was taken for lost since it was assigned");
     else if (problem)
         refuse(session, id, STATE(FAILED), CAUSE(START_FAILED), problem);
     else if (room)

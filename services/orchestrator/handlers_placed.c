@@ -7,6 +7,7 @@ struct placed {
     uint64_t key;
     struct orc_job_ref ref;
     struct hd_uuid session;
+    int64_t incarnation;
     bool valid; // ids can be read
 };
 
@@ -54,7 +55,11 @@ static size_t collect(struct hd_ctx *cx, struct hd_item *items, size_t n, const 
         }
         for (size_t k = 0; k < msg->n_placements; k++) {
             const Hodei__V1__Placement *from = msg->placements[k];
-            struct placed one = {.pool = msg->pool, .worker = from->worker, .key = from->key, .ref.idx = from->job};
+            struct placed one = {.pool = msg->pool,
+                                 .worker = from->worker,
+                                 .key = from->key,
+                                 .ref.idx = from->job,
+                                 .incarnation = from->incarnation};
             one.valid = hd_token_valid(from->worker) && hd_uuid_parse(from->run, &one.ref.run) == HD_OK &&
                         hd_uuid_parse(from->session, &one.session) == HD_OK;
             HD_GROW(cx->arena, all, count, cap);
@@ -110,7 +115,10 @@ static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *pl
     for (size_t i = 0; i < n_lost; i++)
         if (hd_uuid_eq(lost[i], placed->session))
             return false;
-    return orc_job_place(ws, job, hd_new_id(cx), placed->worker, placed->session, &chance) != NULL;
+    struct orc_attempt *attempt = orc_job_place(ws, job, hd_new_id(cx), placed->worker, placed->session, &chance);
+    if (attempt)
+        attempt->incarnation = placed->incarnation;
+    return attempt;
 }
 
 enum hd_status orc_placed(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {

@@ -186,7 +186,7 @@ static const struct worker *worker_of(const struct holdings *all, const struct o
 
 // An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
 static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, const struct holdings *all,
-                    const struct orc_attempt *attempt) {
+                    struct orc_attempt *attempt) {
     const struct held key = {.attempt = attempt->id};
     const struct worker *worker = worker_of(all, attempt);
     bool is_held = all->n_held && bsearch(&key, all->held, all->n_held, sizeof key, held_order);
@@ -200,8 +200,10 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, c
         return false;
     if (attempt->job->state == CANCELLING)
         orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
-    else if (!is_held && attempt->state == ATT(ASSIGNED) && current)
+    else if (!is_held && attempt->state == ATT(ASSIGNED) && current) {
+        attempt->incarnation = worker->by->incarnation;
         orc_out_assign(out, cx, ws, attempt);
+    }
     return false;
 }
 
@@ -284,7 +286,7 @@ enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *item
                            *back = HD_NEW_ARRAY(cx->arena, ws.attempts.n, struct orc_attempt_ref);
     size_t n_lost = 0, n_back = 0;
     for (size_t i = 0; i < ws.attempts.n; i++) {
-        const struct orc_attempt *attempt = ws.attempts.items[i];
+        struct orc_attempt *attempt = ws.attempts.items[i];
         const struct orc_attempt_ref ref = {attempt->id, {attempt->job->run->id, attempt->job->idx}};
         if (missing(cx, &out, &ws, &all, attempt))
             lost[n_lost++] = ref;

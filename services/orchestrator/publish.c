@@ -184,6 +184,7 @@ void orc_out_assign(struct orc_out *out, struct hd_ctx *cx, struct orc_ws *ws, c
     *to = (Hodei__V1__Assignment)HODEI__V1__ASSIGNMENT__INIT;
     to->attempt = orc_id_text(cx->arena, attempt->id);
     to->session = orc_id_text(cx->arena, attempt->session);
+    to->incarnation = attempt->incarnation;
     to->tenant = (char *)run->tenant;
     to->run = orc_id_text(cx->arena, run->id);
     to->job = (char *)(uintptr_t)orc_job_name(cx->arena, attempt->job);

@@ -103,6 +103,7 @@ struct orc_attempt {
     int state, was;
     const char *worker;
     struct hd_uuid session;
+    int64_t incarnation; // of the session, for the assignment; not kept
     uint64_t key;
     int64_t assigned_ms, changed_ms; // by our clock: when it got its state
     int64_t gone_ms;                 // when its worker was lost and it was held for it; 0: it is not

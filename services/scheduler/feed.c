@@ -165,6 +165,7 @@ static void say(struct hd_ctx *cx, struct scheduler *scheduler, struct batch *ba
     placement->job = offer->job;
     placement->worker = offer->worker->name;
     placement->session = offer->session;
+    placement->incarnation = offer->incarnation;
     if (!batch->msg.placements) {
         batch->msg.pool = batch->pool->name;
         batch->msg.epoch = batch->pool->epoch;

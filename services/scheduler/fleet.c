@@ -87,8 +87,10 @@ static void take_worker(struct scheduler *scheduler, const Hodei__V1__Worker *fr
     struct sch_worker *worker = sch_worker_get(scheduler, from->name);
     if (!worker || !hd_token_valid(from->pool))
         return;
-    if (!hd_streq(worker->session, from->session)) // what it refused was another's
+    if (!hd_streq(worker->session, from->session) ||
+        worker->incarnation != from->incarnation) // what it refused was another's
         worker->full_until_mono_ms = 0;
+    worker->incarnation = from->incarnation;
     hd_strlcpy(worker->session, from->session, sizeof(worker->session));
     worker->state = from->state;
     worker->slots = from->slots < SCH_MAX_SLOTS ? from->slots : SCH_MAX_SLOTS;

@@ -34,6 +34,7 @@ struct sch_worker {
     struct sch_pool *pool; // NULL: no longer in the fleet, or in it and not usable
     size_t pos;            // in the pool's list
     char session[HD_UUID_TEXT];
+    int64_t incarnation; // of the session
     Hodei__V1__WorkerState state;
     int64_t slots, used;                 // used: places given, accepted or not
     struct hd_resources capacity, taken; // taken: by those places

@@ -118,6 +118,7 @@ struct sch_offer *sch_pool_next(struct sch_pool *pool, int64_t now_ms) {
         sch_queue_take(&pool->queue, offer);
         offer->worker = worker;
         hd_strlcpy(offer->session, worker->session, sizeof(offer->session));
+        offer->incarnation = worker->incarnation;
         sch_pool_give(worker, &offer->asks);
         return offer;
     }

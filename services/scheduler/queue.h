@@ -67,6 +67,7 @@ struct sch_offer {
     size_t pos;                // in it
     struct sch_worker *worker; // while placing or held
     char session[HD_UUID_TEXT];
+    int64_t incarnation;
     int64_t sent_mono_ms;
     struct sch_offer *sent_prev, *sent_next; // placings by the time of sending
 };

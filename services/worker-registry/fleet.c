@@ -16,6 +16,7 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
     message->session = hd_arena_strdup(cx->arena, session);
     message->state = (Hodei__V1__WorkerState)worker->state;
     message->joined_at_ms = worker->joined_at_ms;
+    message->incarnation = worker->incarnation;
     message->heartbeat_at_ms = worker->heartbeat_at_ms;
     message->running = (uint32_t)worker->running;
     message->unfit = (char *)(uintptr_t)worker->unfit;

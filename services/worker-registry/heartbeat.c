@@ -13,14 +13,15 @@ static const Hodei__V1__HeartbeatRequest *request_of(const struct hd_item *item)
 }
 
 // What one worker holds; the strings are the request's, so it must go out (be packed) within the batch.
-static Hodei__V1__HeldByWorker *held_by(struct hd_ctx *cx, const struct hd_item *item, struct hd_uuid session) {
+static Hodei__V1__HeldByWorker *held_by(struct hd_ctx *cx, const struct hd_item *item, const struct worker *worker) {
     Hodei__V1__HeldByWorker *held =
         (Hodei__V1__HeldByWorker *)hd_pb_new(cx->arena, &hodei__v1__held_by_worker__descriptor);
     char text[HD_UUID_TEXT];
 
-    hd_uuid_format(session, text);
+    hd_uuid_format(worker->session, text);
     held->worker = request_of(item)->worker;
     held->session = hd_arena_strdup(cx->arena, text);
+    held->incarnation = worker->incarnation;
     held->received_at_ms = cx->now.wall_ms;
     held->n_attempts = request_of(item)->n_attempts;
     held->attempts = request_of(item)->attempts;
@@ -110,10 +111,13 @@ enum hd_status registry_heartbeat(struct hd_ctx *cx, void *self, struct hd_item 
     if (n_names == 0)
         return HD_OK;
     HD_TRY(store_load(cx, names, n_names, &workers));
-    for (size_t i = 0; i < n; i++)
-        if (items[i].err.status == HD_OK &&
-            beat(cx, self, &items[i], workers_find(&workers, request_of(&items[i])->worker), sessions[i]))
-            held[n_held++] = held_by(cx, &items[i], sessions[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].err.status != HD_OK)
+            continue;
+        struct worker *worker = workers_find(&workers, request_of(&items[i])->worker);
+        if (beat(cx, self, &items[i], worker, sessions[i]))
+            held[n_held++] = held_by(cx, &items[i], worker);
+    }
     HD_TRY(registry_save(cx, &workers, &(struct lost_list){0}));
     ask_reconcile(cx, held, n_held);
     return HD_OK;

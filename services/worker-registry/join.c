@@ -89,7 +89,9 @@ static void refuse(const struct registry *registry, struct hd_item *item, const 
     hd_metric_add(&registry_metrics[REG_M_JOINS_REFUSED], 1);
 }
 
-static void apply(struct hd_ctx *cx, struct worker *worker, const struct hd_item *item, struct hd_uuid session) {
+// `before` is the state that the worker came from.
+static void apply(struct hd_ctx *cx, struct worker *worker, const struct hd_item *item, struct hd_uuid session,
+                  enum registry_state before) {
     struct hd_bytes profile = profile_of(cx, request_of(item));
     bool same = hd_uuid_eq(worker->session, session);
 
@@ -101,6 +103,9 @@ static void apply(struct hd_ctx *cx, struct worker *worker, const struct hd_item
         worker->unfit = "";
         worker->usage = (struct hd_bytes){NULL, 0};
     }
+    // What was assigned to it before a loss, and has not reached it, is decided: it must not be started any more.
+    if (!same || before == REG_NONE || before == REG_LOST)
+        worker->incarnation = cx->now.wall_ms > worker->incarnation ? cx->now.wall_ms : worker->incarnation + 1;
     worker->session = session;
     worker->pool = request_of(item)->pool;
     worker->profile = profile;
@@ -115,6 +120,7 @@ static void reply(struct hd_ctx *cx, const struct registry *registry, const stru
     Hodei__V1__JoinReply *answer = (Hodei__V1__JoinReply *)item->reply;
     char session[HD_UUID_TEXT];
     hd_uuid_format(worker->session, session);
+    answer->incarnation = worker->incarnation;
     answer->lease_ms = registry->times.lease_ms;
     answer->heartbeat_ms = registry->times.heartbeat_ms;
     answer->stream = hd_arena_printf(cx->arena, "WORK_%s", worker->name);
@@ -133,12 +139,13 @@ static void join_one(struct hd_ctx *cx, struct registry *registry, struct hd_ite
                                                                 worker->session, worker->beats, cx->now.mono_ms),
             .loss_told = told(untold, worker->name, worker->session),
         };
+        enum registry_state before = worker->state;
         struct registry_step step = worker_step(worker, same ? REG_JOIN_SAME : REG_JOIN_OTHER, facts, lost);
         if (step.answer != REG_STEP) {
             refuse(registry, item, step.row);
             return;
         }
-        apply(cx, worker, item, joining->session);
+        apply(cx, worker, item, joining->session, before);
     }
     if (!worker->stream_ready) {
         hd_service_kick(registry->service, "streams");

@@ -88,6 +88,7 @@ struct worker {
     const char *pool;
     struct hd_bytes profile; // hodei.v1.Worker as it joined
     int64_t joined_at_ms, heartbeat_at_ms, beats;
+    int64_t incarnation; // of the session
     int32_t running;
     bool stream_ready;
     int32_t cordon; // hodei.v1.CordonMode

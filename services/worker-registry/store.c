@@ -26,7 +26,7 @@ enum {
 _Static_assert(SQL_COUNT == REGISTRY_SQL_COUNT, "the header says how many");
 
 #define WORKER_COLUMNS                                                                                                 \
-    "name, session, state, pool, profile, joined_at_ms, heartbeat_at_ms, beats, running, stream_ready"
+    "name, session, state, pool, profile, joined_at_ms, heartbeat_at_ms, beats, running, stream_ready, incarnation"
 #define STEERED_COLUMNS ", cordon, cordon_actor, cordon_reason, cordon_at_ms, unfit, usage"
 
 // Rows are locked in the order of their names, and the fleet's row after them.
@@ -44,14 +44,14 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
     [JOINS] = {"registry_joins",
                "INSERT INTO workers AS w (" WORKER_COLUMNS ")"
                " SELECT u.name, u.session, u.state, u.pool, u.profile, u.joined, u.heartbeat, u.beats, u.running,"
-               " u.stream_ready <> 0"
+               " u.stream_ready <> 0, u.incarnation"
                " FROM unnest($1::text[], $2::uuid[], $3::int4[], $4::text[], $5::bytea[], $6::int8[], $7::int8[],"
-               " $8::int8[], $9::int4[], $10::int4[], $11::uuid[])"
-               " AS u (name, session, state, pool, profile, joined, heartbeat, beats, running, stream_ready, loaded)"
+               " $8::int8[], $9::int4[], $10::int4[], $11::uuid[], $12::int8[]) AS u (name, session, state, pool,"
+               " profile, joined, heartbeat, beats, running, stream_ready, loaded, incarnation)"
                " ON CONFLICT (name) DO UPDATE SET session = excluded.session, state = excluded.state,"
                " pool = excluded.pool, profile = excluded.profile, joined_at_ms = excluded.joined_at_ms,"
                " heartbeat_at_ms = excluded.heartbeat_at_ms, beats = excluded.beats, running = excluded.running,"
-               " stream_ready = excluded.stream_ready"
+               " stream_ready = excluded.stream_ready, incarnation = excluded.incarnation"
                " WHERE (w.name, w.session) IN (SELECT * FROM unnest($1::text[], $11::uuid[]))"},
     [LIVE] = {"registry_live", "SELECT name, session, state, beats FROM workers WHERE state IN (1, 2) ORDER BY name"},
     [LIST] = {"registry_list",
@@ -103,12 +103,13 @@ static void read_worker(const struct hd_rows *rows, size_t row, struct worker *r
     ret->beats = hd_row_int(rows, row, 7);
     ret->running = (int32_t)hd_row_int(rows, row, 8);
     ret->stream_ready = hd_row_bool(rows, row, 9);
-    ret->cordon = (int32_t)hd_row_int(rows, row, 10);
-    ret->cordon_actor = hd_row_text(rows, row, 11);
-    ret->cordon_reason = hd_row_text(rows, row, 12);
-    ret->cordon_at_ms = hd_row_int(rows, row, 13);
-    ret->unfit = hd_row_text(rows, row, 14);
-    ret->usage = hd_row_bytes(rows, row, 15);
+    ret->incarnation = hd_row_int(rows, row, 10);
+    ret->cordon = (int32_t)hd_row_int(rows, row, 11);
+    ret->cordon_actor = hd_row_text(rows, row, 12);
+    ret->cordon_reason = hd_row_text(rows, row, 13);
+    ret->cordon_at_ms = hd_row_int(rows, row, 14);
+    ret->unfit = hd_row_text(rows, row, 15);
+    ret->usage = hd_row_bytes(rows, row, 16);
 }
 
 static int by_text(const void *a, const void *b) {
@@ -204,6 +205,7 @@ static enum hd_status save_joins(struct hd_ctx *cx, const struct workers *worker
     int64_t *beats = HD_NEW_ARRAY(cx->arena, max, int64_t);
     int32_t *running = HD_NEW_ARRAY(cx->arena, max, int32_t);
     int32_t *ready = HD_NEW_ARRAY(cx->arena, max, int32_t);
+    int64_t *incarnations = HD_NEW_ARRAY(cx->arena, max, int64_t);
     struct hd_uuid *loaded = HD_NEW_ARRAY(cx->arena, max, struct hd_uuid);
     struct hd_rows rows;
 
@@ -221,13 +223,15 @@ static enum hd_status save_joins(struct hd_ctx *cx, const struct workers *worker
         beats[n] = worker->beats;
         running[n] = worker->running;
         ready[n] = worker->stream_ready;
+        incarnations[n] = worker->incarnation;
         loaded[n++] = worker->loaded_session;
     }
     if (n == 0)
         return HD_OK;
     HD_TRY(HD_RUN(cx, &registry_sql[JOINS], &rows, HD_TEXTS(names, n), HD_UUIDS(sessions, n), HD_I32S(states, n),
                   HD_TEXTS(pools, n), HD_BYTESS(profiles, n), HD_I64S(joined, n), HD_I64S(heartbeats, n),
-                  HD_I64S(beats, n), HD_I32S(running, n), HD_I32S(ready, n), HD_UUIDS(loaded, n)));
+                  HD_I64S(beats, n), HD_I32S(running, n), HD_I32S(ready, n), HD_UUIDS(loaded, n),
+                  HD_I64S(incarnations, n)));
     if (rows.affected != (int64_t)n)
         return hd_fail(cx, HD_CONFLICT, "another session joined with the same name at the same moment");
     return HD_OK;

@@ -47,6 +47,8 @@ static void world_release(struct world *w) {
     twin_release(&w->twin);
 }
 
+static int64_t incarnation_of(struct world *w, const char *name);
+
 static enum hd_status join(struct world *w, const char *name, const char *session, const char *token) {
     static Hodei__V1__Executor executors[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
     Hodei__V1__JoinRequest request = HODEI__V1__JOIN_REQUEST__INIT;
@@ -65,6 +67,7 @@ static enum hd_status join(struct world *w, const char *name, const char *sessio
         CHECK_INT(reply->heartbeat_ms, 5000);
         CHECK_STR(reply->stream, hd_arena_printf(&w->twin.arena, "WORK_%s", name));
         CHECK_STR(reply->consumer, session);
+        CHECK_INT(reply->incarnation, incarnation_of(w, name));
     }
     return status;
 }
@@ -95,6 +98,13 @@ static Hodei__V1__Fleet *fleet(struct world *w, uint64_t have) {
     CHECK_INT(twin_call(&w->twin, "", "worker-registry", "GetFleet", &request.base, MSG(fleet), &w->err, &reply),
               HD_OK);
     return reply;
+}
+static int64_t incarnation_of(struct world *w, const char *name) {
+    const Hodei__V1__Fleet *all = fleet(w, 0);
+    for (size_t i = 0; all && i < all->n_workers; i++)
+        if (strcmp(all->workers[i]->name, name) == 0)
+            return all->workers[i]->incarnation;
+    return 0;
 }
 static int state_of(struct world *w, const char *name) {
     const Hodei__V1__Fleet *all = fleet(w, 0);
@@ -300,6 +310,30 @@ TEST(silence_ends_in_loss_that_is_told_until_answered) {
     CHECK(!twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request))); // and then no more
     CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
     CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
+    world_release(&w);
+}
+
+TEST(a_session_that_comes_back_from_a_loss_is_another_incarnation) {
+    struct world w;
+    world_init(&w);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    int64_t first = incarnation_of(&w, "w1");
+    CHECK(first > 0);
+    twin_pass_s(&w.twin, 1);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again: what was assigned to it holds
+    CHECK_INT(incarnation_of(&w, "w1"), first);
+    twin_pass_s(&w.twin, 12);
+    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(incarnation_of(&w, "w1"), first);
+    twin_pass_s(&w.twin, 24);
+    CHECK_INT(state_of(&w, "w1"), REG_LOST);
+    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+    CHECK(incarnation_of(&w, "w1") > first);
+    twin_forget(&w.twin);
+    CHECK(beat(&w, "w1", S1, false)); // and the orchestrator hears of it
+    const Hodei__V1__ReconcileRequest *held = twin_take(&w.twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
+    CHECK(held && held->n_workers == 1 && held->workers[0]->incarnation == incarnation_of(&w, "w1"));
     world_release(&w);
 }
 

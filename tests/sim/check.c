@@ -73,6 +73,8 @@ void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
     }
     if (row->state == ATTEMPT(CANCELLED))
         sim_fail(sim, "attempt %s is started after its cancel was confirmed", attempt);
+    if (row->state == ATTEMPT(LOST))
+        sim_fail(sim, "attempt %s is started after it was taken for lost", attempt);
     const Hodei__V1__CompiledJob *spec = NULL;
     for (size_t i = 0; i < sim->n_pipelines; i++) {
         if (!hd_streq(sim->pipelines[i].name, row->job->run->pipeline))

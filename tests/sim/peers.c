@@ -175,8 +175,10 @@ static void take_join(struct sim *sim, const struct hd_arrived *arrived, const H
     struct hd_err err;
     if (!worker || sim->peer->ops->ensure_work(sim->peer, worker->name, worker->session_text, &err) != HD_OK)
         return;
-    if (!worker->joined || worker->lost)
+    if (!worker->joined || worker->lost) {
         sim->fleet_version++;
+        worker->incarnation++;
+    }
     worker->joined = true;
     worker->lost = worker->lost_told = false;
     worker->beat_ms = sim->now.mono_ms;
@@ -184,6 +186,7 @@ static void take_join(struct sim *sim, const struct hd_arrived *arrived, const H
     join.heartbeat_ms = 5000;
     join.stream = hd_arena_printf(&sim->arena, "WORK_%s", worker->name);
     join.consumer = worker->session_text;
+    join.incarnation = sim->mutant == MUTANT_INCARNATION ? 0 : worker->incarnation;
     reply(sim, arrived->reply, &join.base);
 }
 
@@ -202,6 +205,7 @@ static void take_beat(struct sim *sim, const struct hd_arrived *arrived, Hodei__
     Hodei__V1__HeldByWorker held = HODEI__V1__HELD_BY_WORKER__INIT, *list[] = {&held};
     held.worker = worker->name;
     held.session = worker->session_text;
+    held.incarnation = worker->incarnation;
     held.received_at_ms = sim->now.wall_ms;
     held.attempts = request->attempts;
     held.n_attempts = request->n_attempts;
@@ -231,6 +235,7 @@ static void answer_fleet(struct sim *sim, const struct hd_arrived *arrived, cons
         as->executors = can;
         as->n_executors = 1;
         as->session = worker->session_text;
+        as->incarnation = worker->incarnation;
         as->state =
             worker->lost ? HODEI__V1__WORKER_STATE__WORKER_STATE_LOST : HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
         fleet.workers[fleet.n_workers++] = as;

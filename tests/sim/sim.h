@@ -50,6 +50,7 @@ enum sim_mutant {
     MUTANT_COUNTERS,    // the store drops a change of a tenant's counters now and then
     MUTANT_LIMITS,      // the orchestrator sees twice the memory that a tenant may use
     MUTANT_PARTS,       // the orchestrator sees no limits of projects
+    MUTANT_INCARNATION, // the registry does not tell agents in which incarnation they are
     MUTANT_COUNT
 };
 
@@ -90,7 +91,7 @@ struct worker {
     int64_t back_ms;
     // What the registry knows.
     bool joined, lost, lost_told, work_ensured;
-    int64_t beat_ms;
+    int64_t beat_ms, incarnation;
 };
 
 struct sim_pipeline {

@@ -29,7 +29,8 @@ struct world {
     struct hd_uuid session;
     char session_text[HD_UUID_TEXT];
     unsigned slots, joins, beats;
-    bool refuse_beats;
+    bool refuse_beats, rejoin; // rejoin: the next heartbeat is answered so
+    int64_t incarnation;
     const char *machine; // why it can take no work
     char unfit[200];     // as the last heartbeat said
     // The disk.
@@ -185,6 +186,7 @@ static inline void serve(struct world *w, const struct hd_arrived *arrived) {
         join.heartbeat_ms = 5000;
         join.stream = (char *)"WORK_w1";
         join.consumer = w->session_text;
+        join.incarnation = w->incarnation;
         reply(w, arrived->reply, &join.base);
         return;
     }
@@ -195,7 +197,9 @@ static inline void serve(struct world *w, const struct hd_arrived *arrived) {
     const Hodei__V1__HeartbeatRequest *said = (const Hodei__V1__HeartbeatRequest *)unpack(
         w, &hodei__v1__heartbeat_request__descriptor, request->body.data, request->body.len);
     hd_strlcpy(w->unfit, said->unfit, sizeof(w->unfit));
-    beat.lease_ms = LEASE_MS;
+    beat.rejoin = w->rejoin;
+    beat.lease_ms = w->rejoin ? 0 : LEASE_MS;
+    w->rejoin = false;
     if (!w->refuse_beats)
         reply(w, arrived->reply, &beat.base);
 }

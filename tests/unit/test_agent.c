@@ -64,6 +64,37 @@ TEST(redelivery_never_starts_twice) {
     world_release(&w);
 }
 
+TEST(what_was_assigned_before_a_loss_is_not_started) {
+    struct world w;
+    world_init(&w);
+    w.incarnation = 7;
+    settle_down(&w);
+    Hodei__V1__Assignment *held = assignment(&w, new_id(&w), EXEC(SHELL)),
+                          *late = assignment(&w, new_id(&w), EXEC(SHELL));
+    Hodei__V1__Assignment *any = assignment(&w, new_id(&w), EXEC(SHELL));
+    held->incarnation = late->incarnation = 7; // any: of a scheduler that knows no incarnations
+    assign(&w, held);
+    CHECK_INT(w.n_started, 1);
+    w.rejoin = true;
+    w.incarnation = 8;
+    for (int i = 0; i < 7; i++)
+        pass(&w, 1000);
+    CHECK_INT(w.joins, 2);
+    size_t before = w.n_reports;
+    assign(&w, late);
+    CHECK_INT(w.n_started, 1);
+    CHECK_INT(w.n_reports, before + 1);
+    CHECK_INT(last_report(&w)->state, STATE(REFUSED));
+    CHECK(strstr(last_report(&w)->message, "taken for lost") != NULL);
+    assign(&w, held); // it has it already
+    assign(&w, any);
+    CHECK_INT(w.n_started, 2);
+    late->incarnation = 8; // not even then: it has refused it
+    assign(&w, late);
+    CHECK_INT(w.n_started, 2);
+    world_release(&w);
+}
+
 TEST(tombstones_go_and_the_floor_stays) {
     struct world w;
     world_init(&w);
