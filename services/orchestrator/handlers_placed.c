@@ -71,24 +71,25 @@ static size_t collect(struct hd_ctx *cx, struct hd_item *items, size_t n, const 
 }
 
 static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct orc_ws *ws, const struct placed *all,
-                           size_t n, struct hd_uuid *lost, size_t *n_lost) {
+                           size_t n, struct orc_life **lost, size_t *n_lost) {
     struct hd_uuid *ids = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     struct orc_job_ref *refs = HD_NEW_ARRAY(cx->arena, n, struct orc_job_ref);
     size_t count = 0;
+    *n_lost = 0;
     for (size_t i = 0; i < n; i++) {
         if (!all[i].valid)
             continue;
         ids[count] = all[i].ref.run;
-        lost[count] = all[i].session;
+        sessions[count] = all[i].session;
         refs[count++] = all[i].ref;
     }
-    *n_lost = orc_uuids_unique(lost, count);
     if (count == 0)
         return HD_OK;
     HD_TRY(ORC_DO(cx, orc, runs_load, ws, ids, orc_uuids_unique(ids, count), true));
     HD_TRY(orc_plans(cx, orc, ws));
     HD_TRY(ORC_DO(cx, orc, jobs_load, ws, refs, orc_refs_unique(refs, count)));
-    HD_TRY(ORC_DO(cx, orc, sessions_lost, lost, n_lost));
+    HD_TRY(ORC_DO(cx, orc, sessions_lost, sessions, orc_uuids_unique(sessions, count), lost, n_lost));
     // Placements that were committed before and come again: their attempts tell whether it is the same.
     struct hd_uuid *attempts = HD_NEW_ARRAY(cx->arena, ws->jobs.n, struct hd_uuid);
     size_t n_attempts = 0;
@@ -99,7 +100,7 @@ static enum hd_status load(struct hd_ctx *cx, struct orchestrator *orc, struct o
 }
 
 // True when it is accepted now, or was before.
-static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *placed, const struct hd_uuid *lost,
+static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *placed, const struct orc_life *lost,
                    size_t n_lost, bool *ret_before) {
     struct orc_chance chance = orc_chance(cx);
     struct orc_job *job = placed->valid ? orc_ws_job(ws, placed->ref.run, placed->ref.idx) : NULL;
@@ -113,7 +114,7 @@ static bool decide(struct hd_ctx *cx, struct orc_ws *ws, const struct placed *pl
         return *ret_before;
     }
     for (size_t i = 0; i < n_lost; i++)
-        if (hd_uuid_eq(lost[i], placed->session))
+        if (orc_life_gone(lost[i], placed->session, placed->incarnation))
             return false;
     struct orc_attempt *attempt = orc_job_place(ws, job, hd_new_id(cx), placed->worker, placed->session, &chance);
     if (attempt)
@@ -132,8 +133,8 @@ enum hd_status orc_placed(struct hd_ctx *cx, void *self, struct hd_item *items, 
     orc_ws_init(&ws, cx->arena);
     HD_TRY(load_leases(cx, orc, items, n, &leases, &n_leases));
     size_t count = collect(cx, items, n, leases, n_leases, &all);
-    struct hd_uuid *lost = HD_NEW_ARRAY(cx->arena, count, struct hd_uuid);
-    HD_TRY(load(cx, orc, &ws, all, count, lost, &n_lost));
+    struct orc_life *lost;
+    HD_TRY(load(cx, orc, &ws, all, count, &lost, &n_lost));
     for (size_t i = 0; i < count; i++) {
         bool before;
         bool accepted = decide(cx, &ws, &all[i], lost, n_lost, &before);

@@ -16,11 +16,21 @@ struct loss { // what is known of attempts, without a word from their workers
     enum orc_attempt_event event;
     int cause;
     const char *message;
+    const struct orc_life *gone; // only attempts of these
+    size_t n_gone;               // 0: all
 };
 static const struct loss worker_lost = {ORC_ATTEMPT_GONE, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost"};
 static const struct loss state_lost = {ORC_ATTEMPT_LOSE, HODEI__V1__CAUSE__CAUSE_STATE_LOST,
                                        "the worker no longer knows the attempt"};
 static const struct loss worker_back = {.event = ORC_ATTEMPT_BACK};
+
+// Of those that were placed with an incarnation that is gone, where any are given: a loss may be told again, after the worker came back.
+static bool concerns(const struct orc_life *gone, size_t n_gone, const struct orc_attempt *attempt) {
+    bool found = n_gone == 0;
+    for (size_t i = 0; attempt && i < n_gone && !found; i++)
+        found = orc_life_gone(gone[i], attempt->session, attempt->incarnation);
+    return found;
+}
 
 static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n,
                            const struct loss *loss, struct orc_out *out) {
@@ -33,39 +43,64 @@ static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const st
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
     struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
     bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
+    size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        items[i] =
-            (struct orc_news_item){.attempt = refs[i].id,
-                                   .worker = "",
-                                   .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
-    HD_TRY(orc_apply_news(cx, &ws, items, n, final));
+        if (concerns(loss->gone, loss->n_gone, orc_ws_attempt(&ws, refs[i].id)))
+            items[count++] =
+                (struct orc_news_item){.attempt = refs[i].id,
+                                       .worker = "",
+                                       .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
+    HD_TRY(orc_apply_news(cx, &ws, items, count, final));
     return orc_finish(cx, orc, &ws, out);
+}
+
+static int life_order(const void *a, const void *b) {
+    const struct orc_life *x = a, *y = b;
+    int cmp = hd_uuid_cmp(x->session, y->session);
+    return cmp ? cmp : (x->incarnation > y->incarnation) - (x->incarnation < y->incarnation);
+}
+
+// Each session once, with the latest incarnation, in order. Returns how many stay.
+static size_t latest(struct orc_life *lives, size_t n) {
+    size_t kept = 0;
+    if (n > 1)
+        qsort(lives, n, sizeof *lives, life_order);
+    for (size_t i = 0; i < n; i++)
+        if (i + 1 == n || !hd_uuid_eq(lives[i].session, lives[i + 1].session))
+            lives[kept++] = lives[i];
+    return kept;
 }
 
 enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     struct orchestrator *orc = self;
-    struct hd_uuid *sessions = NULL;
+    struct orc_life *lives = NULL;
     size_t count = 0, cap = 0;
     orc_versions_trim(&orc->versions);
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__SessionsLostRequest *request = (const Hodei__V1__SessionsLostRequest *)items[i].msg;
         for (size_t k = 0; k < request->n_sessions; k++) {
-            struct hd_uuid session;
-            if (hd_uuid_parse(request->sessions[k]->session, &session) != HD_OK)
+            struct orc_life life = {.incarnation = request->sessions[k]->incarnation};
+            if (hd_uuid_parse(request->sessions[k]->session, &life.session) != HD_OK)
                 continue; // none of ours can have it
-            HD_GROW(cx->arena, sessions, count, cap);
-            sessions[count++] = session;
+            HD_GROW(cx->arena, lives, count, cap);
+            lives[count++] = life;
         }
     }
-    count = orc_uuids_unique(sessions, count);
+    count = latest(lives, count);
     if (count == 0)
         return HD_OK;
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, count, struct hd_uuid);
+    struct loss loss = worker_lost;
     struct orc_attempt_ref *refs;
     struct orc_out out = {0};
     size_t n_refs;
-    HD_TRY(ORC_DO(cx, orc, sessions_lose, sessions, count));
+    for (size_t i = 0; i < count; i++)
+        sessions[i] = lives[i].session;
+    loss.gone = lives;
+    loss.n_gone = count;
+    HD_TRY(ORC_DO(cx, orc, sessions_lose, lives, count));
     HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, count, &refs, &n_refs));
-    return lose(cx, orc, refs, n_refs, &worker_lost, &out);
+    return lose(cx, orc, refs, n_refs, &loss, &out);
 }
 
 // --- what has a time that has come ------------------------------------------------------------------------------------------------
@@ -184,6 +219,12 @@ static const struct worker *worker_of(const struct holdings *all, const struct o
     return NULL;
 }
 
+// Placed with an incarnation that was lost, while the loss was being written: nobody has decided it, and its agent refuses it.
+static bool outlived(const struct orc_attempt *attempt, const struct worker *worker) {
+    return attempt->incarnation && attempt->incarnation < worker->by->incarnation &&
+           orc_job_spec(attempt->job)->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+}
+
 // An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
 static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, const struct holdings *all,
                     struct orc_attempt *attempt) {
@@ -200,6 +241,8 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, c
         return false;
     if (attempt->job->state == CANCELLING)
         orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
+    else if (!is_held && attempt->state == ATT(ASSIGNED) && current && outlived(attempt, worker))
+        return true;
     else if (!is_held && attempt->state == ATT(ASSIGNED) && current) {
         attempt->incarnation = worker->by->incarnation;
         orc_out_assign(out, cx, ws, attempt);
@@ -258,13 +301,13 @@ static enum hd_status look(struct hd_ctx *cx, struct orchestrator *orc, struct o
 }
 
 static enum hd_status revive(struct hd_ctx *cx, struct orchestrator *orc, const struct holdings *all) {
-    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, all->n_workers, struct hd_uuid);
+    struct orc_life *lives = HD_NEW_ARRAY(cx->arena, all->n_workers, struct orc_life);
     int64_t *seen_ms = HD_NEW_ARRAY(cx->arena, all->n_workers, int64_t);
     for (size_t i = 0; i < all->n_workers; i++) {
-        sessions[i] = all->workers[i].session;
+        lives[i] = (struct orc_life){all->workers[i].session, all->workers[i].by->incarnation};
         seen_ms[i] = all->workers[i].by->received_at_ms;
     }
-    return ORC_DO(cx, orc, sessions_revive, sessions, seen_ms, all->n_workers);
+    return ORC_DO(cx, orc, sessions_revive, lives, seen_ms, all->n_workers);
 }
 
 enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {

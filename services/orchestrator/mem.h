@@ -19,7 +19,7 @@ struct mem_lease {
 };
 struct mem_lost {
     struct hd_uuid session;
-    int64_t at_ms;
+    int64_t at_ms, incarnation;
     bool gone;
 };
 struct mem_outbox {
@@ -89,9 +89,10 @@ enum hd_status mem_attempts_find_live(ORC_CALL, const struct hd_uuid *sessions, 
 enum hd_status mem_lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
 enum hd_status mem_leases_hold(ORC_CALL, struct orc_lease *inout, size_t n);
 enum hd_status mem_pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret, size_t *ret_n);
-enum hd_status mem_sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n);
-enum hd_status mem_sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
-enum hd_status mem_sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n);
+enum hd_status mem_sessions_lose(ORC_CALL, const struct orc_life *lives, size_t n);
+enum hd_status mem_sessions_revive(ORC_CALL, const struct orc_life *lives, const int64_t *seen_ms, size_t n);
+enum hd_status mem_sessions_lost(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_life **ret,
+                                 size_t *ret_n);
 enum hd_status mem_sessions_prune(ORC_CALL, int64_t before_ms);
 enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
 

@@ -13,7 +13,7 @@
     "a.id, a.run_id, a.idx, a.number, a.state, a.worker, a.session, a.key, a.assigned_ms, a.changed_ms, "              \
     "a.started_ms, "                                                                                                   \
     "a.ended_ms, a.exit_code, a.signal, a.cause, a.message, a.user_ms, a.system_ms, a.max_rss_bytes, a.log_frames, "   \
-    "a.gone_ms"
+    "a.gone_ms, a.incarnation"
 
 #define TENANT                                                                                                         \
     "t.name, t.granted, t.version, t.queued, t.day, t.month, t.job_ms, t.marks, t.job_limit, t.cpu_limit, "            \
@@ -90,6 +90,7 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_ATTEMPTS_ORPHANED] = {"orc_attempts_orphaned",
                                    "(select a.id, a.run_id, a.idx from lost_sessions l join attempts a"
                                    " on a.session = l.session and a.state in (1, 2) and a.gone_ms = 0"
+                                   " and (l.incarnation = 0 or a.incarnation <= l.incarnation)"
                                    " limit $1::bigint)"
                                    " union all (select a.id, a.run_id, a.idx from attempts a"
                                    " join jobs j on j.run_id = a.run_id and j.idx = a.idx and j.state = 5"
@@ -280,9 +281,9 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                                   " join job_outputs o on o.run_id = u.r and o.idx = u.i"},
     [ORC_SQL_ATTEMPTS_INSERT] = {"orc_attempts_insert",
                                  "insert into attempts (id, run_id, idx, number, state, worker, session, key,"
-                                 " assigned_ms, changed_ms)"
+                                 " assigned_ms, changed_ms, incarnation)"
                                  " select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[],"
-                                 " $6::text[], $7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[])"},
+                                 " $6::text[], $7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])"},
     [ORC_SQL_ATTEMPTS_UPDATE] =
         {"orc_attempts_update", "update attempts a set state = u.state, changed_ms = u.changed_ms,"
                                 " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
@@ -337,12 +338,15 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                               " = 3, j.priority, j.tenant order by j.ready_ms), j.ready_ms limit $2::bigint"},
     [ORC_SQL_SESSIONS_LOSE] =
         {"orc_sessions_lose",
-         "insert into lost_sessions (session, lost_ms)"
-         " select u.s, $2::bigint from unnest($1::uuid[]) as u (s) order by 1 on conflict do nothing"},
+         "insert into lost_sessions as l (session, lost_ms, incarnation) select u.s, $3::bigint, u.i"
+         " from unnest($1::uuid[], $2::bigint[]) as u (s, i) order by 1 on conflict (session) do update"
+         " set incarnation = excluded.incarnation, lost_ms = excluded.lost_ms where excluded.incarnation > "
+         "l.incarnation"},
     [ORC_SQL_SESSIONS_REVIVE] = {"orc_sessions_revive",
-                                 "delete from lost_sessions l using unnest($1::uuid[], $2::bigint[]) as u (s, seen_ms)"
-                                 " where l.session = u.s and l.lost_ms < u.seen_ms"},
-    [ORC_SQL_SESSIONS_LOST] = {"orc_sessions_lost",
-                               "select l.session from lost_sessions l where l.session = any ($1::uuid[])"},
+                                 "delete from lost_sessions l using unnest($1::uuid[], $2::bigint[], $3::bigint[]) as"
+                                 " u (s, i, seen_ms) where l.session = u.s and case when l.incarnation = 0 or u.i = 0"
+                                 " then l.lost_ms < u.seen_ms else l.incarnation < u.i end"},
+    [ORC_SQL_SESSIONS_LOST] = {"orc_sessions_lost", "select l.session, l.incarnation from lost_sessions l"
+                                                    " where l.session = any ($1::uuid[])"},
     [ORC_SQL_SESSIONS_PRUNE] = {"orc_sessions_prune", "delete from lost_sessions where lost_ms < $1::bigint"},
 };

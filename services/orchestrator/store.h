@@ -191,13 +191,15 @@ struct orc_store_ops {
     enum hd_status (*pool_entries)(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
                                    size_t *ret_n);
 
-    // Sessions that are gone.
-    enum hd_status (*sessions_lose)(ORC_CALL, const struct hd_uuid *sessions, size_t n);
-    // They were seen alive: those lost before `seen_ms` are no longer lost.
-    enum hd_status (*sessions_revive)(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n);
-    enum hd_status (*sessions_lost)(ORC_CALL, struct hd_uuid *inout, size_t *inout_n); // leaves those that are lost
+    // Sessions that are gone, each once, up to an incarnation. One that is known to be gone up to a later one is left so.
+    enum hd_status (*sessions_lose)(ORC_CALL, const struct orc_life *lives, size_t n);
+    // They were seen alive, each once: those of an earlier incarnation are no longer of interest; where one is not known, those lost
+    // before `seen_ms`.
+    enum hd_status (*sessions_revive)(ORC_CALL, const struct orc_life *lives, const int64_t *seen_ms, size_t n);
+    enum hd_status (*sessions_lost)(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_life **ret,
+                                    size_t *ret_n); // those of them that are gone
     enum hd_status (*sessions_prune)(ORC_CALL, int64_t before_ms);
-    // Live attempts in lost sessions, placed while the loss was being written; and those held for a worker that is gone whose job is
+    // Live attempts of what is gone, placed while the loss was being written; and those held for a worker that is gone whose job is
     // to be cancelled.
     enum hd_status (*attempts_orphaned)(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n);
 };

@@ -153,35 +153,41 @@ static void lost_drop(struct orc_mem *mem, struct mem_lost *row) {
     row->gone = true;
 }
 
-enum hd_status mem_sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n) {
+enum hd_status mem_sessions_lose(ORC_CALL, const struct orc_life *lives, size_t n) {
     struct orc_mem *mem = store;
     for (size_t i = 0; i < n; i++) {
-        if (lost_find(mem, sessions[i]))
+        struct mem_lost *row = lost_find(mem, lives[i].session);
+        if (row && row->incarnation >= lives[i].incarnation)
             continue;
-        struct mem_lost *row = HD_NEW(&mem->arena, struct mem_lost);
-        *row = (struct mem_lost){.session = sessions[i], .at_ms = cx->now.wall_ms};
+        if (row)
+            lost_drop(mem, row);
+        row = HD_NEW(&mem->arena, struct mem_lost);
+        *row = (struct mem_lost){lives[i].session, cx->now.wall_ms, lives[i].incarnation, false};
         mem_push(mem, &mem->lost, row);
     }
     return HD_OK;
 }
 
-enum hd_status mem_sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n) {
+enum hd_status mem_sessions_revive(ORC_CALL, const struct orc_life *lives, const int64_t *seen_ms, size_t n) {
     (void)cx;
     for (size_t i = 0; i < n; i++) {
-        struct mem_lost *row = lost_find(store, sessions[i]);
-        if (row && row->at_ms < seen_ms[i])
+        struct mem_lost *row = lost_find(store, lives[i].session);
+        if (row && (row->incarnation == 0 || lives[i].incarnation == 0 ? row->at_ms < seen_ms[i]
+                                                                       : row->incarnation < lives[i].incarnation))
             lost_drop(store, row);
     }
     return HD_OK;
 }
 
-enum hd_status mem_sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n) {
-    size_t kept = 0;
-    (void)cx;
-    for (size_t i = 0; i < *inout_n; i++)
-        if (lost_find(store, inout[i]))
-            inout[kept++] = inout[i];
-    *inout_n = kept;
+enum hd_status mem_sessions_lost(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_life **ret,
+                                 size_t *ret_n) {
+    *ret = HD_NEW_ARRAY(cx->arena, n, struct orc_life);
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct mem_lost *row = lost_find(store, sessions[i]);
+        if (row)
+            (*ret)[(*ret_n)++] = (struct orc_life){row->session, row->incarnation};
+    }
     return HD_OK;
 }
 
@@ -197,18 +203,20 @@ enum hd_status mem_sessions_prune(ORC_CALL, int64_t before_ms) {
 
 enum hd_status mem_attempts_orphaned(ORC_CALL, unsigned limit, struct orc_attempt_ref **ret, size_t *ret_n) {
     struct orc_mem *mem = store;
-    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, mem->lost.n, struct hd_uuid);
+    struct orc_life *lives = HD_NEW_ARRAY(cx->arena, mem->lost.n, struct orc_life);
     size_t n = 0;
-    for (size_t i = 0; i < mem->lost.n; i++)
-        if (!((struct mem_lost *)mem->lost.items[i])->gone)
-            sessions[n++] = ((struct mem_lost *)mem->lost.items[i])->session;
+    for (size_t i = 0; i < mem->lost.n; i++) {
+        const struct mem_lost *row = mem->lost.items[i];
+        if (!row->gone)
+            lives[n++] = (struct orc_life){row->session, row->incarnation};
+    }
     struct orc_attempt_ref *refs = HD_NEW_ARRAY(cx->arena, mem->all.attempts.n, struct orc_attempt_ref);
     size_t found = 0;
     for (size_t i = 0; i < mem->all.attempts.n && found < limit; i++) {
         const struct orc_attempt *attempt = mem->all.attempts.items[i];
         bool lost = false;
         for (size_t k = 0; k < n; k++)
-            lost |= hd_uuid_eq(attempt->session, sessions[k]);
+            lost |= orc_life_gone(lives[k], attempt->session, attempt->incarnation);
         if (!orc_attempt_ended(attempt->state) &&
             (attempt->gone_ms ? attempt->job->state == HODEI__V1__JOB_STATE__JOB_STATE_CANCELLING : lost))
             refs[found++] = mem_ref_of(attempt);

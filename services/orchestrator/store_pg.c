@@ -98,6 +98,7 @@ static void attempt_out(struct orc_ws *ws, const struct hd_rows *rows, size_t i)
     attempt->max_rss_bytes = hd_row_int(rows, i, 18);
     attempt->log_frames = (uint64_t)hd_row_int(rows, i, 19);
     attempt->gone_ms = hd_row_int(rows, i, 20);
+    attempt->incarnation = hd_row_int(rows, i, 21);
 }
 
 static void jobs_out(struct orc_ws *ws, const struct hd_rows *rows) {
@@ -528,23 +529,42 @@ static enum hd_status pool_entries(ORC_CALL, const char *pool, unsigned limit, s
 }
 
 // --- sessions -----------------------------------------------------------------------------------------------------------------
-static enum hd_status sessions_lose(ORC_CALL, const struct hd_uuid *sessions, size_t n) {
-    (void)store;
-    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOSE, NULL, HD_UUIDS(sessions, n), HD_I64(cx->now.wall_ms));
+// The columns of `lives`.
+static struct hd_uuid *sessions_of(struct hd_ctx *cx, const struct orc_life *lives, size_t n, int64_t **ret) {
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
+    *ret = HD_NEW_ARRAY(cx->arena, n, int64_t);
+    for (size_t i = 0; i < n; i++) {
+        sessions[i] = lives[i].session;
+        (*ret)[i] = lives[i].incarnation;
+    }
+    return sessions;
 }
 
-static enum hd_status sessions_revive(ORC_CALL, const struct hd_uuid *sessions, const int64_t *seen_ms, size_t n) {
+static enum hd_status sessions_lose(ORC_CALL, const struct orc_life *lives, size_t n) {
+    int64_t *incarnations;
+    struct hd_uuid *sessions = sessions_of(cx, lives, n, &incarnations);
     (void)store;
-    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_REVIVE, NULL, HD_UUIDS(sessions, n), HD_I64S(seen_ms, n));
+    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOSE, NULL, HD_UUIDS(sessions, n), HD_I64S(incarnations, n),
+                       HD_I64(cx->now.wall_ms));
 }
 
-static enum hd_status sessions_lost(ORC_CALL, struct hd_uuid *inout, size_t *inout_n) {
+static enum hd_status sessions_revive(ORC_CALL, const struct orc_life *lives, const int64_t *seen_ms, size_t n) {
+    int64_t *incarnations;
+    struct hd_uuid *sessions = sessions_of(cx, lives, n, &incarnations);
+    (void)store;
+    return ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_REVIVE, NULL, HD_UUIDS(sessions, n), HD_I64S(incarnations, n),
+                       HD_I64S(seen_ms, n));
+}
+
+static enum hd_status sessions_lost(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_life **ret,
+                                    size_t *ret_n) {
     struct hd_rows rows;
     (void)store;
-    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOST, &rows, HD_UUIDS(inout, *inout_n)));
+    HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_SESSIONS_LOST, &rows, HD_UUIDS(sessions, n)));
+    *ret = HD_NEW_ARRAY(cx->arena, rows.n, struct orc_life);
+    *ret_n = rows.n;
     for (size_t i = 0; i < rows.n; i++)
-        inout[i] = hd_row_uuid(&rows, i, 0);
-    *inout_n = rows.n;
+        (*ret)[i] = (struct orc_life){hd_row_uuid(&rows, i, 0), hd_row_int(&rows, i, 1)};
     return HD_OK;
 }
 

@@ -237,9 +237,10 @@ static enum hd_status attempts_insert(struct hd_ctx *cx, const struct orc_ws *ws
     COLUMN(int64_t, keys, (int64_t)row->key)
     COLUMN(int64_t, assigned, row->assigned_ms)
     COLUMN(int64_t, changed, row->changed_ms)
+    COLUMN(int64_t, incarnations, row->incarnation)
     return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_INSERT, NULL, HD_UUIDS(ids, n), HD_UUIDS(runs, n), HD_I32S(idxs, n),
                        HD_I32S(numbers, n), HD_I32S(states, n), HD_TEXTS(workers, n), HD_UUIDS(sessions, n),
-                       HD_I64S(keys, n), HD_I64S(assigned, n), HD_I64S(changed, n));
+                       HD_I64S(keys, n), HD_I64S(assigned, n), HD_I64S(changed, n), HD_I64S(incarnations, n));
 }
 
 static enum hd_status attempts_update(struct hd_ctx *cx, const struct orc_ws *ws) {

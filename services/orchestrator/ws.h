@@ -96,6 +96,15 @@ struct orc_job {
     struct orc_job *chain;
 };
 
+// A session of a worker between two losses. Incarnation 0: of a release that knows none.
+struct orc_life {
+    struct hd_uuid session;
+    int64_t incarnation;
+};
+static inline bool orc_life_gone(struct orc_life lost, struct hd_uuid session, int64_t incarnation) {
+    return hd_uuid_eq(lost.session, session) && (lost.incarnation == 0 || incarnation <= lost.incarnation);
+}
+
 struct orc_attempt {
     struct hd_uuid id;
     struct orc_job *job;
@@ -103,7 +112,7 @@ struct orc_attempt {
     int state, was;
     const char *worker;
     struct hd_uuid session;
-    int64_t incarnation; // of the session, for the assignment; not kept
+    int64_t incarnation; // of the session when it was placed; of the assignment, when it is assigned again
     uint64_t key;
     int64_t assigned_ms, changed_ms; // by our clock: when it got its state
     int64_t gone_ms;                 // when its worker was lost and it was held for it; 0: it is not

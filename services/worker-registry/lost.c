@@ -21,6 +21,7 @@ static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, str
         hd_uuid_format(lost.sessions[i], text);
         session->worker = hd_arena_strdup(cx->arena, lost.workers[i]);
         session->session = hd_arena_strdup(cx->arena, text);
+        session->incarnation = lost.incarnations[i];
         request->sessions[request->n_sessions++] = session;
     }
     // The sequence number alone is the key: it is new at each loss.

@@ -80,7 +80,7 @@ struct worker *workers_find(const struct workers *workers, const char *name) {
 
 struct lost_list lost_list_new(struct hd_arena *arena, size_t cap) {
     return (struct lost_list){HD_NEW_ARRAY(arena, cap + 1, const char *), HD_NEW_ARRAY(arena, cap + 1, struct hd_uuid),
-                              0, cap};
+                              HD_NEW_ARRAY(arena, cap + 1, int64_t), 0, cap};
 }
 
 struct registry_step worker_step(struct worker *worker, enum registry_event event, struct registry_facts facts,
@@ -90,6 +90,7 @@ struct registry_step worker_step(struct worker *worker, enum registry_event even
         return step;
     if (step.row->loses_session && lost->n < lost->cap) {
         lost->workers[lost->n] = worker->name;
+        lost->incarnations[lost->n] = worker->incarnation;
         lost->sessions[lost->n++] = worker->session;
     }
     worker->changed = worker->changed || worker->state != step.row->to;

@@ -111,6 +111,7 @@ struct worker *workers_find(const struct workers *workers, const char *name);
 struct lost_list {
     const char **workers;
     struct hd_uuid *sessions;
+    int64_t *incarnations;
     size_t n, cap; // cap bounds both: at most one a step
 };
 struct lost_list lost_list_new(struct hd_arena *arena, size_t cap);

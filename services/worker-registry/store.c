@@ -64,14 +64,16 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
     [VERSION] = {"registry_version", "SELECT version FROM fleet"},
     [BUMP] = {"registry_bump", "UPDATE fleet SET version = version + 1 RETURNING version"},
     [LOSE] = {"registry_lose",
-              "INSERT INTO lost_sessions (worker, session, lost_at_ms)"
-              " SELECT worker, session, $3::int8 FROM unnest($1::text[], $2::uuid[]) AS u (worker, session)"
-              " ON CONFLICT (worker, session) DO UPDATE SET confirmed = false, lost_at_ms = excluded.lost_at_ms,"
-              " seq = DEFAULT"},
-    [UNTOLD_OF] = {"registry_untold_of",
-                   "SELECT worker, session FROM lost_sessions WHERE NOT confirmed AND worker = ANY ($1::text[])"},
-    [UNTOLD] = {"registry_untold", "SELECT seq, worker, session FROM lost_sessions WHERE NOT confirmed ORDER BY seq "
-                                   "LIMIT $1::int8 OFFSET $2::int8"},
+              "INSERT INTO lost_sessions (worker, session, lost_at_ms, incarnation)"
+              " SELECT worker, session, $4::int8, incarnation FROM unnest($1::text[], $2::uuid[], $3::int8[])"
+              " AS u (worker, session, incarnation) ON CONFLICT (worker, session) DO UPDATE SET confirmed = false,"
+              " lost_at_ms = excluded.lost_at_ms, incarnation = excluded.incarnation, seq = DEFAULT"},
+    [UNTOLD_OF] =
+        {"registry_untold_of",
+         "SELECT worker, session, incarnation FROM lost_sessions WHERE NOT confirmed AND worker = ANY ($1::text[])"},
+    [UNTOLD] = {"registry_untold",
+                "SELECT worker, session, incarnation, seq FROM lost_sessions WHERE NOT confirmed ORDER BY seq "
+                "LIMIT $1::int8 OFFSET $2::int8"},
     [TOLD] = {"registry_told",
               "UPDATE lost_sessions SET confirmed = true WHERE NOT confirmed AND seq = ANY ($1::int8[])"},
     [DUE] = {"registry_streams_due", "SELECT name, session FROM workers WHERE NOT stream_ready AND state <> 3"
@@ -309,17 +311,23 @@ enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) {
 
 enum hd_status store_lose(struct hd_ctx *cx, const struct lost_list *lost) {
     return HD_RUN(cx, &registry_sql[LOSE], NULL, HD_TEXTS(lost->workers, lost->n), HD_UUIDS(lost->sessions, lost->n),
-                  HD_I64(cx->now.wall_ms));
+                  HD_I64S(lost->incarnations, lost->n), HD_I64(cx->now.wall_ms));
+}
+
+static struct lost_list read_lost(struct hd_ctx *cx, const struct hd_rows *rows) {
+    struct lost_list lost = lost_list_new(cx->arena, rows->n);
+    for (; lost.n < rows->n; lost.n++) {
+        lost.workers[lost.n] = hd_row_text(rows, lost.n, 0);
+        lost.sessions[lost.n] = hd_row_uuid(rows, lost.n, 1);
+        lost.incarnations[lost.n] = hd_row_int(rows, lost.n, 2);
+    }
+    return lost;
 }
 
 enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD_OF], &rows, HD_TEXTS(names, n)));
-    *ret = lost_list_new(cx->arena, rows.n);
-    for (; ret->n < rows.n; ret->n++) {
-        ret->workers[ret->n] = hd_row_text(&rows, ret->n, 0);
-        ret->sessions[ret->n] = hd_row_uuid(&rows, ret->n, 1);
-    }
+    *ret = read_lost(cx, &rows);
     return HD_OK;
 }
 
@@ -327,12 +335,9 @@ enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, in
                             struct lost_list *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD], &rows, HD_I64(limit), HD_I64(skip)));
-    *ret = lost_list_new(cx->arena, rows.n);
-    for (; ret->n < rows.n; ret->n++) {
-        ret_seqs[ret->n] = hd_row_int(&rows, ret->n, 0);
-        ret->workers[ret->n] = hd_row_text(&rows, ret->n, 1);
-        ret->sessions[ret->n] = hd_row_uuid(&rows, ret->n, 2);
-    }
+    *ret = read_lost(cx, &rows);
+    for (size_t i = 0; i < rows.n; i++)
+        ret_seqs[i] = hd_row_int(&rows, i, 3);
     return HD_OK;
 }
 

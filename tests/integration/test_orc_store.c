@@ -807,6 +807,7 @@ static void sessions(struct fixture *f) {
         struct orc_attempt *attempt = orc_ws_add_attempt(&ws, hd_new_id(&f->cx), job);
         attempt->state = i == 2 ? ATT(FAILED) : ATT(RUNNING);
         attempt->session = i == 1 ? fine : lost;
+        attempt->incarnation = 5;
         attempt->worker = "w";
         attempt->changed_ms = 88;
         attempt->dirty = true;
@@ -822,11 +823,18 @@ static void sessions(struct fixture *f) {
     struct hd_uuid found = refs[0].id;
     OK(f, attempts_find, &found, 1, &refs, &n);
     CHECK(n == 1 && hd_uuid_eq(refs[0].id, found));
-    OK(f, sessions_lose, &lost, 1);
-    OK(f, sessions_lose, &lost, 1);
-    n = 2;
-    OK(f, sessions_lost, ask, &n);
-    CHECK(n == 1 && hd_uuid_eq(ask[0], lost));
+    struct orc_life life = {lost, 4}, *gone; // up to it: what was placed with a later one goes on
+    OK(f, sessions_lose, &life, 1);
+    OK(f, attempts_orphaned, 100000, &refs, &n);
+    for (size_t i = 0; i < n; i++)
+        CHECK(!hd_uuid_eq(refs[i].id, found));
+    life.incarnation = 7;
+    OK(f, sessions_lose, &life, 1);
+    OK(f, sessions_lose, &life, 1);
+    life.incarnation = 6; // told again, late
+    OK(f, sessions_lose, &life, 1);
+    OK(f, sessions_lost, ask, 2, &gone, &n);
+    CHECK(n == 1 && hd_uuid_eq(gone[0].session, lost) && gone[0].incarnation == 7);
     OK(f, attempts_orphaned, 100000, &refs, &n);
     bool seen = false;
     for (size_t i = 0; i < n; i++)
@@ -850,6 +858,7 @@ static void sessions(struct fixture *f) {
         OK(f, jobs_load, &ws, &first, 1);
         OK(f, attempts_load, &ws, &found, 1);
         CHECK_INT(ws.attempts.items[0]->gone_ms, 99);
+        CHECK_INT(ws.attempts.items[0]->incarnation, 5);
         CHECK(ws.jobs.items[0]->was_flags & ORC_WORKER_GONE);
         OK(f, attempts_orphaned, 100000, &refs, &n);
         seen = false;
@@ -858,12 +867,21 @@ static void sessions(struct fixture *f) {
         CHECK_INT(seen, cancelled);
     }
     int64_t before = f->cx.now.wall_ms, after = before + 1;
-    OK(f, sessions_revive, &lost, &before, 1); // seen before it was lost: no effect
-    ask[0] = lost, n = 1;
-    OK(f, sessions_lost, ask, &n);
+    life.incarnation = 7; // the same that was lost, whenever it was seen
+    OK(f, sessions_revive, &life, &after, 1);
+    life.incarnation = 0; // not known, and seen before it was lost: no effect
+    OK(f, sessions_revive, &life, &before, 1);
+    OK(f, sessions_lost, &lost, 1, &gone, &n);
     CHECK_INT(n, 1);
-    OK(f, sessions_revive, &lost, &after, 1);
-    OK(f, sessions_lost, ask, &n);
+    life.incarnation = 8;
+    OK(f, sessions_revive, &life, &before, 1);
+    OK(f, sessions_lost, &lost, 1, &gone, &n);
+    CHECK_INT(n, 0);
+    life.incarnation = 7;
+    OK(f, sessions_lose, &life, 1);
+    life.incarnation = 0;
+    OK(f, sessions_revive, &life, &after, 1);
+    OK(f, sessions_lost, &lost, 1, &gone, &n);
     CHECK_INT(n, 0);
     commit(f);
 }

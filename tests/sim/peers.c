@@ -259,6 +259,7 @@ static void watch_workers(struct sim *sim) {
         Hodei__V1__LostSession session = HODEI__V1__LOST_SESSION__INIT, *list[] = {&session};
         session.worker = worker->name;
         session.session = worker->session_text;
+        session.incarnation = worker->incarnation;
         request.sessions = list;
         request.n_sessions = 1;
         ask(sim, "SessionsLost", "", "", &request.base, ASK_LOST + (int)i);
