@@ -197,7 +197,8 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "$(B)/soak-agent 20000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
-	    "python3 tests/integration/hostile_http.py" "TLS=1 python3 tests/integration/hostile_http.py" \
+	    "python3 tests/integration/hostile_http.py" \
+	    "TLS=1 python3 tests/integration/hostile_http.py slow_heads slow_readers who_does_not no_request testssl" \
 	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
 

@@ -1,4 +1,4 @@
-// 100,000 short jobs, each a process: what the agent and its shim use stays as it is, and nothing of a job is left.
+// 60,000 short jobs, each a process, and then N more (100,000): what the agent and its shim use stays as it is, and nothing of a job is left.
 //
 //   soak-agent [N]
 #include "tests/integration/agent_world.h"
