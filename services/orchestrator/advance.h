@@ -40,6 +40,7 @@ struct orc_attempt_news {
     int64_t user_ms, system_ms, max_rss_bytes;
     uint64_t log_frames;
     const char *outputs; // JSON, NULL: none
+    int64_t incarnation; // of the worker's session, where it is back; 0: not known
 };
 // Changes the attempt and its job; what follows for others is for the wave (graph.h).
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,

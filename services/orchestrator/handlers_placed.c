@@ -133,7 +133,7 @@ enum hd_status orc_placed(struct hd_ctx *cx, void *self, struct hd_item *items, 
     orc_ws_init(&ws, cx->arena);
     HD_TRY(load_leases(cx, orc, items, n, &leases, &n_leases));
     size_t count = collect(cx, items, n, leases, n_leases, &all);
-    struct orc_life *lost;
+    struct orc_life *lost = NULL;
     HD_TRY(load(cx, orc, &ws, all, count, &lost, &n_lost));
     for (size_t i = 0; i < count; i++) {
         bool before;

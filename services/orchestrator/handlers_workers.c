@@ -18,22 +18,60 @@ struct loss { // what is known of attempts, without a word from their workers
     const char *message;
     const struct orc_life *gone; // only attempts of these
     size_t n_gone;               // 0: all
+    bool looked_up;              // only attempts of what the table says is lost, and those held whose job is cancelled
+    const struct holdings *all;  // of whom was heard; NULL: of nobody
 };
 static const struct loss worker_lost = {ORC_ATTEMPT_GONE, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost"};
 static const struct loss state_lost = {ORC_ATTEMPT_LOSE, HODEI__V1__CAUSE__CAUSE_STATE_LOST,
                                        "the worker no longer knows the attempt"};
-static const struct loss worker_back = {.event = ORC_ATTEMPT_BACK};
 
-// Of those that were placed with an incarnation that is gone, where any are given: a loss may be told again, after the worker came back.
-static bool concerns(const struct orc_life *gone, size_t n_gone, const struct orc_attempt *attempt) {
-    bool found = n_gone == 0;
-    for (size_t i = 0; attempt && i < n_gone && !found; i++)
-        found = orc_life_gone(gone[i], attempt->session, attempt->incarnation);
-    return found;
+struct held { // one attempt that a worker named
+    struct hd_uuid attempt;
+    const char *text;
+    const Hodei__V1__HeldByWorker *by;
+    struct hd_uuid session;
+};
+struct worker {
+    struct hd_uuid session;
+    const Hodei__V1__HeldByWorker *by;
+};
+struct holdings {
+    struct held *held;
+    struct worker *workers;
+    size_t n_held, n_workers, cap_held, cap_workers;
+};
+
+static const struct worker *worker_of(const struct holdings *all, const struct orc_attempt *attempt) {
+    for (size_t i = 0; i < all->n_workers; i++)
+        if (hd_uuid_eq(all->workers[i].session, attempt->session) &&
+            strcmp(all->workers[i].by->worker, attempt->worker) == 0)
+            return &all->workers[i];
+    return NULL;
+}
+
+// Of those that were placed with an incarnation that is gone, where it is asked for: a loss may be told again after the worker came back.
+// The attempt is locked, so that nobody adopts it meanwhile.
+static bool concerns(const struct loss *loss, const struct orc_attempt *attempt) {
+    bool found = loss->n_gone == 0 && !loss->looked_up;
+    for (size_t i = 0; attempt && i < loss->n_gone && !found; i++)
+        found = orc_life_gone(loss->gone[i], attempt->session, attempt->incarnation);
+    return found || (attempt && loss->looked_up && attempt->gone_ms);
+}
+
+// What the table says of the sessions of these attempts.
+static enum hd_status look_up(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_ws *ws, struct loss *loss) {
+    struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, ws->attempts.n, struct hd_uuid);
+    struct orc_life *gone = NULL;
+    for (size_t i = 0; i < ws->attempts.n; i++)
+        sessions[i] = ws->attempts.items[i]->session;
+    HD_TRY(ORC_DO(cx, orc, sessions_lost, sessions, orc_uuids_unique(sessions, ws->attempts.n), &gone, &loss->n_gone));
+    loss->gone = gone;
+    return HD_OK;
 }
 
 static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n,
-                           const struct loss *loss, struct orc_out *out) {
+                           const struct loss *why, struct orc_out *out) {
+    struct loss loss = *why;
     struct orc_ws ws;
     if (n == 0) {
         orc_out_flush(cx, out);
@@ -41,15 +79,20 @@ static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const st
     }
     orc_ws_init(&ws, cx->arena);
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
+    if (loss.looked_up)
+        HD_TRY(look_up(cx, orc, &ws, &loss));
     struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
     bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (concerns(loss->gone, loss->n_gone, orc_ws_attempt(&ws, refs[i].id)))
-            items[count++] =
-                (struct orc_news_item){.attempt = refs[i].id,
-                                       .worker = "",
-                                       .news = {.event = loss->event, .cause = loss->cause, .message = loss->message}};
+    for (size_t i = 0; i < n; i++) {
+        const struct orc_attempt *attempt = orc_ws_attempt(&ws, refs[i].id);
+        const struct worker *worker = loss.all && attempt ? worker_of(loss.all, attempt) : NULL;
+        struct orc_attempt_news news = {.event = loss.event, .cause = loss.cause, .message = loss.message};
+        if (!concerns(&loss, attempt))
+            continue;
+        news.incarnation = worker ? worker->by->incarnation : 0;
+        items[count++] = (struct orc_news_item){.attempt = refs[i].id, .worker = "", .news = news};
+    }
     HD_TRY(orc_apply_news(cx, &ws, items, count, final));
     return orc_finish(cx, orc, &ws, out);
 }
@@ -157,7 +200,9 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
     (void)items, (void)n;
     orc_versions_trim(&orc->versions);
     HD_TRY(ORC_DO(cx, orc, attempts_orphaned, SWEEP_AT_ONCE, &refs, &n_refs));
-    HD_TRY(lose(cx, orc, refs, n_refs, &worker_lost, &lost_out));
+    struct loss orphaned = worker_lost;
+    orphaned.looked_up = true;
+    HD_TRY(lose(cx, orc, refs, n_refs, &orphaned, &lost_out));
     HD_TRY(ORC_DO(cx, orc, commands_prune, cx->now.wall_ms - LOST_KEPT_MS));
     HD_TRY(orc_groups_sweep(cx, orc));
     HD_TRY(runs_due(cx, orc));
@@ -172,22 +217,6 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
 }
 
 // --- what live workers hold --------------------------------------------------------------------------------------------------------
-struct held { // one attempt that a worker named
-    struct hd_uuid attempt;
-    const char *text;
-    const Hodei__V1__HeldByWorker *by;
-    struct hd_uuid session;
-};
-struct worker {
-    struct hd_uuid session;
-    const Hodei__V1__HeldByWorker *by;
-};
-struct holdings {
-    struct held *held;
-    struct worker *workers;
-    size_t n_held, n_workers, cap_held, cap_workers;
-};
-
 static int held_order(const void *a, const void *b) {
     const struct held *x = a, *y = b;
     return hd_uuid_cmp(x->attempt, y->attempt);
@@ -211,18 +240,9 @@ static void collect(struct hd_ctx *cx, const Hodei__V1__ReconcileRequest *reques
     }
 }
 
-static const struct worker *worker_of(const struct holdings *all, const struct orc_attempt *attempt) {
-    for (size_t i = 0; i < all->n_workers; i++)
-        if (hd_uuid_eq(all->workers[i].session, attempt->session) &&
-            strcmp(all->workers[i].by->worker, attempt->worker) == 0)
-            return &all->workers[i];
-    return NULL;
-}
-
-// Placed with an incarnation that was lost, while the loss was being written: nobody has decided it, and its agent refuses it.
+// Placed with an earlier incarnation than the one that is heard of now, and not decided by its loss: it is this one's from now on.
 static bool outlived(const struct orc_attempt *attempt, const struct worker *worker) {
-    return attempt->incarnation && attempt->incarnation < worker->by->incarnation &&
-           orc_job_spec(attempt->job)->on_worker_lost != HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD;
+    return attempt->incarnation && attempt->incarnation < worker->by->incarnation;
 }
 
 // An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
@@ -241,19 +261,21 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, c
         return false;
     if (attempt->job->state == CANCELLING)
         orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
-    else if (!is_held && attempt->state == ATT(ASSIGNED) && current && outlived(attempt, worker))
-        return true;
-    else if (!is_held && attempt->state == ATT(ASSIGNED) && current) {
+    else if (!is_held && attempt->state == ATT(ASSIGNED) && current && !outlived(attempt, worker)) {
         attempt->incarnation = worker->by->incarnation;
         orc_out_assign(out, cx, ws, attempt);
     }
     return false;
 }
 
-// It was held for its worker, which has been heard of since.
+// It was held for its worker, which has been heard of since; or the worker came back before anything was decided of it.
 static bool is_back(const struct holdings *all, const struct orc_attempt *attempt) {
-    const struct worker *worker = attempt->gone_ms ? worker_of(all, attempt) : NULL;
-    return worker && !orc_attempt_ended(attempt->state) && worker->by->received_at_ms > attempt->gone_ms;
+    const struct worker *worker = worker_of(all, attempt);
+    if (!worker || orc_attempt_ended(attempt->state))
+        return false;
+    if (attempt->incarnation && worker->by->incarnation)
+        return outlived(attempt, worker);
+    return attempt->gone_ms && worker->by->received_at_ms > attempt->gone_ms;
 }
 
 // Held, but not live for this session: it stops, and nobody wants to hear of it. What ended a moment ago is being acknowledged.
@@ -338,6 +360,7 @@ enum hd_status orc_reconcile(struct hd_ctx *cx, void *self, struct hd_item *item
     }
     for (size_t i = 0; i < all.n_held; i++)
         surplus(cx, &out, &ws, &all.held[i]);
+    const struct loss worker_back = {.event = ORC_ATTEMPT_BACK, .all = &all};
     HD_TRY(lose(cx, orc, back, n_back, &worker_back, &back_out));
     return lose(cx, orc, lost, n_lost, &state_lost, &out);
 }

@@ -289,12 +289,13 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                 " started_ms = u.started_ms, ended_ms = u.ended_ms, exit_code = u.exit_code,"
                                 " signal = u.signal, cause = u.cause, message = u.message, user_ms = u.user_ms,"
                                 " system_ms = u.system_ms, max_rss_bytes = u.max_rss_bytes, log_frames = u.log_frames,"
-                                " gone_ms = u.gone_ms"
+                                " gone_ms = u.gone_ms, incarnation = u.incarnation"
                                 " from unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],"
                                 " $6::int[], $7::int[], $8::int[], $9::text[], $10::bigint[], $11::bigint[],"
-                                " $12::bigint[], $13::bigint[], $14::bigint[])"
+                                " $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])"
                                 " as u (id, state, changed_ms, started_ms, ended_ms, exit_code, signal, cause, message,"
-                                " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms) where a.id = u.id"},
+                                " user_ms, system_ms, max_rss_bytes, log_frames, gone_ms, incarnation)"
+                                " where a.id = u.id"},
     [ORC_SQL_TENANTS_UPDATE] =
         {"orc_tenants_update",
          "update tenants t set used = u.used, cpu_used = u.cpu, memory_used = u.memory,"

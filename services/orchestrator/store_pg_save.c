@@ -262,10 +262,11 @@ static enum hd_status attempts_update(struct hd_ctx *cx, const struct orc_ws *ws
     COLUMN(int64_t, rss, row->max_rss_bytes)
     COLUMN(int64_t, frames, (int64_t)row->log_frames)
     COLUMN(int64_t, gone, row->gone_ms)
+    COLUMN(int64_t, incarnations, row->incarnation)
     return ORC_RUN_SQL(cx, ORC_SQL_ATTEMPTS_UPDATE, NULL, HD_UUIDS(ids, n), HD_I32S(states, n), HD_I64S(changed, n),
                        HD_I64S(started, n), HD_I64S(ended, n), HD_I32S(codes, n), HD_I32S(signals, n),
                        HD_I32S(causes, n), HD_TEXTS(messages, n), HD_I64S(user, n), HD_I64S(system, n), HD_I64S(rss, n),
-                       HD_I64S(frames, n), HD_I64S(gone, n));
+                       HD_I64S(frames, n), HD_I64S(gone, n), HD_I64S(incarnations, n));
 }
 
 static enum hd_status tenants_update(struct hd_ctx *cx, const struct orc_ws *ws) {
