@@ -258,12 +258,14 @@ bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const st
         event = ORC_ATTEMPT_LOSE;
     const struct orc_rule *rule =
         orc_machine_next(&orc_attempt_machine, attempt->state, event, attempt->gone_ms ? ORC_IS_HELD : 0);
-    if (event == ORC_ATTEMPT_BACK && news->incarnation > attempt->incarnation && !orc_attempt_ended(attempt->state)) {
+    bool adopted =
+        event == ORC_ATTEMPT_BACK && news->incarnation > attempt->incarnation && !orc_attempt_ended(attempt->state);
+    if (adopted) {
         attempt->incarnation = news->incarnation;
         attempt->dirty = true;
     }
     if (!rule)
-        return false;
+        return adopted;
     struct orc_job *job = attempt->job;
     if (event == ORC_ATTEMPT_GONE) {
         set_gone(attempt, attempt->gone_ms ? attempt->gone_ms : chance->now_ms);

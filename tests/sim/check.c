@@ -104,11 +104,22 @@ static void check_final(struct sim *sim, const char *what, const void *id, size_
         hd_map_put(&sim->ends, key, (void *)(intptr_t)state);
 }
 
+// Nothing is taken from a worker that is there.
+static void check_loss(struct sim *sim, const struct orc_attempt *attempt) {
+    for (size_t i = 0; i < sim->n_workers; i++)
+        if (hd_streq(sim->workers[i].name, attempt->worker) && !sim->workers[i].lost &&
+            sim->workers[i].incarnation == attempt->incarnation)
+            sim_fail(sim, "an attempt of job %u is lost, and %s, which it was placed on, was not", attempt->job->idx,
+                     attempt->worker);
+}
+
 static void check_attempts(struct sim *sim) {
     for (size_t i = 0; i < sim->mem->all.attempts.n; i++) {
         const struct orc_attempt *attempt = sim->mem->all.attempts.items[i];
         check_final(sim, "attempt", attempt->id.b, sizeof(attempt->id.b), attempt->state,
                     orc_attempt_ended(attempt->state));
+        if (attempt->state == ATTEMPT(LOST) && attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST)
+            check_loss(sim, attempt);
         if (attempt->state != ATTEMPT(SUCCEEDED) && attempt->state != ATTEMPT(FAILED))
             continue;
         char text[HD_UUID_TEXT];

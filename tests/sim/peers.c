@@ -9,7 +9,8 @@ enum {
     ASK_LOST = 300,
     ASK_RECONCILE = 400,
     ASK_DECIDE = 500,
-    ASK_PART = 600
+    ASK_PART = 600,
+    ASK_LOST_LATE = 700
 };
 enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS };
 #define ASK_MS 2000
@@ -243,6 +244,17 @@ static void answer_fleet(struct sim *sim, const struct hd_arrived *arrived, cons
     reply(sim, arrived->reply, &fleet.base);
 }
 
+static void tell_lost(struct sim *sim, const struct worker *worker, int64_t incarnation, int kind) {
+    Hodei__V1__SessionsLostRequest request = HODEI__V1__SESSIONS_LOST_REQUEST__INIT;
+    Hodei__V1__LostSession session = HODEI__V1__LOST_SESSION__INIT, *list[] = {&session};
+    session.worker = (char *)(uintptr_t)worker->name;
+    session.session = (char *)(uintptr_t)worker->session_text;
+    session.incarnation = sim->mutant == MUTANT_LATE ? 0 : incarnation;
+    request.sessions = list;
+    request.n_sessions = 1;
+    ask(sim, "SessionsLost", "", "", &request.base, kind);
+}
+
 static void watch_workers(struct sim *sim) {
     for (size_t i = 0; i < sim->n_workers; i++) {
         struct worker *worker = &sim->workers[i];
@@ -252,17 +264,12 @@ static void watch_workers(struct sim *sim) {
             sim->fleet_version++;
             sim_event(sim, "%s: lost", worker->name);
         }
+        if (worker->incarnation > 1 && !worker->lost && sim_chance(sim, 100)) // by a process that was paused
+            tell_lost(sim, worker, worker->incarnation - 1, ASK_LOST_LATE);
         if (!worker->lost || worker->lost_told)
             continue;
         worker->lost_told = true; // until the answer says otherwise
-        Hodei__V1__SessionsLostRequest request = HODEI__V1__SESSIONS_LOST_REQUEST__INIT;
-        Hodei__V1__LostSession session = HODEI__V1__LOST_SESSION__INIT, *list[] = {&session};
-        session.worker = worker->name;
-        session.session = worker->session_text;
-        session.incarnation = worker->incarnation;
-        request.sessions = list;
-        request.n_sessions = 1;
-        ask(sim, "SessionsLost", "", "", &request.base, ASK_LOST + (int)i);
+        tell_lost(sim, worker, worker->incarnation, ASK_LOST + (int)i);
     }
 }
 

@@ -51,6 +51,7 @@ enum sim_mutant {
     MUTANT_LIMITS,      // the orchestrator sees twice the memory that a tenant may use
     MUTANT_PARTS,       // the orchestrator sees no limits of projects
     MUTANT_INCARNATION, // the registry does not tell agents in which incarnation they are
+    MUTANT_LATE,        // the registry does not say which incarnation is lost
     MUTANT_COUNT
 };
 

@@ -197,6 +197,10 @@ TEST(held_jobs_take_what_comes_back) {
     CHECK(!is_held(&f));
     CHECK(!orc_attempt_change(&f.ws, attempt, &back, &f.chance)); // it was not gone
     CHECK_INT(state(&f, 0), JOB(ACTIVE));
+    const struct orc_attempt_news later = {.event = ORC_ATTEMPT_BACK, .incarnation = 7};
+    CHECK(orc_attempt_change(&f.ws, attempt, &later, &f.chance)); // it is that incarnation's from now on
+    CHECK_INT(attempt->incarnation, 7);
+    CHECK(!orc_attempt_change(&f.ws, attempt, &later, &f.chance));
     CHECK(orc_attempt_change(&f.ws, attempt, &lost, &f.chance)); // its worker no longer knows it: nothing to wait for
     CHECK_INT(state(&f, 0), JOB(FAILED));
     hd_arena_release(&f.arena);
