@@ -168,7 +168,7 @@ demo: ## installs what is missing, builds, runs the project's own pipeline and s
 	@$(MAKE) --no-print-directory all
 	@sh cli/demo.sh
 
-.PHONY: check test test-long sim fuzz lint bench
+.PHONY: check test test-long sim sim-mutants fuzz lint bench
 check: ## unit tests with ASan and UBSan (seconds)
 	@$(MAKE) --no-print-directory SAN=1 check-san
 .PHONY: check-san
@@ -193,17 +193,24 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test long
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
-	@bash tests/tools/run.sh "$(B)/sim --seeds 5000" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
-	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "$(B)/soak-agent 20000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
+	@bash tests/tools/run.sh "$(B)/sim --seeds 20000" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
+	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "$(B)/soak-agent 10000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
 	    "python3 tests/integration/hostile_http.py" \
 	    "TLS=1 python3 tests/integration/hostile_http.py slow_heads slow_readers who_does_not no_request testssl" \
 	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
-	    "bash tests/fuzz/run.sh $(B)/fuzz 60"
+	    "bash tests/fuzz/run.sh $(B)/fuzz 40"
 
-sim: $(B)/sim ## the simulator: SEEDS=n, or SEED=n with its trace
-	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
+sim: $(B)/sim ## the simulator, 20,000 seeds: SEEDS=n, or SEED=n with its trace
+	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000))
+
+sim-mutants: export COMPILE = $(CC) $(ALL_CFLAGS)
+sim-mutants: export LINK = $(CC) $(LDFLAGS_ALL)
+sim-mutants: export OBJECTS = $(call objs,$(SIM_C))
+sim-mutants: export LIBRARIES = -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
+sim-mutants: $(B)/sim ## code that is broken on purpose, which the simulator must find: ONLY=word
+	@python3 tests/sim/mutants.py $(B)/mutants $(or $(SEEDS),2000) $(ONLY)
 
 lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
 	@$(MAKE) --no-print-directory all $(B)/print-machines

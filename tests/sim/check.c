@@ -54,7 +54,7 @@ static void check_held(struct sim *sim, const struct orc_job *job) {
     for (size_t i = 0; i < sim->mem->all.attempts.n; i++)
         made +=
             sim->mem->all.attempts.items[i]->job == job && sim->mem->all.attempts.items[i]->state != ATTEMPT(REFUSED);
-    if (made > 1 + retries_of(sim, job))
+    if (made > 1 + retries_of(sim, job) + job->retries) // after failures, as its retry rule says
         sim_fail(sim, "job %u is to be held, and has %zu attempts that nobody decided", job->idx, made);
 }
 
@@ -104,13 +104,21 @@ static void check_final(struct sim *sim, const char *what, const void *id, size_
         hd_map_put(&sim->ends, key, (void *)(intptr_t)state);
 }
 
-// Nothing is taken from a worker that is there.
+// Nothing is taken from a worker that is there, and a worker whose machine has always been there forgets no result.
 static void check_loss(struct sim *sim, const struct orc_attempt *attempt) {
-    for (size_t i = 0; i < sim->n_workers; i++)
-        if (hd_streq(sim->workers[i].name, attempt->worker) && !sim->workers[i].lost &&
-            sim->workers[i].incarnation == attempt->incarnation)
+    bool by_registry = attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST;
+    char text[HD_UUID_TEXT];
+    hd_uuid_format(attempt->id, text);
+    for (size_t i = 0; i < sim->n_workers; i++) {
+        const struct worker *worker = &sim->workers[i];
+        if (!hd_streq(worker->name, attempt->worker))
+            continue;
+        if (by_registry && !worker->lost && worker->incarnation == attempt->incarnation)
             sim_fail(sim, "an attempt of job %u is lost, and %s, which it was placed on, was not", attempt->job->idx,
                      attempt->worker);
+        if (!by_registry && !worker->machine_gone && hd_map_get(&sim->outcomes, check_key(text)))
+            sim_fail(sim, "attempt %s has ended on %s, which has forgotten it", text, worker->name);
+    }
 }
 
 static void check_attempts(struct sim *sim) {
@@ -118,7 +126,7 @@ static void check_attempts(struct sim *sim) {
         const struct orc_attempt *attempt = sim->mem->all.attempts.items[i];
         check_final(sim, "attempt", attempt->id.b, sizeof(attempt->id.b), attempt->state,
                     orc_attempt_ended(attempt->state));
-        if (attempt->state == ATTEMPT(LOST) && attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST)
+        if (attempt->state == ATTEMPT(LOST))
             check_loss(sim, attempt);
         if (attempt->state != ATTEMPT(SUCCEEDED) && attempt->state != ATTEMPT(FAILED))
             continue;
@@ -175,6 +183,24 @@ static void check_tenant(struct sim *sim, const struct orc_tenant *tenant) {
     }
 }
 
+// By a loss or a refusal a job fails only where no other attempt is allowed.
+static void check_failed(struct sim *sim, const struct orc_job *job) {
+    const struct orc_attempt *attempt = orc_ws_attempt(&sim->mem->all, job->attempt);
+    const Hodei__V1__CompiledJob *spec = sim_spec(sim, job);
+    if (!attempt || !spec || steered(sim, job->run))
+        return;
+    if (attempt->state == ATTEMPT(REFUSED) && job->attempts < ORC_MAX_ATTEMPTS)
+        sim_fail(sim, "job %u of %s has failed, for a worker refused it", job->idx, job->run->key);
+    if (attempt->state != ATTEMPT(LOST))
+        return;
+    if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses <= ORC_MAX_LOSSES)
+        sim_fail(sim, "job %u of %s has failed after %u losses, and may be lost %d times", job->idx, job->run->key,
+                 job->losses, ORC_MAX_LOSSES);
+    if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD &&
+        attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST)
+        sim_fail(sim, "job %u of %s is to be held for its worker, and has failed", job->idx, job->run->key);
+}
+
 static void check_jobs(struct sim *sim) {
     for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
         const struct orc_job *job = sim->mem->all.jobs.items[i];
@@ -184,6 +210,8 @@ static void check_jobs(struct sim *sim) {
         } key = {job->run->id, job->idx, 0};
         if (!steered(sim, job->run))
             check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
+        if (job->state == JOB(FAILED))
+            check_failed(sim, job);
         if (run_ended(job->run->state) && !orc_job_ended(job->state))
             sim_fail(sim, "run %s has ended and its job %u has not", job->run->key, job->idx);
     }
@@ -240,8 +268,13 @@ static void check_followers(struct sim *sim, const struct orc_run *run) {
 }
 
 void check_end(struct sim *sim) {
-    for (size_t i = 0; i < sim->mem->all.runs.n; i++)
-        check_followers(sim, sim->mem->all.runs.items[i]);
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
+        const struct orc_run *run = sim->mem->all.runs.items[i];
+        if (!run_ended(run->state))
+            sim_fail(sim, "run %s has not ended: state %d, %u of %u jobs", run->key, run->state, run->ended,
+                     run->total);
+        check_followers(sim, run);
+    }
     for (size_t i = 0; i < sim->n_runs; i++) {
         const struct sim_run *run = &sim->runs[i];
         const struct orc_run *row = run->accepted ? orc_ws_run(&sim->mem->all, run->id) : NULL;

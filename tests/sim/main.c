@@ -1,10 +1,13 @@
-// sim --seeds N | --seed S | --mutants
+// sim --seeds N | --seed S | --until-failure N | --mutants
 #include <stdarg.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "tests/sim/sim.h"
 
 #define MUTANT_SEEDS 300 // in which each mutant must be caught
+#define FAILURES_SHOWN 3 // then a process stops
 
 void sim_event(struct sim *sim, const char *fmt, ...) {
     char *line = sim->events[sim->n_events++ % SIM_TRACE];
@@ -75,19 +78,60 @@ static int run_mutants(struct sim *sim) {
     return missed != 0;
 }
 
-static int run_seeds(struct sim *sim, uint64_t seeds) {
-    unsigned passed = 0, failed = 0, crashes = 0, wipes = 0, decided = 0;
-    for (uint64_t seed = 1; seed <= seeds && failed < 5; seed++) {
+struct total {
+    unsigned passed, failed, crashes, wipes, decided;
+};
+
+// Every `step`-th seed from `first` to `last`, until `most` of them have failed.
+static struct total run_some(struct sim *sim, uint64_t first, uint64_t last, unsigned step, unsigned most) {
+    struct total total = {0};
+    for (uint64_t seed = first; seed <= last && total.failed < most; seed += step) {
         bool good = run_seed(sim, seed, MUTANT_NONE);
-        passed += good;
-        failed += !good;
-        crashes += sim->crashes;
-        wipes += sim->wipes;
-        decided += sim->decided;
+        total.passed += good;
+        total.failed += !good;
+        total.crashes += sim->crashes;
+        total.wipes += sim->wipes;
+        total.decided += sim->decided;
+        if (!good)
+            fflush(stdout);
     }
-    printf("%u crashes of services, %u times all streams wiped, %u held jobs decided\n", crashes, wipes, decided);
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed != 0;
+    return total;
+}
+
+// One process for each processor; what they find comes through a pipe.
+static int run_seeds(struct sim *sim, uint64_t seeds) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned processes = n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
+    struct total all = {0}, one;
+    int ends[2];
+    if (pipe(ends) != 0)
+        abort();
+    fflush(stdout);
+    for (unsigned i = 0; i < processes; i++) {
+        pid_t pid = fork();
+        if (pid < 0)
+            abort();
+        if (pid > 0)
+            continue;
+        one = run_some(sim, 1 + i, seeds, processes, FAILURES_SHOWN);
+        fflush(stdout);
+        _exit(write(ends[1], &one, sizeof(one)) == (ssize_t)sizeof(one) ? 0 : 1);
+    }
+    close(ends[1]);
+    while (read(ends[0], &one, sizeof(one)) == (ssize_t)sizeof(one)) {
+        all.passed += one.passed;
+        all.failed += one.failed;
+        all.crashes += one.crashes;
+        all.wipes += one.wipes;
+        all.decided += one.decided;
+    }
+    close(ends[0]);
+    for (int status; wait(&status) > 0;)
+        all.failed += status != 0; // it crashed
+    printf("%u crashes of services, %u times all streams wiped, %u held jobs decided\n", all.crashes, all.wipes,
+           all.decided);
+    printf("%u passed, %u failed\n", all.passed, all.failed);
+    return all.failed != 0;
 }
 
 int main(int argc, char **argv) {
@@ -99,12 +143,14 @@ int main(int argc, char **argv) {
         code = run_mutants(sim);
     } else if (argc == 1 || (argc == 3 && hd_streq(argv[1], "--seeds") && hd_parse_i64(argv[2], &number) == HD_OK)) {
         code = run_seeds(sim, (uint64_t)number);
+    } else if (argc == 3 && hd_streq(argv[1], "--until-failure") && hd_parse_i64(argv[2], &number) == HD_OK) {
+        code = run_some(sim, 1, (uint64_t)number, 1, 1).failed != 0;
     } else if (argc == 3 && hd_streq(argv[1], "--seed") && hd_parse_i64(argv[2], &number) == HD_OK) {
         sim->trace = true;
         code = !run_seed(sim, (uint64_t)number, MUTANT_NONE);
         printf("%s\n", code ? "0 passed, 1 failed" : "1 passed, 0 failed");
     } else {
-        fprintf(stderr, "sim --seeds N, sim --seed S, sim --mutants\n");
+        fprintf(stderr, "sim --seeds N, sim --seed S, sim --until-failure N, sim --mutants\n");
     }
     free(sim);
     return code;

@@ -64,6 +64,16 @@ static Hodei__V1__Resources *make_resources(struct sim *sim) {
     return resources;
 }
 
+static Hodei__V1__Retry *make_retry(struct sim *sim) {
+    Hodei__V1__Retry *retry = HD_NEW(&sim->arena, Hodei__V1__Retry);
+    *retry = (Hodei__V1__Retry)HODEI__V1__RETRY__INIT;
+    retry->limit = (uint32_t)sim_between(sim, 1, 3);
+    retry->initial_ms = sim_between(sim, 0, 2000);
+    retry->factor_milli = 2000;
+    retry->max_ms = 4000;
+    return retry;
+}
+
 static int make_on_worker_lost(struct sim *sim, bool *ret_holds) {
     uint64_t which = hd_rng_below(&sim->rng, 5);
     *ret_holds = which == 0;
@@ -99,6 +109,8 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
         if (hd_rng_below(&sim->rng, 2))
             job->resources = make_resources(sim);
         job->cancel_grace_ms = 1000;
+        if (hd_rng_below(&sim->rng, 4) == 0)
+            job->retry = make_retry(sim);
         job->on_worker_lost = (Hodei__V1__OnWorkerLost)make_on_worker_lost(sim, &pipeline->holds[i]);
         for (uint32_t k = 0; k < i; k++)
             if (hd_rng_below(&sim->rng, 3) == 0)
@@ -465,6 +477,15 @@ void peers_turn(struct sim *sim) {
     watch_workers(sim);
     decide(sim);
     ask_what_is_due(sim);
+}
+
+bool peers_will_cancel(const struct sim *sim, const char *attempt) {
+    struct hd_uuid id;
+    const struct orc_attempt *row = hd_uuid_parse(attempt, &id) == HD_OK ? orc_ws_attempt(&sim->mem->all, id) : NULL;
+    for (size_t i = 0; row && i < sim->n_runs; i++)
+        if (sim->runs[i].accepted && hd_uuid_eq(sim->runs[i].id, row->job->run->id))
+            return sim->runs[i].cancel_at_ms != 0;
+    return false;
 }
 
 bool peers_done(const struct sim *sim) {

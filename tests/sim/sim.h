@@ -21,6 +21,7 @@
 #include "hodei/v1/common.pb-c.h"
 #include "hodei/v1/flow.pb-c.h"
 #include "hodei/v1/quota.pb-c.h"
+#include "services/orchestrator/advance.h"
 #include "services/orchestrator/mem.h"
 #include "services/orchestrator/orchestrator.h"
 #include "services/scheduler/scheduler.h"
@@ -88,7 +89,7 @@ struct worker {
     struct hd_bus *bus;
     struct hd_buf journal;
     struct shim_job jobs[SIM_SHIM_JOBS];
-    bool hello_said;
+    bool hello_said, machine_gone; // machine_gone: at least once
     int64_t back_ms;
     // What the registry knows.
     bool joined, lost, lost_told, work_ensured;
@@ -158,7 +159,8 @@ void sim_run(struct sim *sim);
 // peers.c
 void peers_init(struct sim *sim);
 void peers_turn(struct sim *sim);
-bool peers_done(const struct sim *sim); // every user has an answer
+bool peers_done(const struct sim *sim);                             // every user has an answer
+bool peers_will_cancel(const struct sim *sim, const char *attempt); // or have cancelled, the run of it
 
 // worker.c
 void worker_init(struct sim *sim, size_t i);

@@ -30,6 +30,8 @@ static void start_job(struct worker *worker, const char *attempt) {
     hd_strlcpy(job->attempt, attempt, sizeof(job->attempt));
     job->end_ms = sim->now.mono_ms + sim_between(sim, 1, hd_rng_below(&sim->rng, 4) ? 300 : 20000);
     job->outcome = hd_rng_below(&sim->rng, 10) ? STATE(SUCCEEDED) : STATE(FAILED);
+    if (peers_will_cancel(sim, attempt) && hd_rng_below(&sim->rng, 3) == 0)
+        job->end_ms = INT64_MAX; // only a cancel ends it
     check_start(sim, worker, attempt);
 }
 
@@ -61,7 +63,10 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
     state->ended = job->told_end = job->ended;
     if (job->ended) {
         state->state = (Hodei__V1__AttemptState)job->outcome;
-        state->cause = job->outcome == STATE(CANCELLED) ? CAUSE(CANCELLED) : CAUSE(UNSPECIFIED);
+        state->cause = job->outcome == STATE(CANCELLED) ? CAUSE(CANCELLED)
+                       : job->outcome == STATE(FAILED)  ? CAUSE(EXIT_CODE)
+                                                        : CAUSE(UNSPECIFIED);
+        state->exit_code = job->outcome == STATE(FAILED);
         state->ended_at_ms = worker->sim->now.wall_ms;
     }
     return state;
@@ -159,6 +164,7 @@ void worker_crash(struct worker *worker, bool machine) {
         sim->now.mono_ms + (hd_rng_below(&sim->rng, 4) ? sim_between(sim, 10, 3000) : sim_between(sim, 3000, 40000));
     sim_event(sim, "%s: %s for %" PRId64 " ms", worker->name, machine ? "the machine goes" : "the agent is killed",
               worker->back_ms - sim->now.mono_ms);
+    worker->machine_gone |= machine;
     for (size_t i = 0; machine && i < SIM_SHIM_JOBS; i++)
         worker->jobs[i].used = false;
 }
