@@ -128,6 +128,7 @@ static void beat(struct connection *connection, struct hd_bus *bus, const struct
     request.worker = (char *)(uintptr_t)session->worker;
     request.session = (char *)(uintptr_t)session->text;
     request.attempts = session_held(session, &request.n_attempts);
+    request.at_ms = session->now.wall_ms;
     request.stream_missing = connection->feed_open && bus->ops->feed_missing(bus, connection->consumer);
     request.unfit = (char *)(uintptr_t)connection->unfit;
     if (connection->def->measure)

@@ -245,7 +245,16 @@ static bool outlived(const struct orc_attempt *attempt, const struct worker *wor
     return attempt->incarnation && attempt->incarnation < worker->by->incarnation;
 }
 
-// An attempt that should be there and is not named, or is to be cancelled. True: it is lost.
+// RUNNING, and its worker does not name it. When it started and when the list was made are of one clock, the worker's: what the clocks of
+// others say of it may be wrong by anything, and the list may be late.
+static bool is_missed(const struct hd_ctx *cx, const struct orc_attempt *attempt, const struct worker *worker) {
+    if (worker->by->sent_at_ms && attempt->started_ms)
+        return worker->by->sent_at_ms - attempt->started_ms > MISSED_MS;
+    return cx->now.wall_ms - attempt->changed_ms > MISSED_MS;
+}
+
+// An attempt that should be there and is not named, or is to be cancelled. True: it is lost. What is said again needs no exact clock:
+// once too often does no harm.
 static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, const struct holdings *all,
                     struct orc_attempt *attempt) {
     const struct held key = {.attempt = attempt->id};
@@ -254,10 +263,11 @@ static bool missing(struct hd_ctx *cx, struct orc_out *out, struct orc_ws *ws, c
     bool current = hd_uuid_eq(attempt->job->attempt, attempt->id);
     if (!worker || orc_attempt_ended(attempt->state))
         return false;
-    int64_t age_ms = worker->by->received_at_ms - attempt->changed_ms;
-    if (!is_held && attempt->state == ATT(RUNNING) && age_ms > MISSED_MS)
+    if (worker->by->incarnation && attempt->incarnation > worker->by->incarnation) // an old list, come late
+        return false;
+    if (!is_held && attempt->state == ATT(RUNNING) && is_missed(cx, attempt, worker))
         return true;
-    if (age_ms <= ASSIGN_AGAIN_MS)
+    if (cx->now.wall_ms - attempt->changed_ms <= ASSIGN_AGAIN_MS)
         return false;
     if (attempt->job->state == CANCELLING)
         orc_out_cancel(out, cx, attempt->worker, orc_id_text(cx->arena, attempt->id), false);
@@ -283,8 +293,7 @@ static void surplus(struct hd_ctx *cx, struct orc_out *out, const struct orc_ws 
     const struct orc_attempt *attempt = orc_ws_attempt(ws, held->attempt);
     bool ours =
         attempt && hd_uuid_eq(attempt->session, held->session) && strcmp(attempt->worker, held->by->worker) == 0;
-    if (ours &&
-        (!orc_attempt_ended(attempt->state) || attempt->changed_ms > held->by->received_at_ms - ASSIGN_AGAIN_MS))
+    if (ours && (!orc_attempt_ended(attempt->state) || attempt->changed_ms > cx->now.wall_ms - ASSIGN_AGAIN_MS))
         return;
     orc_out_cancel(out, cx, held->by->worker, held->text, true);
 }

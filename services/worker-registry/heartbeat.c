@@ -23,6 +23,7 @@ static Hodei__V1__HeldByWorker *held_by(struct hd_ctx *cx, const struct hd_item 
     held->session = hd_arena_strdup(cx->arena, text);
     held->incarnation = worker->incarnation;
     held->received_at_ms = cx->now.wall_ms;
+    held->sent_at_ms = request_of(item)->at_ms;
     held->n_attempts = request_of(item)->n_attempts;
     held->attempts = request_of(item)->attempts;
     return held;

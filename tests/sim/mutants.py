@@ -45,6 +45,9 @@ MUTANTS = [
     # Losses and sweeps.
     ("a loss counts for every incarnation", ORC + "handlers_workers.c", "    loss.n_gone = count;\n", "    loss.n_gone = 0;\n"),
     ("what no stream holds any more is not assigned again", ORC + "handlers_workers.c", "        attempt->incarnation = worker->by->incarnation;\n        orc_out_assign(out, cx, ws, attempt);\n", ""),
+    ("what runs is missed by the clocks of others", ORC + "handlers_workers.c", "    if (worker->by->sent_at_ms && attempt->started_ms)\n",
+     "    return worker->by->received_at_ms - attempt->changed_ms > MISSED_MS;\n    if (worker->by->sent_at_ms && attempt->started_ms)\n"),
+    ("what is said again waits for the registry's clock", ORC + "handlers_workers.c", "    if (cx->now.wall_ms - attempt->changed_ms <= ASSIGN_AGAIN_MS)\n", "    if (worker->by->received_at_ms - attempt->changed_ms <= ASSIGN_AGAIN_MS)\n"),
     ("a cancel is said once", ORC + "handlers_workers.c", "    if (attempt->job->state == CANCELLING)\n        orc_out_cancel", "    if (attempt->job->state == CANCELLING && 0)\n        orc_out_cancel"),
     ("what its time has come for is left alone", ORC + "handlers_workers.c", "        orc_job_due(ws.jobs.items[i], &chance);\n", "        (void)chance;\n"),
     ("what a leader misses is not told to it", ORC + "handlers_pool.c", "    if (!lease.granted || (!lease.fresh && !request->reconcile))\n", "    if (!lease.granted || !lease.fresh)\n"),

@@ -219,7 +219,8 @@ static void take_beat(struct sim *sim, const struct hd_arrived *arrived, Hodei__
     held.worker = worker->name;
     held.session = worker->session_text;
     held.incarnation = worker->incarnation;
-    held.received_at_ms = sim->now.wall_ms;
+    held.received_at_ms = sim->now.wall_ms + sim->registry_skew_ms;
+    held.sent_at_ms = request->at_ms;
     held.attempts = request->attempts;
     held.n_attempts = request->n_attempts;
     reconcile.workers = list;

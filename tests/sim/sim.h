@@ -90,7 +90,7 @@ struct worker {
     struct hd_buf journal;
     struct shim_job jobs[SIM_SHIM_JOBS];
     bool hello_said, machine_gone; // machine_gone: at least once
-    int64_t back_ms;
+    int64_t back_ms, skew_ms;      // skew_ms: of its wall clock
     // What the registry knows.
     bool joined, lost, lost_told, work_ensured;
     int64_t beat_ms, incarnation;
@@ -126,8 +126,9 @@ struct sim {
     struct worker workers[SIM_WORKERS];
     size_t n_workers;
     uint64_t fleet_version;
-    struct hd_quota limits; // of the tenant
-    struct hd_quota part;   // of its project SIM_PROJECT, within them
+    int64_t registry_skew_ms; // of its wall clock
+    struct hd_quota limits;   // of the tenant
+    struct hd_quota part;     // of its project SIM_PROJECT, within them
     bool part_asked, part_put;
     struct sim_pipeline pipelines[SIM_PIPELINES];
     size_t n_pipelines;
@@ -149,6 +150,12 @@ static inline bool sim_chance(struct sim *sim, unsigned of) { // one of so many;
 }
 static inline int64_t sim_between(struct sim *sim, int64_t low, int64_t high) {
     return low + (int64_t)hd_rng_below(&sim->rng, (uint64_t)(high - low + 1));
+}
+
+// Of a wall clock: mostly little, of some an hour.
+static inline int64_t sim_skew(struct sim *sim) {
+    int64_t most = hd_rng_below(&sim->rng, 4) ? 400 : 3600000;
+    return sim_between(sim, -most, most);
 }
 
 // world.c

@@ -5,6 +5,10 @@
 #define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define CAUSE(x) HODEI__V1__CAUSE__CAUSE_##x
 
+static struct hd_now clock_of(const struct worker *worker) {
+    return (struct hd_now){worker->sim->now.wall_ms + worker->skew_ms, worker->sim->now.mono_ms};
+}
+
 // --- the shim --------------------------------------------------------------------------------------------------------
 
 static struct shim_job *job_of(struct worker *worker, const char *attempt) {
@@ -59,7 +63,7 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
     *state = (Hodei__V1__ShimState)HODEI__V1__SHIM_STATE__INIT;
     state->attempt = job->attempt;
     state->started = job->told_start = true;
-    state->started_at_ms = worker->sim->now.wall_ms;
+    state->started_at_ms = clock_of(worker).wall_ms - (worker->sim->now.mono_ms - job->started_ms);
     state->ended = job->told_end = job->ended;
     if (job->ended) {
         state->state = (Hodei__V1__AttemptState)job->outcome;
@@ -67,7 +71,7 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
                        : job->outcome == STATE(FAILED)  ? CAUSE(EXIT_CODE)
                                                         : CAUSE(UNSPECIFIED);
         state->exit_code = job->outcome == STATE(FAILED);
-        state->ended_at_ms = worker->sim->now.wall_ms;
+        state->ended_at_ms = clock_of(worker).wall_ms;
     }
     return state;
 }
@@ -136,7 +140,7 @@ static void start_agent(struct worker *worker) {
     const struct agent_env env = {worker->bus, &sim->rng, record, from_shim, to_shim, read_log, NULL, worker};
     worker->agent = hd_calloc(1, sizeof(*worker->agent));
     worker->hello_said = false;
-    if (agent_init(worker->agent, &def, &env, sim->now, &err) != HD_OK)
+    if (agent_init(worker->agent, &def, &env, clock_of(worker), &err) != HD_OK)
         sim_fail(sim, "%s: %s", worker->name, err.text);
     if (sim->mutant == MUTANT_JOURNAL)
         hd_buf_clear(&worker->journal);
@@ -174,6 +178,7 @@ void worker_init(struct sim *sim, size_t i) {
     worker->sim = sim;
     snprintf(worker->name, sizeof(worker->name), "w%zu", i + 1);
     worker->slots = (unsigned)sim_between(sim, 1, 4);
+    worker->skew_ms = sim_skew(sim);
     worker->capacity.of[HD_CPU_MILLI] = sim_between(sim, SIM_CPU_MILLI, 2 * SIM_CPU_MILLI);
     worker->capacity.of[HD_MEMORY_BYTES] = sim_between(sim, 10, 20);
     worker->told = worker->capacity;
@@ -196,5 +201,5 @@ void worker_turn(struct worker *worker) {
         return;
     if (!worker->agent)
         start_agent(worker);
-    agent_turn(worker->agent, worker->sim->now);
+    agent_turn(worker->agent, clock_of(worker));
 }

@@ -143,6 +143,7 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
         sim->store_ops.follow_ups_add = follow_forgetful;
     if (mutant == MUTANT_KEYS)
         sim->store_ops.runs_insert = insert_keyless;
+    sim->registry_skew_ms = sim_skew(sim);
     sim->peer = hd_bus_mem_new(sim->net, "peer");
     peers_init(sim);
     sim->n_workers = (size_t)sim_between(sim, 1, SIM_WORKERS);
