@@ -240,5 +240,10 @@ int cmd_version(struct cli *cli);
 int cmd_dev(struct cli *cli);
 int cmd_access_nats(struct cli *cli);
 int cmd_access_postgres(struct cli *cli);
+// doctor.c
+int cmd_admin_doctor(struct cli *cli);
+int cmd_admin_dead_list(struct cli *cli);
+int cmd_admin_dead_show(struct cli *cli);
+int cmd_admin_dead_drop(struct cli *cli);
 
 #endif

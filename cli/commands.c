@@ -99,6 +99,9 @@ static const struct cli_option rerun_options[] = {
 static const struct cli_option user_create_options[] = {
     {"role", "NAME", "what it may do; may be given again; none that allows what you may not", 'r'},
 };
+static const struct cli_option admin_options[] = {
+    {"postgres", "CONNINFO", "a superuser's connection string, as psql takes it (HODEI_POSTGRES)"},
+};
 static const struct cli_option login_options[] = {
     {"change-password", NULL, "ask for a new password too, and end all other sessions"},
 };
@@ -254,6 +257,16 @@ const struct cli_command cli_commands[] = {
      "hodei access nats build-1 build-2 >authorization.conf", NULL, 0, 0, 10000, cmd_access_nats},
     {"access postgres", "", "print the SQL of PostgreSQL's roles, for an installation",
      "hodei access postgres >roles.sql", NULL, 0, 0, 0, cmd_access_postgres},
+    {"admin doctor", "",
+     "look for what must not be, in the databases of an installation; exit status 0: there is nothing, 1: there is",
+     "hodei admin doctor --postgres 'host=db user=postgres dbname=hodei'", OPTIONS(admin_options), 0, 0,
+     cmd_admin_doctor},
+    {"admin dead list", "", "list dead letters: messages that no service could make anything of",
+     "hodei admin dead list", OPTIONS(admin_options), 0, 0, cmd_admin_dead_list},
+    {"admin dead show", "SERVICE ID", "show a dead letter, its data as base64", "hodei admin dead show orchestrator 7",
+     OPTIONS(admin_options), 2, 2, cmd_admin_dead_show},
+    {"admin dead drop", "SERVICE ID", "delete a dead letter", "hodei admin dead drop orchestrator 7",
+     OPTIONS(admin_options), 2, 2, cmd_admin_dead_drop},
     {"whoami", "", "show whom the token stands for", "hodei whoami", NULL, 0, 0, 0, cmd_whoami},
     {"auth can-i", "PERMISSION", "say whether you may do something; exit status 0 for yes, 1 for no",
      "hodei auth can-i run.start && hodei run start build\nhodei auth can-i run.start --pipeline build",

@@ -123,7 +123,7 @@ static void ignore_notice(void *arg, const PGresult *result) {
 static PGconn *open_connection(const struct hd_db *db) {
     const char *const keys[] = {"connect_timeout",           "tcp_user_timeout", "client_encoding",
                                 "fallback_application_name", "dbname",           NULL};
-    const char *const values[] = {"2", "10000", "UTF8", db->def.schema, db->conninfo, NULL};
+    const char *const values[] = {"2", "10000", "UTF8", db->def.schema ? db->def.schema : "hodei", db->conninfo, NULL};
     return PQconnectdbParams(keys, values, 1);
 }
 

@@ -26,7 +26,7 @@ struct hd_migration {
 };
 #define HD_DB_TABLES_MAX 8
 struct hd_db_def {
-    const char *schema;                 // made if it is not there; search_path is it alone
+    const char *schema;                 // made if it is not there; search_path is it alone. NULL: none, nothing is made
     const struct hd_sql *const *tables; // the two lists are copied, the tables themselves borrowed
     const size_t *table_lens;
     size_t n_tables; // at most HD_DB_TABLES_MAX

@@ -92,6 +92,8 @@ static enum hd_status migrate_locked(struct hd_ctx *cx) {
 }
 
 enum hd_status hd_db_migrate(struct hd_ctx *cx) {
+    if (!cx->db->def.schema)
+        return HD_OK;
     HD_TRY(hd_db_exec(cx, "BEGIN", "migrations"));
     enum hd_status status = migrate_locked(cx);
     if (status != HD_OK)

@@ -65,6 +65,7 @@ def around(world, faults):
             world.wait_done(8 + i * (JOBS - 40) // len(faults))
             fault()
         world.check()
+        world.p.healthy()
     finally:
         world.end()
 

@@ -303,6 +303,19 @@ class Platform:
                "hodei %s: exit status %d\n%s\n%s" % (" ".join(argv), done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
         return done
 
+    def healthy(self):
+        """hodei admin doctor finds nothing. What it gives a minute's time for may need that."""
+        last = [""]
+
+        def look():
+            done = self.cli("admin", "doctor", "--postgres", self.info["postgres"], code=None)
+            last[0] = done.stdout + done.stderr
+            return done.returncode == 0
+        try:
+            wait_for(look, "the doctor finds nothing", 90)
+        except Failed as error:
+            raise Failed("%s: %s" % (error, "".join(line for line in last[0].splitlines(True) if not line.startswith("ok")))) from error
+
     def sql(self, statement):
         command = ["psql", self.info["postgres"], "-v", "ON_ERROR_STOP=1", "-qAtc", statement]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -475,6 +475,10 @@ def test_endless_output_while_cut_off():
         w.end()
 
 
+def test_nothing_is_broken_by_it():
+    p.healthy()
+
+
 def main():
     global p
     p = Platform(agents=1, slots=4).start()
