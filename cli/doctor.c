@@ -59,9 +59,11 @@ static const struct check checks[] = {
      " AND a.gone_ms = 0 WHERE (l.incarnation = 0 OR a.incarnation <= l.incarnation) AND l.lost_ms < $1::bigint - "
      "60000"},
     {"orchestrator", "slots of concurrency groups are held by what has not ended", "report it",
-     "SELECT format('group %s of %s: run %s has ended and holds a slot', m.name, m.tenant, m.run_id) FROM "
+     "SELECT format('group %s of %s: run %s, job %s', m.name, m.tenant, m.run_id, m.idx) FROM "
      "orchestrator.group_members m"
-     " JOIN orchestrator.runs r ON r.id = m.run_id WHERE m.state = 2 AND r.state > 2 AND $1::bigint > 0"},
+     " JOIN orchestrator.runs r ON r.id = m.run_id LEFT JOIN orchestrator.jobs j ON j.run_id = m.run_id AND j.idx = "
+     "m.idx"
+     " WHERE m.state = 2 AND (r.state > 2 OR j.state > 5) AND $1::bigint > 0"},
     {"orchestrator", "pools whose jobs are ready have a scheduler", "start a scheduler, or a worker of that pool",
      "SELECT format('pool %s: %s jobs have been ready for a minute', j.pool, count(*)) FROM orchestrator.jobs j WHERE "
      "j.state = 3"
