@@ -37,6 +37,19 @@ static void check_room(struct sim *sim, struct worker *worker, const char *attem
                  worker->capacity.of[lacks], (int)lacks, taken.of[lacks]);
 }
 
+// Of a group with one slot nothing else runs, wherever it is, whatever is known of its worker.
+static void check_alone(struct sim *sim, struct worker *worker, const char *attempt) {
+    for (size_t w = 0; w < sim->n_workers; w++)
+        for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
+            struct shim_job *job = &sim->workers[w].jobs[i];
+            if (&sim->workers[w] == worker && hd_streq(job->attempt, attempt))
+                job->group = SIM_GROUP;
+            else if (job->used && !job->ended && job->group)
+                sim_fail(sim, "attempt %s is started while %s on %s holds their group", attempt, job->attempt,
+                         sim->workers[w].name);
+        }
+}
+
 static size_t retries_of(const struct sim *sim, const struct orc_job *job) {
     char name[16];
     size_t n = 0;
@@ -90,6 +103,8 @@ void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
                      spec->needs[i]);
     }
     check_room(sim, worker, attempt, spec);
+    if (spec && spec->concurrency)
+        check_alone(sim, worker, attempt);
 }
 
 // --- after each step -------------------------------------------------------------------------------------------------
@@ -104,11 +119,20 @@ static void check_final(struct sim *sim, const char *what, const void *id, size_
         hd_map_put(&sim->ends, key, (void *)(intptr_t)state);
 }
 
+// It was killed with the lease of its worker.
+static bool was_fenced(const struct sim *sim, const struct orc_attempt *attempt) {
+    char text[HD_UUID_TEXT];
+    hd_uuid_format(attempt->id, text);
+    return (intptr_t)hd_map_get(&sim->outcomes, check_key(text)) == ATTEMPT(LOST);
+}
+
 // Nothing is taken from a worker that is there, and a worker whose machine has always been there forgets no result.
 static void check_loss(struct sim *sim, const struct orc_attempt *attempt) {
     bool by_registry = attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST;
     char text[HD_UUID_TEXT];
     hd_uuid_format(attempt->id, text);
+    if (was_fenced(sim, attempt))
+        return;
     for (size_t i = 0; i < sim->n_workers; i++) {
         const struct worker *worker = &sim->workers[i];
         if (!hd_streq(worker->name, attempt->worker))
@@ -196,7 +220,7 @@ static void check_failed(struct sim *sim, const struct orc_job *job) {
     if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE && job->losses <= ORC_MAX_LOSSES)
         sim_fail(sim, "job %u of %s has failed after %u losses, and may be lost %d times", job->idx, job->run->key,
                  job->losses, ORC_MAX_LOSSES);
-    if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD &&
+    if (spec->on_worker_lost == HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_HOLD && !was_fenced(sim, attempt) &&
         attempt->cause == HODEI__V1__CAUSE__CAUSE_WORKER_LOST)
         sim_fail(sim, "job %u of %s is to be held for its worker, and has failed", job->idx, job->run->key);
 }
@@ -219,6 +243,21 @@ static void check_jobs(struct sim *sim) {
         check_tenant(sim, sim->mem->all.tenants[i]);
 }
 
+// A slot of a group is held by one member at most, whose job has not ended.
+static void check_groups(struct sim *sim) {
+    size_t holding = 0;
+    for (size_t i = 0; i < sim->mem->members.n; i++) {
+        const struct mem_member *member = sim->mem->members.items[i];
+        if (member->gone || member->m.state != ORC_MEMBER_HOLDING)
+            continue;
+        const struct orc_job *job = orc_ws_job(&sim->mem->all, member->m.run, member->m.idx);
+        if (++holding > 1)
+            sim_fail(sim, "%zu hold the one slot of their group", holding);
+        if (!job || orc_job_ended(job->state))
+            sim_fail(sim, "job %u has ended and holds the slot of its group", member->m.idx);
+    }
+}
+
 static void check_runs(struct sim *sim) {
     size_t started = 0; // a retry that comes after the end of its run makes another one
     for (size_t i = 0; i < sim->mem->all.runs.n; i++)
@@ -235,6 +274,7 @@ static void check_runs(struct sim *sim) {
 void check_step(struct sim *sim) {
     check_attempts(sim);
     check_jobs(sim);
+    check_groups(sim);
     check_runs(sim);
 }
 

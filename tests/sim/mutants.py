@@ -21,7 +21,6 @@ MUTANTS = [
      "    if (hd_rng_below(cx->rng, 40) == 0)\n        tx->rollback(cx, service->env.store);\n    else\n        HD_TRY(tx->commit(cx, service->env.store));\n"),
     # Placements.
     ("an assignment does not say of which incarnation it is", ORC + "publish.c", "    to->incarnation = attempt->incarnation;\n", ""),
-    ("an attempt is not told to its worker", ORC + "publish.c", "        orc_out_assign(out, cx, ws, attempt);\n        orc_out_result", "        orc_out_result"),
     # Reports and ends.
     ("what is lost may still end", ORC + "machine.c", '    {ATT(ASSIGNED), ORC_ATTEMPT_START, ATT(RUNNING), ORC_ALWAYS, ""},\n',
      '    {ATT(ASSIGNED), ORC_ATTEMPT_START, ATT(RUNNING), ORC_ALWAYS, ""},\n    {ATT(LOST), ORC_ATTEMPT_SUCCEED, ATT(SUCCEEDED), ORC_ALWAYS, ""},\n'),
@@ -42,6 +41,13 @@ MUTANTS = [
      "    struct hd_quota more = tenant->limit;\n    more.of[HD_QUOTA_JOBS]++;\n    return hd_quota_short(&more, &tenant->used, asks) == HD_QUOTA_DIMS;\n"),
     ("a project's limits are not looked at", ORC + "admit.c", "        if (part && !fits(part, &asks)) {\n", "        if (part && !fits(part, &asks) && 0) {\n"),
     ("who waits in the table is forgotten", ORC + "finish.c", "    if (orc_tenant_open(tenant) && tenant->queued > (int64_t)here) {", "    if (orc_tenant_open(tenant) && tenant->queued < 0) {"),
+    # Concurrency groups.
+    ("a job of a group is not killed with the lease", ORC + "publish.c", "    to->exclusive = spec->concurrency || run->plan->concurrency;\n", ""),
+    ("an agent does not tell its shim that a job is of a group", AGENT + "executor/executor.c", "    job->exclusive = assignment->exclusive;\n", ""),
+    ("an agent does not tell its shim of the lease", AGENT + "agent.c", "        agent->told_lease_ms = msg->lease_until_ms = agent->connection.lease_until_ms;\n",
+     "        agent->told_lease_ms = agent->connection.lease_until_ms;\n"),
+    ("a slot of a group is not given back", ORC + "groups.c", "    if (n)\n        HD_TRY(ORC_DO(cx, orc, groups_leave, refs, n, &gone));\n", "    (void)refs;\n"),
+    ("whose turn it is hears of it by chance alone", ORC + "groups.c", "    HD_TRY(ORC_DO(cx, orc, groups_waiting, GROUPS_AT_ONCE, &groups, &n_groups));\n", "    n_groups = 0, groups = NULL;\n"),
     # Losses and sweeps.
     ("a loss counts for every incarnation", ORC + "handlers_workers.c", "    loss.n_gone = count;\n", "    loss.n_gone = 0;\n"),
     ("what no stream holds any more is not assigned again", ORC + "handlers_workers.c", "        attempt->incarnation = worker->by->incarnation;\n        orc_out_assign(out, cx, ws, attempt);\n", ""),
@@ -56,11 +62,9 @@ MUTANTS = [
     # Agents.
     ("an agent starts what comes again", AGENT + "stream/stream.c", "    if (session_find(session, id))\n", "    if (session_find(session, id) && !session_find(session, id)->ended)\n"),
     ("an agent starts without a lease", AGENT + "stream/stream.c", "    bool start = may_start && session->shim_up", "    (void)may_start;\n    bool start = session->shim_up"),
-    ("an agent takes what it has no room for", AGENT + "stream/stream.c", "    else if (room)\n", "    else if (room && 0)\n"),
     ("an agent does not look at the incarnation", AGENT + "stream/stream.c", "    else if (other)\n", "    else if (other && 0)\n"),
     ("an agent starts before it has recorded", AGENT + "agent.c", "    bool recorded = write_journal(agent);\n", "    bool recorded = true;\n"),
     ("an agent tells an end once", AGENT + "connection/reports.c", "    move_due(&session->sent, &session->unsent, session->now.mono_ms);\n", ""),
-    ("an agent forgets an end that was not acknowledged", AGENT + "connection/reports.c", "    if (attempt->ended && number >= NUMBER_END) {\n", "    if (attempt->ended) {\n"),
 ]
 
 

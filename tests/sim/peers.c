@@ -64,6 +64,16 @@ static Hodei__V1__Resources *make_resources(struct sim *sim) {
     return resources;
 }
 
+static Hodei__V1__Concurrency *make_concurrency(struct sim *sim) {
+    Hodei__V1__Concurrency *rule = HD_NEW(&sim->arena, Hodei__V1__Concurrency);
+    *rule = (Hodei__V1__Concurrency)HODEI__V1__CONCURRENCY__INIT;
+    rule->group = (char *)(uintptr_t)SIM_GROUP;
+    rule->limit = 1;
+    rule->order = hd_rng_below(&sim->rng, 2) ? HODEI__V1__CONCURRENCY__ORDER__ORDER_READY
+                                             : HODEI__V1__CONCURRENCY__ORDER__ORDER_CREATED;
+    return rule;
+}
+
 static Hodei__V1__Retry *make_retry(struct sim *sim) {
     Hodei__V1__Retry *retry = HD_NEW(&sim->arena, Hodei__V1__Retry);
     *retry = (Hodei__V1__Retry)HODEI__V1__RETRY__INIT;
@@ -111,6 +121,9 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
         job->cancel_grace_ms = 1000;
         if (hd_rng_below(&sim->rng, 4) == 0)
             job->retry = make_retry(sim);
+        if (hd_rng_below(&sim->rng, 8) == 0)
+            job->concurrency = make_concurrency(sim);
+        plan->has_groups |= job->concurrency != NULL;
         job->on_worker_lost = (Hodei__V1__OnWorkerLost)make_on_worker_lost(sim, &pipeline->holds[i]);
         for (uint32_t k = 0; k < i; k++)
             if (hd_rng_below(&sim->rng, 3) == 0)
@@ -480,9 +493,21 @@ void peers_turn(struct sim *sim) {
     ask_what_is_due(sim);
 }
 
-bool peers_will_cancel(const struct sim *sim, const char *attempt) {
+static const struct orc_attempt *row_of(const struct sim *sim, const char *attempt) {
     struct hd_uuid id;
-    const struct orc_attempt *row = hd_uuid_parse(attempt, &id) == HD_OK ? orc_ws_attempt(&sim->mem->all, id) : NULL;
+    return hd_uuid_parse(attempt, &id) == HD_OK ? orc_ws_attempt(&sim->mem->all, id) : NULL;
+}
+
+bool peers_in_group(const struct sim *sim, const char *attempt) {
+    const struct orc_attempt *row = row_of(sim, attempt);
+    for (size_t i = 0; row && i < sim->n_pipelines; i++)
+        if (hd_streq(sim->pipelines[i].name, row->job->run->pipeline))
+            return sim->pipelines[i].plan->jobs[row->job->idx]->concurrency;
+    return false;
+}
+
+bool peers_will_cancel(const struct sim *sim, const char *attempt) {
+    const struct orc_attempt *row = row_of(sim, attempt);
     for (size_t i = 0; row && i < sim->n_runs; i++)
         if (sim->runs[i].accepted && hd_uuid_eq(sim->runs[i].id, row->job->run->id))
             return sim->runs[i].cancel_at_ms != 0;

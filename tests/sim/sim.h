@@ -35,7 +35,8 @@
 #define SIM_TRACE 60
 #define SIM_TENANT "acme"
 #define SIM_PROJECT "part"
-#define SIM_CPU_MILLI 2000 // every worker has that much, so that every job fits each of them
+#define SIM_GROUP "turnstile" // of concurrency, with a limit of one
+#define SIM_CPU_MILLI 2000    // every worker has that much, so that every job fits each of them
 #define SIM_LEASE_MS 15000
 #define SIM_LOST_MS 20000 // lease and margin
 
@@ -73,7 +74,8 @@ struct replica {
 
 struct shim_job {
     char attempt[HD_UUID_TEXT];
-    bool used, ended, told_start, told_end, cancelled;
+    bool used, ended, told_start, told_end, cancelled, exclusive;
+    const char *group;          // of concurrency; NULL: none
     int64_t started_ms, end_ms; // mono
     int outcome;                // AttemptState
     struct hd_resources asks;
@@ -91,6 +93,7 @@ struct worker {
     struct shim_job jobs[SIM_SHIM_JOBS];
     bool hello_said, machine_gone; // machine_gone: at least once
     int64_t back_ms, skew_ms;      // skew_ms: of its wall clock
+    int64_t fence_ms;              // mono: until when the shim lets exclusive jobs run; 0: it was not told
     // What the registry knows.
     bool joined, lost, lost_told, work_ensured;
     int64_t beat_ms, incarnation;
@@ -167,6 +170,7 @@ void sim_run(struct sim *sim);
 void peers_init(struct sim *sim);
 void peers_turn(struct sim *sim);
 bool peers_done(const struct sim *sim);                             // every user has an answer
+bool peers_in_group(const struct sim *sim, const char *attempt);    // its job is of a concurrency group
 bool peers_will_cancel(const struct sim *sim, const char *attempt); // or have cancelled, the run of it
 
 // worker.c

@@ -18,7 +18,7 @@ static struct shim_job *job_of(struct worker *worker, const char *attempt) {
     return NULL;
 }
 
-static void start_job(struct worker *worker, const char *attempt) {
+static void start_job(struct worker *worker, const char *attempt, bool exclusive) {
     struct sim *sim = worker->sim;
     size_t i = 0;
     if (job_of(worker, attempt)) // said again: the shim knows it
@@ -30,10 +30,12 @@ static void start_job(struct worker *worker, const char *attempt) {
         return;
     }
     struct shim_job *job = &worker->jobs[i];
-    *job = (struct shim_job){.used = true, .started_ms = sim->now.mono_ms};
+    *job = (struct shim_job){.used = true, .started_ms = sim->now.mono_ms, .exclusive = exclusive};
     hd_strlcpy(job->attempt, attempt, sizeof(job->attempt));
     job->end_ms = sim->now.mono_ms + sim_between(sim, 1, hd_rng_below(&sim->rng, 4) ? 300 : 20000);
     job->outcome = hd_rng_below(&sim->rng, 10) ? STATE(SUCCEEDED) : STATE(FAILED);
+    if (peers_in_group(sim, attempt) && hd_rng_below(&sim->rng, 5) == 0)
+        job->end_ms = sim->now.mono_ms + sim_between(sim, 20000, 60000); // longer than a worker is waited for
     if (peers_will_cancel(sim, attempt) && hd_rng_below(&sim->rng, 3) == 0)
         job->end_ms = INT64_MAX; // only a cancel ends it
     check_start(sim, worker, attempt);
@@ -41,8 +43,10 @@ static void start_job(struct worker *worker, const char *attempt) {
 
 static void to_shim(void *arg, const Hodei__V1__ShimMessage *msg) {
     struct worker *worker = arg;
+    if (msg->lease_until_ms > worker->fence_ms)
+        worker->fence_ms = msg->lease_until_ms;
     for (size_t i = 0; i < msg->n_jobs; i++)
-        start_job(worker, msg->jobs[i]->attempt);
+        start_job(worker, msg->jobs[i]->attempt, msg->jobs[i]->exclusive);
     for (size_t i = 0; i < msg->n_cancels; i++) {
         struct shim_job *job = job_of(worker, msg->cancels[i]->attempt);
         if (!job || job->ended || job->cancelled)
@@ -68,6 +72,7 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
     if (job->ended) {
         state->state = (Hodei__V1__AttemptState)job->outcome;
         state->cause = job->outcome == STATE(CANCELLED) ? CAUSE(CANCELLED)
+                       : job->outcome == STATE(LOST)    ? CAUSE(WORKER_LOST)
                        : job->outcome == STATE(FAILED)  ? CAUSE(EXIT_CODE)
                                                         : CAUSE(UNSPECIFIED);
         state->exit_code = job->outcome == STATE(FAILED);
@@ -94,7 +99,14 @@ static const Hodei__V1__ShimMessage *from_shim(void *arg, struct hd_arena *arena
 static void end_jobs(struct worker *worker) {
     for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
         struct shim_job *job = &worker->jobs[i];
-        if (!job->used || job->ended || job->end_ms > worker->sim->now.mono_ms)
+        if (!job->used || job->ended)
+            continue;
+        if (job->exclusive && worker->fence_ms && worker->sim->now.mono_ms >= worker->fence_ms) {
+            sim_event(worker->sim, "%s: the lease is over, %s is killed", worker->name, job->attempt);
+            job->outcome = STATE(LOST);
+            job->end_ms = worker->sim->now.mono_ms;
+        }
+        if (job->end_ms > worker->sim->now.mono_ms)
             continue;
         job->ended = true;
         hd_map_put(&worker->sim->outcomes, check_key(job->attempt), (void *)(uintptr_t)job->outcome);
