@@ -166,7 +166,7 @@ class Platform:
         before = self.process(name)
         os.kill(before["pid"], sig)
         wait_for(lambda: self.process(name)["starts"] > before["starts"] and self.process(name)["pid"] not in
-                 (0, before["pid"]), "%s is started again" % name)
+                 (0, before["pid"]), "%s is started again" % name, 90)
 
     def everything(self):
         """Every living process whose command line or environment names our data folder."""

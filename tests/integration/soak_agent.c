@@ -4,7 +4,8 @@
 //   soak-agent [N [WARM]]
 #include "tests/integration/agent_world.h"
 
-#define WARM 60000 // then the agent has all the tombstones that it keeps; after fewer they are among what MORE_KIB allows
+#define WARM                                                                                                           \
+    60000 // then the agent has all the tombstones that it keeps; after fewer they are among what MORE_KIB allows
 // What an allocator keeps of the largest burst of jobs that ended at once: 3 MiB here, and none of it more after 200,000 jobs than after
 // 50,000. What stays of each job shows from 60 bytes on.
 #define MORE_KIB 6144
