@@ -50,7 +50,7 @@ class World:
             expect(job["state"] == "succeeded" and len(job["attempts"]) == 1, "%s: %r" % (name, job))
         for i in range(JOBS):
             want = b"out-%d\n" % i
-            wait_for(lambda i=i, want=want: self.p.log(self.run, "j%d" % i) == want, "log of j%d" % i)
+            wait_for(lambda i=i, want=want: self.p.log(self.run, "j%d" % i) == want, "log of j%d" % i, 90)
 
     def end(self):
         if sys.exc_info()[0]:
