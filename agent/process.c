@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/check.h"
+#include "agent/choose.h"
 #include "agent/executor/host.h"
 #include "agent/executor/shim_client.h"
 #include "agent/profile.h"
@@ -24,12 +25,9 @@
 #define EVENTS_MAX 8
 #define WAIT_MAX_MS 1000 // also how soon a bus that came back is noticed
 #define STOP_QUIET_MS 1500
-#define SPOOL_MIN (4 << 20)
 #define SWEEP_MS (10 * 60 * 1000)
 #define SWEEP_SOON_MS 1000
 #define STOP_JOBS_MS 12000 // with on-stop: stop, where no other time is set
-
-enum on_stop { ON_STOP_DRAIN, ON_STOP_LEAVE, ON_STOP_STOP };
 
 struct process {
     struct hd_settings *settings; // owned
@@ -57,7 +55,7 @@ struct process {
     int64_t stop_at_ms; // monotonic: when it leaves at the latest
     int64_t sweep_ms;
     bool stop_now, swept;
-    char name[80], program[4200];
+    char name[CHOOSE_NAME], program[CHOOSE_PROGRAM];
     const char *home;
 };
 
@@ -113,64 +111,6 @@ static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) 
 }
 
 // --- start -----------------------------------------------------------------------------------------------------------
-
-static enum hd_status choose_name(struct process *process, struct hd_err *err) {
-    const char *name = hd_settings_text(process->settings, "name");
-    if (*name) {
-        hd_strlcpy(process->name, name, sizeof(process->name));
-    } else {
-        if (gethostname(process->name, 64) != 0)
-            return hd_err_set(err, HD_UNAVAILABLE, "the machine's name cannot be read; give --name");
-        for (char *c = process->name; *c; c++)
-            if (*c == '.')
-                *c = '-';
-    }
-    if (hd_token_valid(process->name))
-        return HD_OK;
-    return hd_err_set(err, HD_INVALID, "name: \"%.70s\" is not 1 to 64 of A-Z a-z 0-9 _ -", process->name);
-}
-
-static enum hd_status choose_shim(struct process *process, struct hd_err *err) {
-    const char *given = hd_settings_text(process->settings, "shim");
-    if (*given) {
-        hd_strlcpy(process->program, given, sizeof(process->program));
-    } else {
-        ssize_t n = readlink("/proc/self/exe", process->program, 4096);
-        process->program[n > 0 ? n : 0] = '\0';
-        char *slash = strrchr(process->program, '/');
-        if (!slash)
-            return hd_err_set(err, HD_UNAVAILABLE, "where this program stands cannot be read; give --shim");
-        hd_strlcpy(slash + 1, "hodei-shim", 32);
-    }
-    if (access(process->program, X_OK) == 0)
-        return HD_OK;
-    hd_err_set(err, HD_PRECONDITION, "the shim %.200s: %s", process->program, strerror(errno));
-    hd_err_hint(err, "--shim names it; by default it stands beside the agent");
-    return HD_PRECONDITION;
-}
-
-static enum hd_status choose_on_stop(const struct hd_settings *settings, struct hd_err *err, enum on_stop *ret) {
-    static const char *const words[] = {"drain", "leave", "stop"};
-    const char *text = hd_settings_text(settings, "on-stop");
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (hd_streq(text, words[i])) {
-            *ret = (enum on_stop)i;
-            return HD_OK;
-        }
-    return hd_err_set(err, HD_INVALID, "on-stop: \"%.40s\" is not drain, leave or stop", text);
-}
-
-static enum hd_status choose_spool(const struct hd_settings *settings, struct hd_err *err, uint64_t *ret) {
-    const char *text = hd_settings_text(settings, "spool-max");
-    int64_t bytes = 0;
-    if (hd_bytes_parse(text, &bytes) != HD_OK || bytes < SPOOL_MIN) {
-        hd_err_set(err, HD_INVALID, "spool-max: \"%.40s\" is not an amount of bytes, at least 4Mi", text);
-        hd_err_hint(err, "for example 256Mi or 10Gi");
-        return HD_INVALID;
-    }
-    *ret = (uint64_t)bytes;
-    return HD_OK;
-}
 
 static void replay(void *arg, const Hodei__V1__JournalRecord *each) {
     session_replay(&((struct process *)arg)->agent->session, each);
@@ -270,8 +210,8 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
     char session[HD_UUID_TEXT];
     struct agent_def def = {0};
     hd_rng_seed_os(&process->rng);
-    HD_TRY(choose_name(process, err));
-    HD_TRY(choose_shim(process, err));
+    HD_TRY(choose_name(settings, err, process->name));
+    HD_TRY(choose_shim(settings, err, process->program));
     HD_TRY(choose_on_stop(settings, err, &process->on_stop));
     HD_TRY(choose_spool(settings, err, &def.spool_max_bytes));
     HD_TRY(vitals_configure(&process->vitals, settings, err));
@@ -565,9 +505,9 @@ static int check(struct process *process) {
     struct hd_err err = {0};
     struct check_def def = {.settings = process->settings, .name = process->name, .shim = process->program};
     hd_rng_seed_os(&process->rng);
-    if (choose_name(process, &err) != HD_OK)
+    if (choose_name(process->settings, &err, process->name) != HD_OK)
         return usage_error(&err);
-    def.shim_problem = choose_shim(process, &err) == HD_OK ? "" : err.text;
+    def.shim_problem = choose_shim(process->settings, &err, process->program) == HD_OK ? "" : err.text;
     process->bus = open_bus(process);
     def.bus = process->bus;
     def.rng = &process->rng;

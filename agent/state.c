@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/names.h"
 
 static enum hd_status failed(const struct state *state, struct hd_err *err, const char *what) {
     return hd_err_set(err, HD_UNAVAILABLE, "state folder %.200s: %s: %s", state->path, what, strerror(errno));
@@ -31,10 +32,10 @@ static enum hd_status make_folder(struct state *state, const char *path, struct 
     state->dir_fd = open(state->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (state->dir_fd < 0)
         return failed(state, err, "cannot be opened");
-    if ((mkdirat(state->dir_fd, "work", 0700) != 0 && errno != EEXIST) ||
-        (mkdirat(state->dir_fd, "spool", 0700) != 0 && errno != EEXIST))
+    if ((mkdirat(state->dir_fd, HD_STATE_WORKSPACES, 0700) != 0 && errno != EEXIST) ||
+        (mkdirat(state->dir_fd, HD_STATE_SPOOLS, 0700) != 0 && errno != EEXIST))
         return failed(state, err, "cannot be written to");
-    state->spool_fd = openat(state->dir_fd, "spool", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    state->spool_fd = openat(state->dir_fd, HD_STATE_SPOOLS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return state->spool_fd < 0 ? failed(state, err, "spool cannot be opened") : HD_OK;
 }
 

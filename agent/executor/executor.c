@@ -1,5 +1,6 @@
 #include "agent/executor/executor.h"
 
+#include "base/names.h"
 #include "base/pb.h"
 
 #define EXEC(x) HODEI__V1__EXECUTOR__EXECUTOR_##x
@@ -48,8 +49,8 @@ static void shell_start(struct session *session, struct attempt *attempt, const 
     Hodei__V1__ShimJob *job = HD_NEW(arena, Hodei__V1__ShimJob);
     *job = (Hodei__V1__ShimJob)HODEI__V1__SHIM_JOB__INIT;
     job->attempt = hd_arena_strdup(arena, attempt->text);
-    job->workspace = hd_arena_printf(arena, "%s/work/%s", session->env->state, attempt->text);
-    job->spool = hd_arena_printf(arena, "%s/spool/%s", session->env->state, attempt->text);
+    job->workspace = hd_arena_printf(arena, "%s/%s/%s", session->env->state, HD_STATE_WORKSPACES, attempt->text);
+    job->spool = hd_arena_printf(arena, "%s/%s/%s", session->env->state, HD_STATE_SPOOLS, attempt->text);
     job->steps = assignment->steps;
     job->n_steps = assignment->n_steps;
     struct env_list env = env_of(session, assignment, job->workspace);

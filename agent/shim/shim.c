@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/names.h"
 
 #define EVENTS_MAX 128
 #define NICE_BEFORE 10
@@ -95,7 +96,8 @@ enum hd_status shim_init(struct shim *shim, const char *dir, int listen_fd, stru
     *shim = (struct shim){.state = dir, .listener.fd = -1, .signals.fd = -1, .conn.fd = -1};
     hd_arena_init(&shim->scratch);
     host_init(&shim->host);
-    if (asprintf(&shim->work, "%s/work/", dir) < 0 || asprintf(&shim->kept, "%s/kept/", dir) < 0)
+    if (asprintf(&shim->work, "%s/" HD_STATE_WORKSPACES "/", dir) < 0 ||
+        asprintf(&shim->kept, "%s/" HD_STATE_KEPT "/", dir) < 0)
         abort();
     raise_files(shim);
     raise_priority(shim);

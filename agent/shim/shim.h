@@ -213,7 +213,7 @@ struct shim {
     const char *state;   // absolute path; borrowed
     struct rlimit files; // descriptors that jobs may have
     int nice;            // of jobs
-    char *work, *kept;   // <state>/work/, <state>/kept/
+    char *work, *kept;   // folders of workspaces, and of those that are kept, with a slash at the end
     uint8_t frame[sizeof(struct spool_header) + SHIM_FRAME_DATA];
     uint8_t child_stack[64u << 10] __attribute__((aligned(64)));
 };

@@ -15,7 +15,6 @@
 
 #define KEEPER_AGAIN_MS 1000 // while something is missing
 #define CLOSE_WAIT_MS 2000
-#define RECONNECT_FIRST_MS 100
 #define PAYLOAD_MAX (8u << 20)
 
 int64_t nats_mono_ms(void) {
@@ -484,83 +483,6 @@ static const struct hd_bus_ops nats_ops = {
     .flush = nats_flush,
 };
 
-static void must(natsStatus status, const char *what) {
-    if (status == NATS_OK)
-        return;
-    hd_error("NATS: %s: %s", what, natsStatus_GetText(status));
-    abort();
-}
-
-int64_t hd_bus_reconnect_ms(int attempt, int64_t max_ms) {
-    int64_t pause_ms = RECONNECT_FIRST_MS;
-    for (int i = 1; i < attempt && pause_ms < max_ms; i++)
-        pause_ms *= 2;
-    return pause_ms < max_ms ? pause_ms : max_ms;
-}
-
-// Of nats.c's reconnecting thread.
-static int64_t on_reconnect_delay(natsConnection *nc, int attempts, void *closure) {
-    const struct nats_bus *bus = closure;
-    int64_t pause_ms = hd_bus_reconnect_ms(attempts, bus->reconnect_max_ms);
-    uint32_t random;
-    (void)nc;
-    hd_random_bytes(&random, sizeof(random));
-    return pause_ms - (int64_t)(random % (uint64_t)(pause_ms / 2 + 1));
-}
-
-// nats.c checks a certificate's name only against one that it is given, and only one for all servers: that of the first address. Servers
-// of one cluster that have other names have this one besides (the chart's certificates do).
-static void set_tls(natsOptions *options, const struct hd_bus_nats_def *def, const char *first) {
-    const char *host = first && strstr(first, "://") ? strstr(first, "://") + 3 : first;
-    char name[256];
-    if (!def->ca)
-        return;
-    must(natsOptions_SetSecure(options, true), "TLS");
-    if (natsOptions_LoadCATrustedCertificates(options, def->ca) != NATS_OK)
-        hd_error("NATS: nats-ca: %s has no certificate in PEM form, or cannot be read; nothing is trusted", def->ca);
-    const char *at = host ? strchr(host, '@') : NULL;
-    hd_strlcpy(name, at ? at + 1 : host ? host : "localhost", sizeof(name));
-    char *end = name[0] == '[' ? strchr(name, ']') : strchr(name, ':');
-    if (end)
-        *end = '\0';
-    must(natsOptions_SetExpectedHostname(options, name + (name[0] == '[')), "TLS");
-}
-
-static natsOptions *options(const struct hd_bus_nats_def *def, struct nats_bus *bus) {
-    natsOptions *options = NULL;
-    char urls[2048];
-    const char *list[16];
-    int n = 0;
-    snprintf(urls, sizeof(urls), "%s", def->urls);
-    for (char *save = NULL, *url = strtok_r(urls, ", ", &save); url && n < 16; url = strtok_r(NULL, ", ", &save))
-        list[n++] = url;
-    must(natsOptions_Create(&options), "options");
-    if (n && natsOptions_SetServers(options, list, n) != NATS_OK)
-        hd_error("NATS: \"%s\" is no list of addresses", def->urls);
-    set_tls(options, def, n ? list[0] : NULL);
-    must(natsOptions_SetName(options, def->name), "name");
-    if (def->user)
-        must(natsOptions_SetUserInfo(options, def->user, def->password ? def->password : ""), "user");
-    if (def->inbox)
-        must(natsOptions_SetCustomInboxPrefix(options, def->inbox), "inbox");
-    must(natsOptions_SetSendAsap(options, true), "send");
-    must(natsOptions_UseGlobalMessageDelivery(options, true), "delivery");
-    must(natsOptions_SetMaxReconnect(options, -1), "reconnect");
-    must(natsOptions_SetReconnectWait(options, RECONNECT_FIRST_MS), "reconnect");
-    must(natsOptions_SetReconnectJitter(options, 150, 150), "reconnect");
-    if (def->reconnect_max_ms)
-        must(natsOptions_SetCustomReconnectDelay(options, on_reconnect_delay, bus), "reconnect");
-    must(natsOptions_SetTimeout(options, 2000), "timeout");
-    must(natsOptions_SetPingInterval(options, 5000), "ping");
-    must(natsOptions_SetMaxPingsOut(options, 2), "ping");
-    must(natsOptions_SetErrorHandler(options, on_error, bus), "errors");
-    must(natsOptions_SetReconnectedCB(options, on_connected, bus), "reconnect");
-    must(natsOptions_SetDisconnectedCB(options, on_disconnected, bus), "disconnect");
-    must(natsOptions_SetClosedCB(options, on_closed, bus), "close");
-    must(natsOptions_SetRetryOnFailedConnect(options, true, on_connected, bus), "connect");
-    return options;
-}
-
 static char *new_inbox(const char *prefix) {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
     uint8_t bytes[20];
@@ -591,22 +513,27 @@ struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&bus->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    must(nats_Open(-1), "open");
-    must(nats_SetMessageDeliveryPoolSize(2), "delivery pool");
-    natsOptions *made = options(def, bus);
+    nats_must(nats_Open(-1), "open");
+    nats_must(nats_SetMessageDeliveryPoolSize(2), "delivery pool");
+    natsOptions *made = nats_options(def, bus);
+    nats_must(natsOptions_SetErrorHandler(made, on_error, bus), "errors");
+    nats_must(natsOptions_SetReconnectedCB(made, on_connected, bus), "reconnect");
+    nats_must(natsOptions_SetDisconnectedCB(made, on_disconnected, bus), "disconnect");
+    nats_must(natsOptions_SetClosedCB(made, on_closed, bus), "close");
+    nats_must(natsOptions_SetRetryOnFailedConnect(made, true, on_connected, bus), "connect");
     natsConnection *nc = NULL;
     natsStatus status = natsConnection_Connect(&nc, made);
     natsOptions_Destroy(made);
     if (bus->event_fd < 0 || (status != NATS_OK && status != NATS_NOT_YET_CONNECTED))
-        must(status == NATS_OK ? NATS_SYS_ERROR : status, "connect");
+        nats_must(status == NATS_OK ? NATS_SYS_ERROR : status, "connect");
     pthread_mutex_lock(&bus->mutex);
     bus->nc = nc;
     pthread_mutex_unlock(&bus->mutex);
-    must(natsConnection_JetStream(&bus->js, nc, NULL), "JetStream");
+    nats_must(natsConnection_JetStream(&bus->js, nc, NULL), "JetStream");
     char subject[160];
     snprintf(subject, sizeof(subject), "%s.>", bus->inbox);
     if (subscribe(bus, HD_ARRIVED_PUBLISHED, subject, NULL, 0, &err) != HD_OK)
-        must(NATS_ERR, err.text);
+        nats_must(NATS_ERR, err.text);
     bus->keeper_runs = pthread_create(&bus->keeper, NULL, keeper_main, bus) == 0;
     if (!bus->keeper_runs)
         abort();

@@ -98,6 +98,11 @@ void nats_queue(struct nats_bus *bus, struct nats_arrival *arrival);
 void nats_wake_keeper(struct nats_bus *bus);
 bool nats_is_up(struct nats_bus *bus);
 
+// bus_nats_options.c
+void nats_must(natsStatus status, const char *what); // ends the process where something that cannot fail has
+// All but the callbacks. The caller destroys them.
+natsOptions *nats_options(const struct hd_bus_nats_def *def, struct nats_bus *bus);
+
 // bus_nats_pending.c; with the mutex held.
 uint64_t nats_pending_add(struct nats_pendings *pendings, const struct nats_pending *item);
 struct nats_pending *nats_pending_find(struct nats_pendings *pendings, uint64_t id);

@@ -44,4 +44,9 @@ bool hd_token_valid(const char *text);
 // A name of the pipeline language: [A-Za-z0-9._-]{1,128}.
 bool hd_name_valid(const char *text);
 
+// Folders in the state folder of an agent, with an entry for each attempt. A shim outlives its agent, so they keep their names.
+#define HD_STATE_WORKSPACES "work"
+#define HD_STATE_SPOOLS "spool"
+#define HD_STATE_KEPT "kept" // workspaces that are not removed at the end of their job
+
 #endif

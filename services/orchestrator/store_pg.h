@@ -1,4 +1,4 @@
-// The two halves of the store on PostgreSQL: store_pg.c reads, store_pg_save.c writes.
+// The two halves of the store on PostgreSQL: store_pg.c and its parts read, store_pg_save.c writes.
 #ifndef ORC_STORE_PG_H
 #define ORC_STORE_PG_H
 
@@ -36,5 +36,16 @@ enum hd_status orc_pg_group_hold(ORC_CALL, const struct orc_group *group, const 
 enum hd_status orc_pg_group_doom(ORC_CALL, const struct orc_group *group, const struct orc_member *member);
 enum hd_status orc_pg_groups_of(ORC_CALL, const struct orc_job_ref *refs, size_t n, struct orc_group *ret);
 enum hd_status orc_pg_groups_waiting(ORC_CALL, unsigned limit, struct orc_group **ret, size_t *ret_n);
+
+// store_pg_pool.c
+enum hd_status orc_pg_lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms, bool release);
+enum hd_status orc_pg_leases_hold(ORC_CALL, struct orc_lease *inout, size_t n);
+enum hd_status orc_pg_pool_entries(ORC_CALL, const char *pool, unsigned limit, struct orc_pool_entry **ret,
+                                   size_t *ret_n);
+enum hd_status orc_pg_sessions_lose(ORC_CALL, const struct orc_life *lives, size_t n);
+enum hd_status orc_pg_sessions_revive(ORC_CALL, const struct orc_life *lives, const int64_t *seen_ms, size_t n);
+enum hd_status orc_pg_sessions_lost(ORC_CALL, const struct hd_uuid *sessions, size_t n, struct orc_life **ret,
+                                    size_t *ret_n);
+enum hd_status orc_pg_sessions_prune(ORC_CALL, int64_t before_ms);
 
 #endif
