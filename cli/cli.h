@@ -240,7 +240,7 @@ int cmd_version(struct cli *cli);
 int cmd_dev(struct cli *cli);
 int cmd_access_nats(struct cli *cli);
 int cmd_access_postgres(struct cli *cli);
-// doctor.c
+// admin.c
 int cmd_admin_doctor(struct cli *cli);
 int cmd_admin_dead_list(struct cli *cli);
 int cmd_admin_dead_show(struct cli *cli);

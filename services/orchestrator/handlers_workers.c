@@ -16,12 +16,11 @@ struct loss { // what is known of attempts, without a word from their workers
     enum orc_attempt_event event;
     int cause;
     const char *message;
-    const struct orc_life *gone; // only attempts of these
-    size_t n_gone;               // 0: all
-    bool looked_up;              // only attempts of what the table says is lost, and those held whose job is cancelled
-    const struct holdings *all;  // of whom was heard; NULL: of nobody
+    bool of_lost; // only of what the table says is lost: a loss may be told again after the worker came back
+    const struct holdings *all; // of whom was heard; NULL: of nobody
 };
-static const struct loss worker_lost = {ORC_ATTEMPT_GONE, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost"};
+static const struct loss worker_lost = {ORC_ATTEMPT_GONE, HODEI__V1__CAUSE__CAUSE_WORKER_LOST, "the worker was lost",
+                                        .of_lost = true};
 static const struct loss state_lost = {ORC_ATTEMPT_LOSE, HODEI__V1__CAUSE__CAUSE_STATE_LOST,
                                        "the worker no longer knows the attempt"};
 
@@ -49,29 +48,30 @@ static const struct worker *worker_of(const struct holdings *all, const struct o
     return NULL;
 }
 
-// Of those that were placed with an incarnation that is gone, where it is asked for: a loss may be told again after the worker came back.
-// The attempt is locked, so that nobody adopts it meanwhile.
-static bool concerns(const struct loss *loss, const struct orc_attempt *attempt) {
-    bool found = loss->n_gone == 0 && !loss->looked_up;
-    for (size_t i = 0; attempt && i < loss->n_gone && !found; i++)
-        found = orc_life_gone(loss->gone[i], attempt->session, attempt->incarnation);
-    return found || (attempt && loss->looked_up && attempt->gone_ms);
-}
-
-// What the table says of the sessions of these attempts.
-static enum hd_status look_up(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_ws *ws, struct loss *loss) {
+// Those that were placed with an incarnation that is gone, and those that were held for it. They are locked, so that nobody adopts them
+// meanwhile.
+static enum hd_status keep_lost(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_ws *ws,
+                                struct orc_news_item *items, size_t *inout_n) {
     struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, ws->attempts.n, struct hd_uuid);
-    struct orc_life *gone = NULL;
+    struct orc_life *lost = NULL;
+    size_t n_lost, kept = 0;
     for (size_t i = 0; i < ws->attempts.n; i++)
         sessions[i] = ws->attempts.items[i]->session;
-    HD_TRY(ORC_DO(cx, orc, sessions_lost, sessions, orc_uuids_unique(sessions, ws->attempts.n), &gone, &loss->n_gone));
-    loss->gone = gone;
+    HD_TRY(ORC_DO(cx, orc, sessions_lost, sessions, orc_uuids_unique(sessions, ws->attempts.n), &lost, &n_lost));
+    for (size_t i = 0; i < *inout_n; i++) {
+        const struct orc_attempt *attempt = orc_ws_attempt(ws, items[i].attempt);
+        bool gone = attempt && attempt->gone_ms;
+        for (size_t k = 0; attempt && k < n_lost && !gone; k++)
+            gone = orc_life_gone(lost[k], attempt->session, attempt->incarnation);
+        if (gone)
+            items[kept++] = items[i];
+    }
+    *inout_n = kept;
     return HD_OK;
 }
 
 static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const struct orc_attempt_ref *refs, size_t n,
-                           const struct loss *why, struct orc_out *out) {
-    struct loss loss = *why;
+                           const struct loss *loss, struct orc_out *out) {
     struct orc_ws ws;
     if (n == 0) {
         orc_out_flush(cx, out);
@@ -79,21 +79,18 @@ static enum hd_status lose(struct hd_ctx *cx, struct orchestrator *orc, const st
     }
     orc_ws_init(&ws, cx->arena);
     HD_TRY(orc_load_attempts(cx, orc, &ws, refs, n));
-    if (loss.looked_up)
-        HD_TRY(look_up(cx, orc, &ws, &loss));
     struct orc_news_item *items = HD_NEW_ARRAY(cx->arena, n, struct orc_news_item);
     bool *final = HD_NEW_ARRAY(cx->arena, n, bool);
-    size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         const struct orc_attempt *attempt = orc_ws_attempt(&ws, refs[i].id);
-        const struct worker *worker = loss.all && attempt ? worker_of(loss.all, attempt) : NULL;
-        struct orc_attempt_news news = {.event = loss.event, .cause = loss.cause, .message = loss.message};
-        if (!concerns(&loss, attempt))
-            continue;
+        const struct worker *worker = loss->all && attempt ? worker_of(loss->all, attempt) : NULL;
+        struct orc_attempt_news news = {.event = loss->event, .cause = loss->cause, .message = loss->message};
         news.incarnation = worker ? worker->by->incarnation : 0;
-        items[count++] = (struct orc_news_item){.attempt = refs[i].id, .worker = "", .news = news};
+        items[i] = (struct orc_news_item){.attempt = refs[i].id, .worker = "", .news = news};
     }
-    HD_TRY(orc_apply_news(cx, &ws, items, count, final));
+    if (loss->of_lost)
+        HD_TRY(keep_lost(cx, orc, &ws, items, &n));
+    HD_TRY(orc_apply_news(cx, &ws, items, n, final));
     return orc_finish(cx, orc, &ws, out);
 }
 
@@ -133,17 +130,14 @@ enum hd_status orc_sessions_lost(struct hd_ctx *cx, void *self, struct hd_item *
     if (count == 0)
         return HD_OK;
     struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, count, struct hd_uuid);
-    struct loss loss = worker_lost;
     struct orc_attempt_ref *refs;
     struct orc_out out = {0};
     size_t n_refs;
     for (size_t i = 0; i < count; i++)
         sessions[i] = lives[i].session;
-    loss.gone = lives;
-    loss.n_gone = count;
     HD_TRY(ORC_DO(cx, orc, sessions_lose, lives, count));
     HD_TRY(ORC_DO(cx, orc, attempts_find_live, sessions, count, &refs, &n_refs));
-    return lose(cx, orc, refs, n_refs, &loss, &out);
+    return lose(cx, orc, refs, n_refs, &worker_lost, &out);
 }
 
 // --- what has a time that has come ------------------------------------------------------------------------------------------------
@@ -200,9 +194,7 @@ enum hd_status orc_sweep(struct hd_ctx *cx, void *self, struct hd_item *items, s
     (void)items, (void)n;
     orc_versions_trim(&orc->versions);
     HD_TRY(ORC_DO(cx, orc, attempts_orphaned, SWEEP_AT_ONCE, &refs, &n_refs));
-    struct loss orphaned = worker_lost;
-    orphaned.looked_up = true;
-    HD_TRY(lose(cx, orc, refs, n_refs, &orphaned, &lost_out));
+    HD_TRY(lose(cx, orc, refs, n_refs, &worker_lost, &lost_out));
     HD_TRY(ORC_DO(cx, orc, commands_prune, cx->now.wall_ms - LOST_KEPT_MS));
     HD_TRY(orc_groups_sweep(cx, orc));
     HD_TRY(runs_due(cx, orc));

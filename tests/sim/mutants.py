@@ -49,7 +49,7 @@ MUTANTS = [
     ("a slot of a group is not given back", ORC + "groups.c", "    if (n)\n        HD_TRY(ORC_DO(cx, orc, groups_leave, refs, n, &gone));\n", "    (void)refs;\n"),
     ("whose turn it is hears of it by chance alone", ORC + "groups.c", "    HD_TRY(ORC_DO(cx, orc, groups_waiting, GROUPS_AT_ONCE, &groups, &n_groups));\n", "    n_groups = 0, groups = NULL;\n"),
     # Losses and sweeps.
-    ("a loss counts for every incarnation", ORC + "handlers_workers.c", "    loss.n_gone = count;\n", "    loss.n_gone = 0;\n"),
+    ("a loss counts for every incarnation", ORC + "handlers_workers.c", "            gone = orc_life_gone(lost[k], attempt->session, attempt->incarnation);\n", "            gone = hd_uuid_eq(lost[k].session, attempt->session);\n"),
     ("what no stream holds any more is not assigned again", ORC + "handlers_workers.c", "        attempt->incarnation = worker->by->incarnation;\n        orc_out_assign(out, cx, ws, attempt);\n", ""),
     ("what runs is missed by the clocks of others", ORC + "handlers_workers.c", "    if (worker->by->sent_at_ms && attempt->started_ms)\n",
      "    return worker->by->received_at_ms - attempt->changed_ms > MISSED_MS;\n    if (worker->by->sent_at_ms && attempt->started_ms)\n"),
