@@ -112,6 +112,8 @@ static const struct cli_option dev_options[] = {
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
     {"tls", NULL, "TLS everywhere, with a certificate of an own CA: tls/ca.crt in the data folder"},
     {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
+    {"nats-servers", "N", "1, 3 or 5: a cluster that keeps streams N times; default 1"},
+    {"postgres", "CONNINFO", "an existing PostgreSQL 15, as its superuser; default: a private one in the folder"},
 };
 
 static const struct cli_option description_options[] = {

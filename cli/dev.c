@@ -35,6 +35,13 @@ static enum hd_status options(struct dev *dev) {
     HD_TRY(cli_option_int(cli, "agents", 0, DEV_AGENTS_MAX, 1, &dev->agents));
     HD_TRY(cli_option_int(cli, "replicas", 1, DEV_REPLICAS_MAX, 1, &dev->replicas));
     HD_TRY(cli_option_int(cli, "slots", 1, 1000, 0, &dev->slots));
+    HD_TRY(cli_option_int(cli, "nats-servers", 1, DEV_NATS_MAX, 1, &dev->nats_servers));
+    if (dev->nats_servers % 2 == 0)
+        return hd_err_set(&cli->err, HD_INVALID, "--nats-servers is 1, 3 or 5: a cluster decides by majority");
+    dev->postgres = cli_option(cli, "postgres");
+    if (dev->postgres && dev->tls)
+        return hd_err_set(&cli->err, HD_INVALID,
+                          "--tls makes a certificate for the private PostgreSQL: leave --postgres out");
     if (!data && geteuid() == 0)
         data = "/var/lib/hodei";
     else if (!data && share && share[0])
@@ -149,6 +156,8 @@ static void wait_events(struct dev *dev, int64_t timeout_ms) {
 
 // Line 8 of postmaster.pid, as pg_ctl reads it. The first line is the process, so that an old file does not count.
 static bool postgres_ready(struct dev *dev) {
+    if (dev->postgres) // it waits for it
+        return true;
     FILE *file = fopen(dev_path(dev, "pg/postmaster.pid"), "re");
     char line[256] = "";
     bool ready = false;
@@ -175,8 +184,15 @@ static void forget_ports(struct dev *dev) {
 }
 
 static bool nats_ready(struct dev *dev) {
-    return dev->procs[1].pid > 0 && dev_exists(hd_arena_printf(&dev->cli->arena, "%s/nats/nats-server_%ld.ports",
-                                                               dev->data, (long)dev->procs[1].pid));
+    bool ready = true;
+
+    for (size_t i = 0; i < dev->n_procs; i++) {
+        const struct dev_proc *proc = &dev->procs[i];
+        if (proc->phase == DEV_NATS)
+            ready &= proc->pid > 0 && dev_exists(hd_arena_printf(&dev->cli->arena, "%s/nats/nats-server_%ld.ports",
+                                                                 dev->data, (long)proc->pid));
+    }
+    return ready;
 }
 
 // Whom the API asks: each has answered once.
@@ -357,6 +373,8 @@ static enum hd_status begin(struct dev *dev) {
     inotify_add_watch(dev->watch_fd, dev_path(dev, "nats"), IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO);
     forget_ports(dev);
     start_phase(dev, DEV_NATS);
+    if (dev->postgres)
+        return HD_OK;
     if (dev_exists(dev_path(dev, "pg"))) {
         start_postgres(dev);
         return HD_OK;

@@ -22,7 +22,7 @@ struct dev_proc {
     const char *const *argv;
     const char *const *env; // added to the cleaned environment
     int port;               // of its health page or its service; 0: none
-    int http_port;          // of a gateway: the API's; else 0
+    int more_port;          // of a gateway: the API's; of one of several nats-servers: for the others; else 0
     int held[2];            // sockets that keep the two ports until it is started; -1: none
     pid_t pid;              // 0: not running
     bool wanted;            // started again when it ends
@@ -32,7 +32,8 @@ struct dev_proc {
 #define DEV_SERVICES 8
 #define DEV_AGENTS_MAX 32
 #define DEV_REPLICAS_MAX 8
-#define DEV_PROCS_MAX (2 + DEV_SERVICES * DEV_REPLICAS_MAX + DEV_AGENTS_MAX)
+#define DEV_NATS_MAX 5
+#define DEV_PROCS_MAX (1 + DEV_NATS_MAX + DEV_SERVICES * DEV_REPLICAS_MAX + DEV_AGENTS_MAX)
 
 struct dev {
     struct cli *cli;
@@ -44,10 +45,11 @@ struct dev {
     uid_t pg_uid;
     gid_t pg_gid;
     bool tls; // of the API, nats-server and PostgreSQL
-    int http_port, nats_port, pg_port;
+    int http_port, pg_port;
+    const char *postgres;    // somebody else's, as its superuser; NULL: our own
     const char *server;      // the API's address
     int64_t tls_due_mono_ms; // when the certificate is looked at
-    int64_t agents, slots, replicas;
+    int64_t agents, slots, replicas, nats_servers;
     struct dev_proc procs[DEV_PROCS_MAX];
     size_t n_procs;
     pid_t initdb;

@@ -82,13 +82,16 @@ enum hd_status dev_doors_postgres(struct dev *dev) {
     hd_doors_sql(&sql, passwords);
     SHA256((const uint8_t *)sql.data, sql.len, hash);
     hd_buf_add_hex(&mark, hash, sizeof(hash));
-    hd_buf_addf(&sql, "COMMENT ON ROLE hodei IS 'doors %s';\n", mark.data);
+    hd_buf_addf(&sql, "DO $$ BEGIN EXECUTE format('COMMENT ON ROLE %%I IS %%L', current_user, 'doors %s'); END $$;\n",
+                mark.data);
     const char *probe = hd_arena_printf(&dev->cli->arena,
-                                        "SELECT FROM pg_roles WHERE rolname = 'hodei'"
+                                        "SELECT FROM pg_roles WHERE rolname = current_user"
                                         " AND shobj_description(oid, 'pg_authid') = 'doors %s'",
                                         mark.data);
     status = hd_db_script(dev_conninfo(dev, NULL), probe, sql.data, &dev->cli->err);
     if (status != HD_OK)
-        hd_err_hint(&dev->cli->err, "see %s/log/postgres.log", dev->data);
+        hd_err_hint(&dev->cli->err, "%s%s",
+                    dev->postgres ? "--postgres: how a superuser reaches it, as psql takes it" : dev->data,
+                    dev->postgres ? "" : "/log/postgres.log says more");
     return status;
 }

@@ -162,8 +162,8 @@ static void describe_procs(struct dev *dev, struct hd_buf *out) {
         const struct dev_proc *proc = &dev->procs[i];
         member(out, i ? ",\n    {" : "\n    {", "name", proc->name);
         hd_buf_addf(out, ", \"pid\": %ld, \"port\": %d, \"starts\": %u", (long)proc->pid, proc->port, proc->starts);
-        if (proc->http_port)
-            hd_buf_addf(out, ", \"http_port\": %d", proc->http_port);
+        if (proc->service && proc->more_port)
+            hd_buf_addf(out, ", \"http_port\": %d", proc->more_port);
         member(out, ", ", "log", hd_arena_printf(&dev->cli->arena, "%s/log/%s.log", dev->data, proc->name));
         hd_buf_adds(out, "}");
     }
@@ -185,7 +185,7 @@ enum hd_status dev_describe(struct dev *dev) {
     member(&json, ",\n  ", "nats_user", "operator");
     member(&json, ",\n  ", "nats_password_file", dev_path(dev, "secrets/nats-operator"));
     member(&json, ",\n  ", "postgres", dev_conninfo(dev, NULL));
-    member(&json, ",\n  ", "postgres_socket_dir", dev->socket_dir);
+    member(&json, ",\n  ", "postgres_socket_dir", dev->socket_dir ? dev->socket_dir : "");
     member(&json, ",\n  ", "postgres_user", dev->pg_user ? dev->pg_user : "");
     describe_procs(dev, &json);
     hd_buf_addf(&env, "export HODEI_SERVER=%s HODEI_TOKEN_FILE=%s", dev->server, dev_shell_word(dev, token));

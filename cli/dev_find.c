@@ -121,6 +121,8 @@ enum hd_status dev_find(struct dev *dev) {
     dev->nats_bin = program_find(dev, "nats-server");
     if (!dev->nats_bin)
         return missing(dev, "nats-server", "nats-server");
+    if (dev->postgres)
+        return HD_OK;
     dev->pg_bin = postgres_find(dev);
     if (!dev->pg_bin)
         return missing(dev, "PostgreSQL", "postgresql-15");
@@ -191,17 +193,17 @@ enum hd_status dev_ports(struct dev *dev) {
     for (size_t i = 0; i < dev->n_procs; i++) {
         struct dev_proc *proc = &dev->procs[i];
         proc->port = port_try(0, &proc->held[0]);
-        if (proc->phase == DEV_NATS)
-            dev->nats_port = proc->port;
+        if (proc->phase == DEV_NATS && dev->nats_servers > 1)
+            proc->more_port = port_try(0, &proc->held[1]);
         if (proc->phase == DEV_POSTGRES)
             dev->pg_port = proc->port;
         if (proc->service && hd_streq(proc->service, "api-gateway")) {
-            proc->http_port = api >= 0 ? dev->http_port : port_try(0, &proc->held[1]);
+            proc->more_port = api >= 0 ? dev->http_port : port_try(0, &proc->held[1]);
             if (api >= 0)
                 proc->held[1] = api;
             api = -1;
         }
-        if (proc->port < 0 || proc->http_port < 0)
+        if (proc->port < 0 || proc->more_port < 0)
             return hd_err_set(&dev->cli->err, HD_UNAVAILABLE, "there is no free port on 127.0.0.1");
     }
     return HD_OK;

@@ -115,9 +115,17 @@ static void add_value(struct hd_buf *out, const char *text) {
     hd_buf_addc(out, '\'');
 }
 
+// Of somebody else's cluster the last word of each kind counts.
 const char *dev_conninfo(struct dev *dev, const char *service) {
     HD_AUTO_BUF struct hd_buf out = {0};
 
+    if (dev->postgres && !service)
+        return dev->postgres;
+    if (dev->postgres) {
+        hd_buf_addf(&out, "%s user=hodei-%s passfile=", dev->postgres, service);
+        add_value(&out, dev_path(dev, hd_arena_printf(&dev->cli->arena, "secrets/postgres-%s", service)));
+        return hd_arena_strdup(&dev->cli->arena, out.data);
+    }
     hd_buf_adds(&out, "host=");
     add_value(&out, service && dev->tls ? "127.0.0.1" : dev->socket_dir);
     if (dev->tls)
@@ -161,23 +169,58 @@ static const char *quoted(struct dev *dev, const char *path) {
     return hd_arena_strdup(&dev->cli->arena, out.data);
 }
 
+static const char *nats_conf(struct dev *dev, const struct dev_proc *proc) {
+    return dev_path(dev, hd_arena_printf(&dev->cli->arena, "nats/%s.conf", proc->name));
+}
+
+// Servers know each other by the operator's password.
+static enum hd_status add_cluster(struct dev *dev, const struct dev_proc *proc, struct hd_buf *out) {
+    char secret[128];
+
+    HD_TRY(dev_read_secret(dev, "secrets/nats-operator", secret));
+    hd_buf_addf(out,
+                "cluster { name: hodei, listen: \"127.0.0.1:%d\", authorization { user: operator, password: \"%s\" }\n"
+                "  routes: [ ",
+                proc->more_port, secret);
+    for (size_t i = 0; i < dev->n_procs; i++)
+        if (dev->procs[i].phase == DEV_NATS && &dev->procs[i] != proc)
+            hd_buf_addf(out, "\"nats://operator:%s@127.0.0.1:%d\", ", secret, dev->procs[i].more_port);
+    hd_buf_adds(out, "] }\n");
+    return HD_OK;
+}
+
 // Sizes are accounts and not reservations of memory: every work stream may hold 64 MiB, and there may be many.
-static enum hd_status write_nats_conf(struct dev *dev) {
+static enum hd_status write_nats_conf(struct dev *dev, const struct dev_proc *proc) {
     HD_AUTO_BUF struct hd_buf out = {0};
+    const char *js = hd_arena_printf(&dev->cli->arena, "nats/js%s", proc->name + strlen("nats"));
 
     hd_buf_addf(&out,
-                "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev\nmax_payload: 4MB\nports_file_dir: %s\n"
+                "listen: \"127.0.0.1:%d\"\nserver_name: hodei-dev%s\nmax_payload: 4MB\nports_file_dir: %s\n"
                 "jetstream { store_dir: %s, max_mem: 1TB, max_file: 1TB }\n",
-                dev->nats_port, quoted(dev, dev_path(dev, "nats")), quoted(dev, dev_path(dev, "nats/js")));
+                proc->port, proc->name + strlen("nats"), quoted(dev, dev_path(dev, "nats")),
+                quoted(dev, dev_path(dev, js)));
+    if (dev->nats_servers > 1)
+        HD_TRY(add_cluster(dev, proc, &out));
     if (dev->tls)
         hd_buf_addf(&out, "tls { cert_file: %s, key_file: %s }\n", quoted(dev, dev_path(dev, "tls/server.crt")),
                     quoted(dev, dev_path(dev, "tls/server.key")));
     HD_TRY(dev_doors_nats(dev, &out));
-    return dev_write(dev, dev_path(dev, "nats/nats.conf"), 0600, &out);
+    return dev_write(dev, nats_conf(dev, proc), 0600, &out);
 }
 
 const char *dev_nats_url(struct dev *dev) {
-    return hd_arena_printf(&dev->cli->arena, "%s://127.0.0.1:%d", dev->tls ? "tls" : "nats", dev->nats_port);
+    HD_AUTO_BUF struct hd_buf out = {0};
+
+    for (size_t i = 0; i < dev->n_procs; i++)
+        if (dev->procs[i].phase == DEV_NATS)
+            hd_buf_addf(&out, "%s%s://127.0.0.1:%d", out.len ? "," : "", dev->tls ? "tls" : "nats", dev->procs[i].port);
+    return hd_arena_strdup(&dev->cli->arena, out.data);
+}
+
+static enum hd_status settle_nats(struct dev *dev, struct dev_proc *proc) {
+    proc->argv = words(dev, dev->nats_bin, "-c", nats_conf(dev, proc), NULL);
+    proc->env = words(dev, NULL);
+    return write_nats_conf(dev, proc);
 }
 
 static const char *env_path(struct dev *dev, const char *name, const char *what) {
@@ -202,7 +245,7 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
     if (!hd_door_find(proc->service)->schema)
         own = words(dev, NULL);
     if (hd_streq(proc->service, "api-gateway"))
-        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->http_port), "HODEI_RATE_ADDRESS=0",
+        own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->more_port), "HODEI_RATE_ADDRESS=0",
                     "HODEI_RATE_TOKEN=0", // only this machine can ask
                     dev->tls ? env_path(dev, "HODEI_TLS_CERT", "tls/server.crt") : NULL,
                     env_path(dev, "HODEI_TLS_KEY", "tls/server.key"), NULL);
@@ -213,6 +256,8 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
                      words(dev, env_path(dev, "HODEI_JOIN_TOKEN_FILE", "secrets/join-token"),
                            "HODEI_LOST_PERCENT_MAX=100", NULL));
     proc->argv = words(dev, hd_arena_printf(arena, "%s/hodei-%s", dev->bin, proc->service), NULL);
+    own = joined(dev, own,
+                 words(dev, hd_arena_printf(arena, "HODEI_NATS_REPLICAS=%lld", (long long)dev->nats_servers), NULL));
     proc->env = joined(dev, env_bus(dev, proc, proc->service), own);
 }
 
@@ -247,17 +292,20 @@ static void plan_services(struct dev *dev, int64_t replica) {
 }
 
 enum hd_status dev_plan(struct dev *dev) {
-    struct dev_proc *postgres = add(dev, DEV_POSTGRES, "postgres");
-    struct dev_proc *nats = add(dev, DEV_NATS, "nats");
-    nats->argv = words(dev, dev->nats_bin, "-c", dev_path(dev, "nats/nats.conf"), NULL);
-    nats->env = words(dev, NULL);
+    if (!dev->postgres)
+        add(dev, DEV_POSTGRES, "postgres");
+    for (int64_t n = 1; n <= dev->nats_servers; n++)
+        add(dev, DEV_NATS, n == 1 ? "nats" : hd_arena_printf(&dev->cli->arena, "nats-%lld", (long long)n));
     for (int64_t n = 1; n <= dev->replicas; n++)
         plan_services(dev, n);
     for (int64_t i = 1; i <= dev->agents; i++)
         add(dev, DEV_AGENT, hd_arena_printf(&dev->cli->arena, "agent-%lld", (long long)i));
     HD_TRY(dev_ports(dev));
-    settle_postgres(dev, postgres);
     for (size_t i = 0; i < dev->n_procs; i++) {
+        if (dev->procs[i].phase == DEV_POSTGRES)
+            settle_postgres(dev, &dev->procs[i]);
+        if (dev->procs[i].phase == DEV_NATS)
+            HD_TRY(settle_nats(dev, &dev->procs[i]));
         if (dev->procs[i].phase == DEV_SERVICE)
             settle_service(dev, &dev->procs[i]);
         if (dev->procs[i].phase == DEV_AGENT)
@@ -266,6 +314,5 @@ enum hd_status dev_plan(struct dev *dev) {
             dev->procs[i].port = 0;
         HD_TRY(check_program(dev, dev->procs[i].argv[0]));
     }
-    HD_TRY(dev_doors_hba(dev));
-    return write_nats_conf(dev);
+    return dev->postgres ? HD_OK : dev_doors_hba(dev);
 }

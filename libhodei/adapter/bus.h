@@ -118,6 +118,8 @@ struct hd_bus_nats_def {
     const char *inbox;    // prefix, NULL: "_INBOX"
     const struct hd_door *door; // which streams it makes and may change; NULL: all of them
     unsigned queue_bound;       // arrivals that may wait; 0: 8192
+    // Servers of a cluster that keep a copy of each stream, 1 to 5; work streams have one. 0: 1.
+    unsigned replicas;
     // Longest pause between two tries to connect. The pause begins at 100 ms and doubles; each is shortened by a random part of
     // up to a half, so that those who were cut off together do not come back together. 0: 100 to 250 ms always.
     int64_t reconnect_max_ms;

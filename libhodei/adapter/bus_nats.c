@@ -506,6 +506,7 @@ struct hd_bus *hd_bus_nats_new(const struct hd_bus_nats_def *def) {
     bus->reconnect_max_ms = def->reconnect_max_ms;
     bus->makes = def->door ? def->door->makes : ~0u;
     bus->changes = def->door ? def->door->changes : ~0u;
+    bus->replicas = def->replicas ? def->replicas : 1;
     bus->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bus->inbox = new_inbox(def->inbox);
     pthread_mutex_init(&bus->mutex, NULL);

@@ -69,6 +69,7 @@ struct nats_bus {
     unsigned queue_bound;
     int64_t reconnect_max_ms;
     unsigned makes, changes; // streams, as in struct hd_door
+    unsigned replicas;       // of a stream that is made
 
     pthread_mutex_t mutex;
     pthread_cond_t wake; // of the keeper

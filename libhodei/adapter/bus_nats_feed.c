@@ -35,7 +35,7 @@ static enum hd_status make_failed(natsStatus status, jsErrCode code, const char 
 }
 
 // One that is there with other settings is changed by its owner alone; others take it as it is.
-static enum hd_status make_stream(struct nats_bus *bus, const struct hd_stream *stream, bool change,
+static enum hd_status make_stream(struct nats_bus *bus, const struct hd_stream *stream, unsigned replicas, bool change,
                                   struct hd_err *err) {
     jsStreamConfig config;
     jsErrCode code = 0;
@@ -51,6 +51,7 @@ static enum hd_status make_stream(struct nats_bus *bus, const struct hd_stream *
     config.MaxAge = stream->max_age_ms * NS_PER_MS;
     config.MaxBytes = stream->max_bytes;
     config.Duplicates = stream->duplicates_ms * NS_PER_MS;
+    config.Replicas = replicas;
     natsStatus status = js_AddStream(NULL, bus->js, &config, NULL, &code);
     if (status != NATS_OK && code == STREAM_DIFFERS) // of another release
         status = change ? js_UpdateStream(NULL, bus->js, &config, NULL, &code) : NATS_OK;
@@ -75,7 +76,7 @@ static enum hd_status make_consumer(struct nats_bus *bus, const char *stream, co
 static enum hd_status make_streams(struct nats_bus *bus, struct hd_err *err) {
     for (size_t i = 0; i < HD_STREAM_COUNT; i++)
         if (bus->makes & 1u << i)
-            HD_TRY(make_stream(bus, &hd_streams[i], bus->changes & 1u << i, err));
+            HD_TRY(make_stream(bus, &hd_streams[i], bus->replicas, bus->changes & 1u << i, err));
     return HD_OK;
 }
 
@@ -100,7 +101,7 @@ enum hd_status nats_ensure_work(struct hd_bus *base, const char *worker, const c
     struct hd_stream stream = hd_work_stream;
     stream.name = name;
     stream.subjects = subject;
-    HD_TRY(make_stream(bus, &stream, true, err));
+    HD_TRY(make_stream(bus, &stream, 1, true, err));
     enum hd_status status = make_consumer(bus, name, session, "", err);
     if (status == HD_OK || status == HD_UNAVAILABLE)
         return status;
@@ -109,7 +110,7 @@ enum hd_status nats_ensure_work(struct hd_bus *base, const char *worker, const c
     natsStatus deleted = js_DeleteStream(bus->js, name, NULL, &code);
     if (deleted != NATS_OK && code != STREAM_MISSING)
         return make_failed(deleted, code, "stream", name, err);
-    HD_TRY(make_stream(bus, &stream, true, err));
+    HD_TRY(make_stream(bus, &stream, 1, true, err));
     return make_consumer(bus, name, session, "", err);
 }
 

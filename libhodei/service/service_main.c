@@ -23,6 +23,9 @@ static const struct hd_setting common_settings[] = {
     {"nats-password", HD_SET_TEXT, NULL, "its password", .secret = true},
     {"nats-ca", HD_SET_TEXT, NULL,
      "PEM file of who signs nats-server's certificate; with it the connection must be TLS"},
+    {"nats-replicas", HD_SET_INT, "1",
+     "servers that keep a copy of each stream: 3 with a cluster of three; the same for all services", .min = 1,
+     .max = 5},
     {"nats-inbox", HD_SET_TEXT, NULL, "prefix of this process's inboxes; empty: _INBOX. and the name of the service"},
     {"listen", HD_SET_TEXT, "127.0.0.1:0", "host:port of /livez, /readyz, /metrics; empty: none, port 0: a free one"},
     {"log-level", HD_SET_TEXT, "info", "debug, info, warn or error"},
@@ -166,6 +169,7 @@ static enum hd_status start(struct process *process, struct hd_err *err) {
                                                   .password = or_null(hd_settings_text(settings, "nats-password")),
                                                   .ca = or_null(hd_settings_text(settings, "nats-ca")),
                                                   .name = name,
+                                                  .replicas = (unsigned)hd_settings_int(settings, "nats-replicas"),
                                                   .door = hd_door_find(def->name),
                                                   .inbox = given ? given : inbox});
     if (owns_schema(def))
