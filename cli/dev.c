@@ -69,6 +69,7 @@ static enum hd_status signals(struct dev *dev) {
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN); // a terminal that went away is no reason to die without stopping the rest
     dev->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -138,6 +139,15 @@ static void reap(struct dev *dev) {
         dev_say(dev, "%s", dev->cli->err.text);
 }
 
+// So that somebody can do a rolling restart.
+static void start_who_left(struct dev *dev) {
+    for (size_t i = 0; i < dev->n_procs && !dev->interrupts; i++)
+        if (dev->services_started && !dev->procs[i].wanted && dev->procs[i].pid == 0)
+            dev_start(dev, &dev->procs[i]);
+    if (dev->services_started && dev_describe(dev) != HD_OK)
+        dev_say(dev, "%s", dev->cli->err.text);
+}
+
 // Waits for signals, files that are watched, or the time; then takes in what has happened.
 static void wait_events(struct dev *dev, int64_t timeout_ms) {
     struct pollfd fds[] = {{.fd = dev->signal_fd, .events = POLLIN}, {.fd = dev->watch_fd, .events = POLLIN}};
@@ -149,7 +159,9 @@ static void wait_events(struct dev *dev, int64_t timeout_ms) {
     while (read(dev->watch_fd, drained, sizeof(drained)) > 0) // only wakes us
         ;
     while (read(dev->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGUSR1)
+            start_who_left(dev);
+        else if (info.ssi_signo != SIGCHLD)
             dev->interrupts++;
     reap(dev);
 }

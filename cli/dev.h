@@ -4,7 +4,7 @@
 // in a session of its own, with its log in log/<name>.log and its process id in pids/<name>. A dev that was killed leaves them
 // running; the next one stops them by those files (with the start time of the process, so that no stranger is hit) and begins
 // anew; agents are killed so that their jobs live on in the shims, which the new agents adopt. With --replicas each service runs that
-// often, and one that somebody asks to end (SIGTERM) stays away as long as another of its service runs. Secrets travel in files of mode
+// often, and one that somebody asks to end (SIGTERM) stays away as long as another of its service runs, or until SIGUSR1. Secrets travel in files of mode
 // 0600 only, named by the environment. All memory is the arena of struct cli, until the end of the process.
 #ifndef HD_CLI_DEV_H
 #define HD_CLI_DEV_H

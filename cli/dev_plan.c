@@ -246,6 +246,7 @@ static void settle_service(struct dev *dev, struct dev_proc *proc) {
         own = words(dev, NULL);
     if (hd_streq(proc->service, "api-gateway"))
         own = words(dev, hd_arena_printf(arena, "HODEI_HTTP=127.0.0.1:%d", proc->more_port), "HODEI_RATE_ADDRESS=0",
+                    dev->replicas > 1 ? "HODEI_DRAIN=2s" : "HODEI_DRAIN=0s",
                     "HODEI_RATE_TOKEN=0", // only this machine can ask
                     dev->tls ? env_path(dev, "HODEI_TLS_CERT", "tls/server.crt") : NULL,
                     env_path(dev, "HODEI_TLS_KEY", "tls/server.key"), NULL);

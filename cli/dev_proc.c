@@ -270,12 +270,12 @@ void dev_stop_leftovers(struct dev *dev) {
     // Who talks first, then what is talked to.
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < n; i++) {
-            bool base = hd_streq(left[i].name, "postgres") || hd_streq(left[i].name, "nats");
+            bool base = hd_streq(left[i].name, "postgres") || hd_starts_with(left[i].name, "nats");
             if (base == (round == 1))
                 pidfd_send_signal(left[i].fd, leftover_signal(dev, left[i].name), NULL, 0);
         }
         for (size_t i = 0; i < n; i++) {
-            bool base = hd_streq(left[i].name, "postgres") || hd_streq(left[i].name, "nats");
+            bool base = hd_streq(left[i].name, "postgres") || hd_starts_with(left[i].name, "nats");
             if (base == (round == 1) && !gone_within(left[i].fd, 20000)) {
                 pidfd_send_signal(left[i].fd, base && left[i].name[0] == 'p' ? SIGQUIT : SIGKILL, NULL, 0);
                 gone_within(left[i].fd, 5000);

@@ -106,6 +106,9 @@ struct hd_bus_ops {
     void (*nak)(struct hd_bus *bus, const struct hd_arrived *msg, int64_t delay_ms);
     void (*done)(struct hd_bus *bus, struct hd_arrived *msg); // frees what the message holds
     void (*flush)(struct hd_bus *bus);                        // what was said leaves now
+    // Hears no new requests and hints, and takes no more of its feeds: what was sent before is in the queue at the return, what comes later goes
+    // to another replica. Answers still come. Waits for the server, 2 s at most.
+    void (*leave)(struct hd_bus *bus);
 };
 
 struct hd_door;

@@ -355,6 +355,10 @@ static bool mem_connected(struct hd_bus *bus) {
     return true;
 }
 
+static void mem_leave(struct hd_bus *bus) {
+    (void)bus; // a process of the simulator does not leave: it crashes
+}
+
 static void mem_flush(struct hd_bus *bus) {
     (void)bus; // everything left at once
 }
@@ -423,6 +427,7 @@ static const struct hd_bus_ops mem_ops = {
     .nak = mem_nak,
     .done = mem_done,
     .flush = mem_flush,
+    .leave = mem_leave,
 };
 
 struct hd_bus *hd_bus_mem_new(struct hd_memnet *net, const char *name) {

@@ -15,6 +15,7 @@
 
 #define KEEPER_AGAIN_MS 1000 // while something is missing
 #define CLOSE_WAIT_MS 2000
+#define LEAVE_WAIT_MS 2000
 #define PAYLOAD_MAX (8u << 20)
 
 int64_t nats_mono_ms(void) {
@@ -382,6 +383,24 @@ static void nats_flush(struct hd_bus *base) {
     (void)base; // everything is sent as soon as it is said
 }
 
+static void nats_leave(struct hd_bus *base) {
+    struct nats_bus *bus = nats_of(base);
+    int64_t end = nats_mono_ms() + LEAVE_WAIT_MS;
+    pthread_mutex_lock(&bus->mutex);
+    struct nats_sub *subs = bus->subs; // only the loop's thread, which this is, adds to the list
+    for (struct nats_feed *feed = bus->feeds; feed; feed = feed->next)
+        feed->closed = true; // what it has asked for goes back
+    pthread_mutex_unlock(&bus->mutex);
+    for (struct nats_sub *sub = subs; sub; sub = sub->next)
+        if (sub->kind != HD_ARRIVED_PUBLISHED)
+            natsSubscription_Drain(sub->sub); // fails where the connection is lost: nothing comes there
+    if (nats_connected(base))
+        natsConnection_FlushTimeout(bus->nc, LEAVE_WAIT_MS / 2);
+    for (struct nats_sub *sub = subs; sub && nats_connected(base); sub = sub->next)
+        if (sub->kind != HD_ARRIVED_PUBLISHED && end > nats_mono_ms())
+            natsSubscription_WaitForDrainCompletion(sub->sub, end - nats_mono_ms());
+}
+
 enum hd_status hd_bus_nats_call(struct hd_bus *base, const char *subject, const void *data, size_t len,
                                 int64_t timeout_ms, struct hd_err *err, uint8_t **ret, size_t *ret_len) {
     struct nats_bus *bus = nats_of(base);
@@ -481,6 +500,7 @@ static const struct hd_bus_ops nats_ops = {
     .nak = nats_nak,
     .done = nats_done,
     .flush = nats_flush,
+    .leave = nats_leave,
 };
 
 static char *new_inbox(const char *prefix) {

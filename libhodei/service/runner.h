@@ -121,7 +121,8 @@ struct hd_service {
     int epoll_fd; // -1 without a process
     bool crashed; // by env.crash_at, until the next turn
     bool stopping;
-    bool committed; // in this turn, something that parked items may wait for
+    int64_t leave_mono_ms; // asked to end: goes on until then; 0: not asked
+    bool committed;        // in this turn, something that parked items may wait for
     int64_t away_logged_mono_ms;
     struct hd_metric metrics[RM_COUNT];
 };

@@ -9,6 +9,8 @@
 #include "service/runner.h"
 #include "service/service_impl.h"
 
+#define LAST_TURNS 100 // for what was in the queue when it left
+
 // The library's table: each service has its own copy.
 static const struct hd_metric metric_rows[RM_COUNT] = {
     [RM_TURNS] = {"hodei_runner_turns_total", NULL, "Turns of the loop that did something", HD_COUNTER},
@@ -157,9 +159,11 @@ static enum hd_status stopping_inside(struct hd_service *service) {
 
 void service_drain(struct hd_service *service, struct hd_now now) {
     service->stopping = true;
+    service->env.bus->ops->leave(service->env.bus);
     for (size_t i = 0; i < service->n_parked; i++)
         service->parked[i].wait_until_mono_ms = service->parked[i].again_mono_ms = now.mono_ms;
-    hd_service_turn(service, now);
+    for (int i = 0; i < LAST_TURNS && hd_service_turn(service, now); i++)
+        ;
     if (!service->def->stopping)
         return;
     start_turn(service, now);

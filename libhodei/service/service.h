@@ -125,6 +125,8 @@ struct hd_service_def {
     void (*after_commit)(struct hd_ctx *cx, void *self);
     // Runs on the loop before leaving, with the bus still there (release a lease, answer what waits); NULL: nothing.
     void (*stopping)(struct hd_ctx *cx, void *self);
+    // Asked to end: for how long it goes on, said to be not ready, so that who sends it work hears of it; ms. NULL: 0.
+    int64_t (*leaving)(void *self);
 };
 
 // Everything from argv to the exit code. Also understands the settings of every service: --nats, --nats-user, --nats-password(-file),

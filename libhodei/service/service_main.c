@@ -132,13 +132,14 @@ static bool is_ready(const void *arg, struct hd_buf *why) {
     const struct hd_service *service = arg;
     bool bus = service->env.bus->ops->connected(service->env.bus);
     bool db = !service->env.db || hd_db_connected(service->env.db);
-    if (service->stopping)
+    bool leaving = service->stopping || service->leave_mono_ms;
+    if (leaving)
         hd_buf_adds(why, "stopping\n");
     if (!bus)
         hd_buf_adds(why, "NATS is not connected\n");
     if (!db)
         hd_buf_adds(why, "PostgreSQL is not connected\n");
-    return bus && db && !service->stopping;
+    return bus && db && !leaving;
 }
 
 static void add_metrics(const void *arg, struct hd_buf *out) {
@@ -203,6 +204,15 @@ static enum hd_status check_store(struct process *process, struct hd_err *err) {
 
 // --- the loop --------------------------------------------------------------------------------------------------------
 
+// Asked a second time it ends at once.
+static void leave(struct hd_service *service) {
+    int64_t ms = service->def->leaving && !service->leave_mono_ms ? service->def->leaving(service->self) : 0;
+    if (ms > 0)
+        service->leave_mono_ms = hd_now_read().mono_ms + ms;
+    else
+        hd_service_stop(service);
+}
+
 static void dispatch(struct process *process, const struct epoll_event *event) {
     int fd = loop_key_fd(event->data.u64);
     struct signalfd_siginfo info;
@@ -211,7 +221,7 @@ static void dispatch(struct process *process, const struct epoll_event *event) {
         return;
     case LOOP_SIGNAL:
         while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-            hd_service_stop(process->service);
+            leave(process->service);
         return;
     case LOOP_WATCH:
         service_fd_ready(process->service, fd, event->events, hd_now_read());
@@ -239,8 +249,11 @@ static void run(struct process *process) {
     hd_info("started, version %s", HD_VERSION);
     while (!service->stopping) {
         bool did = hd_service_turn(service, hd_now_read());
-        if (!service->stopping)
-            wait_and_dispatch(process, did ? 0 : service_due_mono_ms(service));
+        int64_t due = service_due_mono_ms(service), leave_at = service->leave_mono_ms;
+        if (leave_at && hd_now_read().mono_ms >= leave_at)
+            hd_service_stop(service);
+        else if (!service->stopping)
+            wait_and_dispatch(process, did ? 0 : leave_at && leave_at < due ? leave_at : due);
     }
     hd_info("stopping");
     service_drain(service, hd_now_read());

@@ -41,6 +41,7 @@ struct gateway {
     int64_t request_timeout_ms;
     unsigned waits_max; // requests that may wait for news at once; one more is answered without waiting
     _Atomic unsigned waits;
+    int64_t drain_ms;
     _Atomic bool stopping;
 };
 

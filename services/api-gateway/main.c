@@ -15,6 +15,8 @@ static const struct hd_setting settings[] = {
     {"trusted-proxies", HD_SET_TEXT, NULL,
      "addresses of proxies whose X-Forwarded-For is believed, separated by commas"},
     {"cors-origins", HD_SET_TEXT, NULL, "origins whose pages may ask from a browser, separated by commas"},
+    {"drain", HD_SET_DURATION, "5s",
+     "how long it still serves once asked to end, not ready, so that balancers and proxies hear of it", .max = 60000},
     {"request-timeout", HD_SET_DURATION, "10s", "how long a service may take to answer", .min = 100, .max = 60000},
 };
 
@@ -59,6 +61,7 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
     gw->limits = limits_new(hd_settings_int(values, "rate-address"), hd_settings_int(values, "rate-token"),
                             hd_settings_text(values, "trusted-proxies"));
     hd_strlcpy(gw->origins, hd_settings_text(values, "cors-origins"), sizeof(gw->origins));
+    gw->drain_ms = hd_settings_int(values, "drain");
     gw->request_timeout_ms = hd_settings_int(values, "request-timeout");
     gw->waits_max = (unsigned)threads / 2;
     gw->conns = conns_new((unsigned)threads, (unsigned)hd_settings_int(values, "connections-address"),
@@ -72,6 +75,13 @@ static enum hd_status init(struct hd_service *service, const struct hd_settings 
     }
     *ret_self = gw;
     return HD_OK;
+}
+
+static int64_t leaving(void *self) {
+    struct gateway *gw = self;
+
+    atomic_store(&gw->stopping, true); // each answer closes its connection
+    return gw->drain_ms;
 }
 
 // The bus goes away after this, so the threads that use it must have ended.
@@ -104,6 +114,7 @@ static const struct hd_service_def def = {
     .init = init,
     .release = release,
     .stopping = stopping,
+    .leaving = leaving,
 };
 
 int main(int argc, char **argv) {

@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 import urllib.parse
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
@@ -70,13 +71,14 @@ class Reply:
 
 
 class Platform:
-    def __init__(self, agents=1, slots=None, data=None, replicas=0, tls=False):
+    def __init__(self, agents=1, slots=None, data=None, replicas=0, tls=False, more=()):
         self.folder = data or tempfile.mkdtemp(prefix="hodei-test-")
         os.chmod(self.folder, 0o755)
         self.owned = data is None
         self.data = os.path.join(self.folder, "data")
         self.agents, self.slots, self.replicas = agents, slots, replicas or int(os.environ.get("REPLICAS", 1))
         self.tls = tls
+        self.more = list(more)  # further options of `hodei dev`
         self.gateway = None  # the port of another one than the first
         self.dev = None
         self.info = {}
@@ -95,6 +97,7 @@ class Platform:
             argv += ["--tls"]
         if port:
             argv += ["--port", str(port)]
+        argv += self.more
         with open(os.path.join(self.folder, "dev.out"), "ab") as out:
             self.dev = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
         began = time.monotonic()
@@ -157,6 +160,10 @@ class Platform:
             if process["name"] == name:
                 return process
         raise KeyError(name)
+
+    def ready(self, name):
+        with urllib.request.urlopen("http://127.0.0.1:%d/readyz" % self.process(name)["port"], timeout=5) as reply:
+            return reply.status == 200
 
     def pids(self):
         return {p["name"]: p["pid"] for p in self.read_info()["processes"]}
@@ -336,7 +343,12 @@ class Platform:
         if password is None:
             with open(os.path.join(self.data, "secrets", "nats-" + user)) as file:
                 password = file.read().strip()
-        return Nats(self.info["nats"], user, password)
+        for url in self.info["nats"].split(","):
+            try:
+                return Nats(url, user, password)
+            except OSError as error:
+                failed = error
+        raise failed
 
 
 class Nats:

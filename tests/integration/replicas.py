@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from hodei import Platform, expect, run_tests, wait_for  # noqa: E402
@@ -54,11 +53,6 @@ def names():
     return [name + suffix for name in SERVICES for suffix in ("", "-2")]
 
 
-def ready(name):
-    with urllib.request.urlopen("http://127.0.0.1:%d/readyz" % p.process(name)["port"], timeout=5) as reply:
-        return reply.status == 200
-
-
 def start_anyhow(pipeline, key):
     """As a careful client does: another gateway, the same key, until there is an answer."""
     ports = [p.process(name)["http_port"] for name in ("api-gateway", "api-gateway-2")]
@@ -88,7 +82,7 @@ def test_two_of_each():
     ports = [processes[n]["http_port"] for n in ("api-gateway", "api-gateway-2")]
     expect(p.info["server"].endswith(":%d" % ports[0]) and ports[1] != ports[0], "each gateway has its own port: %r" % ports)
     for name in names():
-        wait_for(lambda name=name: ready(name), "%s is ready" % name)
+        wait_for(lambda name=name: p.ready(name), "%s is ready" % name)
     p.apply("hodei: v1\nname: short\njobs: { a: { executor: noop }, b: { needs: [a], executor: noop } }\n")
     for p.gateway in (ports[1], None):
         run = p.start_run("short")
@@ -129,7 +123,7 @@ def test_killed_in_turn():
             starts += [pool.submit(start_anyhow, "short", "start-%d-%d" % (i, n)) for n in range(4)]
             p.gateway = p.process("api-gateway-2" if name == "api-gateway" else "api-gateway")["http_port"]
             p.kill(name)
-            wait_for(lambda name=name: ready(name), "%s is ready again" % name)
+            wait_for(lambda name=name: p.ready(name), "%s is ready again" % name)
             p.run(run)  # somebody answers
         for start in starts:
             start.result()

@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+"""What may happen to an installation: outages of NATS and PostgreSQL, services that stand still, state that is gone, restarts one by
+one. Load runs meanwhile; judge.py says whether all of it was done once, and whether anything is left."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hodei import Platform, alive, expect, run_tests, wait_for  # noqa: E402
+from judge import Client, Load, nothing_left  # noqa: E402
+
+SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
+LEASE_S, LOST_S = 15, 20  # of a worker; until it is lost
+
+
+@contextlib.contextmanager
+def platform(**about):
+    p = Platform(**about)
+    try:
+        p.start()
+        yield p
+    finally:
+        if sys.exc_info()[0]:
+            print(p.output()[-2000:])
+            p.print_logs()
+        p.destroy()
+
+
+@contextlib.contextmanager
+def stopped(p, *names):
+    """Processes that stand still, and know nothing of it."""
+    pids = [p.process(name)["pid"] for name in names]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def stay(seconds):
+    """How long an outage lasts is what is tested."""
+    time.sleep(seconds)
+
+
+# --- services ------------------------------------------------------------------------------------------------------------------
+
+
+def test_services_stand_still_past_their_lease():
+    """One of two of each at once, then each service alone; each goes on afterwards as if nothing had been."""
+    with platform(agents=2, slots=8, replicas=2) as p:
+        load = Load(p, "still", jobs=150, seconds=0.5)
+        load.start(2)
+        load.wait_begun(10)
+        with stopped(p, *(name if i % 2 else name + "-2" for i, name in enumerate(SERVICES) if name != "api-gateway")):
+            stay(LOST_S + 5)
+        load.start(1)
+        for name in ("orchestrator", "scheduler"):
+            with stopped(p, name, name + "-2"):
+                stay(LEASE_S)
+        load.start(1)
+        load.check()
+        nothing_left(p)
+
+
+def test_nobody_is_lost_while_the_registry_stands_still():
+    with platform(agents=2, slots=4) as p:
+        load = Load(p, "registry", jobs=40, seconds=3)
+        load.start()
+        load.wait_begun(8)
+        with stopped(p, "worker-registry"):
+            stay(LOST_S + 10)
+        load.check()
+        nothing_left(p)
+
+
+def test_rolling_restart():
+    """Every process of every service is asked to end and started anew, one by one, under load: no call fails for a client that asks
+    again after a 503, and none is left without an answer."""
+    with platform(agents=2, slots=8, replicas=2) as p:
+        load, over, errors = Load(p, "rolling", jobs=4, seconds=0.1), threading.Event(), []
+
+        def work():
+            try:
+                while not over.is_set():
+                    load.start()
+            except Exception as error:  # pylint: disable=broad-except
+                errors.append(error)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for name in [name + suffix for name in SERVICES for suffix in ("", "-2")]:
+                load.wait_begun(load.begun() + 20)
+                before = p.process(name)
+                os.kill(before["pid"], signal.SIGTERM)
+                wait_for(lambda name=name: p.process(name)["pid"] == 0, "%s has left" % name)
+                expect(not alive(before["pid"]), "it has ended")
+                p.dev.send_signal(signal.SIGUSR1)
+                wait_for(lambda name=name: p.process(name)["pid"] and p.ready(name), "%s is back" % name, 60)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        expect(not errors, "%r" % errors)
+        bad = [x for x in load.refused if x[0] != 503]
+        print("        %d runs, %d answers 503" % (len(load.runs), len(load.refused) - len(bad)))
+        expect(not bad, "no call fails: %r" % bad[:5])
+        load.check()
+        nothing_left(p)
+
+
+# --- NATS ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_nats_away_for_longer_than_the_grace():
+    """Nobody hears of anybody for longer than it takes to lose a worker, twice; jobs run on, and no worker is lost."""
+    with platform(agents=2, slots=4) as p:
+        load = Load(p, "away", jobs=40, seconds=2)
+        load.start()
+        load.wait_begun(8)
+        with stopped(p, "nats"):
+            stay(LOST_S + 15)
+        load.wait_begun(load.begun() + 8)
+        with stopped(p, "nats"):
+            stay(LOST_S)
+            p.kill("nats")  # and what it had in memory is gone
+        load.check()
+        nothing_left(p)
+
+
+def test_streams_deleted_under_500_jobs():
+    with platform(agents=2, slots=16) as p:
+        load = Load(p, "deleted", jobs=500, seconds=0.5)
+        load.start()
+        for n in (20, 200, 350):
+            load.wait_begun(n)
+            bus = p.nats()
+            expect(len(bus.wipe()) >= 6, "there were streams")
+            bus.close()
+        load.check()
+        nothing_left(p)
+
+
+def test_leader_of_a_nats_cluster_killed():
+    """Each of three servers in turn, first the one that leads most; the others go on."""
+    with platform(agents=3, slots=8, replicas=2, more=["--nats-servers", "3"]) as p:
+        load = Load(p, "cluster", jobs=150, seconds=0.3)
+        load.start(2)
+        names = {"hodei-dev": "nats", "hodei-dev-2": "nats-2", "hodei-dev-3": "nats-3"}
+        for n in (20, 120, 200):
+            load.wait_begun(n)
+            bus = p.nats()
+            leads = {}
+            for stream in bus.streams():
+                about = json.loads(bus.request("$JS.API.STREAM.INFO." + stream))
+                leader = about.get("cluster", {}).get("leader")
+                leads[leader] = leads.get(leader, 0) + 1
+                expect(stream.startswith("WORK_") or about["config"]["num_replicas"] == 3, "%s has three copies" % stream)
+            bus.close()
+            p.kill(names[max((x for x in leads if x), key=leads.get)])
+        load.start(1)
+        load.check()
+        nothing_left(p)
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------------------------------------
+
+
+class Postgres:
+    """A cluster of our own, so that it can have a standby, or too little disk."""
+
+    def __init__(self, folder, standby_of=None):
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            self.port = one.getsockname()[1]
+        self.bin = sorted(x for x in os.listdir("/usr/lib/postgresql"))[-1]
+        self.bin = "/usr/lib/postgresql/%s/bin/" % self.bin
+        self.folder, self.process, self.options = folder, None, []
+        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
+        os.makedirs(folder, exist_ok=True)
+        if self.user:
+            shutil.chown(folder, "postgres", "postgres")
+        os.chmod(folder, 0o700)
+        self.data = os.path.join(folder, "data")
+        if standby_of:
+            self.tool("pg_basebackup", "-D", self.data, "-h", "127.0.0.1", "-p", str(standby_of.port), "-U", "hodei", "-R", "-X", "stream")
+        else:
+            self.tool("initdb", "-D", self.data, "-U", "hodei", "-A", "trust", "-E", "UTF8", "--locale=C")
+
+    def tool(self, name, *argv):
+        done = subprocess.run([*self.user, self.bin + name, *argv], capture_output=True, text=True, cwd="/", timeout=60)
+        expect(done.returncode == 0, "%s: %s" % (name, done.stderr))
+        return done.stdout
+
+    def start(self, *options):
+        self.options = options or self.options
+        argv = [*self.user, self.bin + "postgres", "-D", self.data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
+                "-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", *self.options]
+        with open(os.path.join(self.folder, "..", os.path.basename(self.folder) + ".log"), "ab") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
+        wait_for(self.answers, "PostgreSQL answers", 60)
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise SystemExit("PostgreSQL has ended: see its log beside %s" % self.folder)
+        return subprocess.run([self.bin + "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=10).returncode == 0
+
+    def kill(self):
+        """With all its processes, as a machine that is gone."""
+        with open(os.path.join(self.data, "postmaster.pid")) as file:
+            postmaster = int(file.readline())
+        children = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True).stdout.split()
+        for pid in [postmaster, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
+
+@contextlib.contextmanager
+def folder_for_postgres():
+    folder = os.path.join("/tmp", "hodei-test-pg-%d" % os.getpid())
+    os.makedirs(folder)
+    os.chmod(folder, 0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def conninfo(*servers):
+    return "host=%s port=%s user=hodei dbname=postgres target_session_attrs=read-write" % (
+        ",".join("127.0.0.1" for _ in servers), ",".join(str(x.port) for x in servers))
+
+
+def test_postgres_fails_over():
+    """The primary is gone for good, its synchronous standby takes over: what was accepted is there."""
+    with folder_for_postgres() as folder:
+        primary = Postgres(os.path.join(folder, "one")).start("-c", "synchronous_standby_names=*", "-c", "synchronous_commit=local")
+        standby = None
+        try:
+            standby = Postgres(os.path.join(folder, "two"), primary).start()
+            primary.end()
+            primary.start("-c", "synchronous_standby_names=*")
+            with platform(agents=2, slots=8, replicas=2, more=["--postgres", conninfo(primary, standby)]) as p:
+                load = Load(p, "failover", jobs=100, seconds=0.3)
+                load.start(3)
+                load.wait_begun(60)
+                starts = threading.Thread(target=load.start, args=(3,))
+                starts.start()
+                primary.kill()
+                standby.tool("pg_ctl", "promote", "-D", standby.data)
+                began = time.monotonic()
+                starts.join()
+                load.wait_begun(load.begun() + 20)
+                print("        work flowed again %.1f s after the promotion" % (time.monotonic() - began))
+                load.check()
+                nothing_left(p)
+        finally:
+            for server in (primary, standby):
+                if server:
+                    server.end()
+
+
+def test_postgres_killed_again_and_again():
+    with platform(agents=2, slots=8, replicas=2) as p:
+        load = Load(p, "killed", jobs=150, seconds=0.3)
+        load.start(2)
+        for n in (20, 80, 140, 200):
+            load.wait_begun(n)
+            p.kill("postgres")
+        load.check()
+        nothing_left(p)
+
+
+def test_disk_full_under_postgres():
+    """Nothing new is accepted, and the answer says so; once there is room again all goes on."""
+    if os.geteuid() != 0:
+        print("        left out: a small file system needs root")
+        return
+    with folder_for_postgres() as folder:
+        small = os.path.join(folder, "small")
+        os.mkdir(small)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", small], capture_output=True, text=True)
+        expect(done.returncode == 0, done.stderr)
+        server = None
+        try:
+            server = Postgres(os.path.join(small, "pg")).start("-c", "max_wal_size=64MB")
+            with platform(agents=1, slots=8, more=["--postgres", conninfo(server)]) as p:
+                load = Load(p, "full", jobs=100, seconds=0.5)
+                load.start()
+                load.wait_begun(20)
+                filler = os.path.join(small, "filler")
+                with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+                    while file.write(bytes(1 << 16)):
+                        pass
+                refused = wait_for(lambda: (lambda r: r.status != 201 and r)(
+                    p.api("POST", "/v1/runs", {"pipeline": "full"}, {"Idempotency-Key": os.urandom(8).hex()})), "a start is refused", 60)
+                print("        refused with %d: %s" % (refused.status, refused.json.get("detail")))
+                expect(refused.status == 503, "%r" % refused)
+                stay(3)
+                os.unlink(filler)
+                if server.process.poll() is not None:  # it gives up where it cannot write its log
+                    server.start()
+                load.runs = [run["id"] for run in p.get("/v1/runs?pipeline=full")["runs"]]  # those of the clients above too
+                load.start()
+                load.check()
+                nothing_left(p)
+        finally:
+            if server:
+                server.end()
+            subprocess.run(["umount", "-l", small], capture_output=True)
+
+
+# --- workers -------------------------------------------------------------------------------------------------------------------
+
+
+def shim_of(p, agent):
+    state = os.path.join(p.data, agent)
+    return next(pid for pid, command in p.everything() if "hodei-shim" in command and state in command)
+
+
+def test_state_folder_lost():
+    """An agent that comes back without its folder is another session: what it had is lost and runs elsewhere, nothing starts twice."""
+    with platform(agents=2, slots=4) as p:
+        load = Load(p, "state", jobs=40, seconds=1)
+        load.start()
+        load.wait_begun(10)
+        state = os.path.join(p.data, "agent-1")
+        shim = shim_of(p, "agent-1")
+        agent = p.process("agent-1")["pid"]
+        os.kill(p.dev.pid, signal.SIGSTOP)  # it would start the agent again at once
+        try:
+            for pid in (agent, shim):
+                os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(state)
+        finally:
+            os.kill(p.dev.pid, signal.SIGCONT)
+        lost = load.check(may_be_lost=True)
+        expect(0 < lost <= 4, "what it ran is lost: %d" % lost)
+        wait_for(lambda: sum(w["state"] == "online" for w in p.get("/v1/workers")["workers"]) == 2, "it is back", 30)
+        nothing_left(p)
+
+
+def test_shim_killed():
+    """Its jobs die with it and are lost, with that cause; the agent starts another."""
+    with platform(agents=1, slots=4) as p:
+        load = Load(p, "shim", jobs=40, seconds=1)
+        load.start()
+        load.wait_begun(10)
+        shim = shim_of(p, "agent-1")
+        os.kill(shim, signal.SIGKILL)
+        lost = load.check(may_be_lost=True)
+        expect(0 < lost <= 4, "what it ran is lost: %d" % lost)
+        causes = {a.get("message", "") for job in p.jobs(load.runs[0]).values() for a in job["attempts"] if a["state"] == "lost"}
+        expect(causes and all("that looked after the job is gone" in x for x in causes), "it is said why: %r" % causes)
+        expect(shim_of(p, "agent-1") != shim, "there is another")
+        nothing_left(p)
+
+
+def test_clock_of_a_worker_off_by_an_hour():
+    """Before and after: jobs run, nobody is lost, and times that are shown are those of the platform."""
+    library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    if not os.path.exists(library):
+        print("        left out: it needs the package libfaketime")
+        return
+    with platform(agents=0) as p:
+        processes = []
+        try:
+            for name, offset in (("late", "-1h"), ("early", "+1h")):
+                env = dict(os.environ, LD_PRELOAD=library, FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1")
+                argv = [os.path.join(os.path.dirname(p.dev.args[0]), "hodei-agent"), "--name=" + name, "--pool=" + name, "--slots=8",
+                        "--state=" + os.path.join(p.folder, name), "--nats=" + p.info["nats"], "--nats-user=" + p.info["nats_user"],
+                        "--nats-password-file=" + p.info["nats_password_file"], "--join-token-file=" + p.info["join_token_file"], "--on-stop=stop"]
+                with open(os.path.join(p.folder, name + ".out"), "ab") as out:
+                    processes.append(subprocess.Popen(argv, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL))
+            wait_for(lambda: sum(w["state"] == "online" for w in p.get("/v1/workers")["workers"]) == 2, "both are online", 30)
+            loads = [Load(p, "clock-" + name, jobs=60, seconds=0.5, pool=name, more="timeout: 5m, ") for name in ("late", "early")]
+            for load in loads:
+                load.start()
+            loads[0].wait_begun(10)
+            with stopped(p, "nats"):
+                stay(LOST_S + 5)
+            p.kill("orchestrator")
+            p.kill("worker-registry")
+            now = time.time() * 1000
+            for load in loads:
+                load.check()
+                for job in p.jobs(load.runs[0]).values():
+                    last = job["attempts"][-1]
+                    for what in ("started_at_ms", "ended_at_ms"):
+                        expect(abs(int(last[what]) - now) < 300000, "%s is the platform's time: %r" % (what, last))
+                    expect(int(last["ended_at_ms"]) >= int(last["started_at_ms"]), "%r" % last)
+            nothing_left(p)
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait(30)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))
