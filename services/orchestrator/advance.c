@@ -180,19 +180,39 @@ bool orc_attempt_event_of(int state, enum orc_attempt_event *ret) {
     return false;
 }
 
-static void attempt_note(struct orc_attempt *attempt, const struct orc_attempt_news *news, int64_t now_ms) {
+void orc_attempt_times(const struct orc_attempt *attempt, int64_t *ret_started_ms, int64_t *ret_ended_ms) {
+    int64_t started = attempt->started_ms, ended = attempt->ended_ms;
+    int64_t first = attempt->assigned_ms, last = attempt->changed_ms > first ? attempt->changed_ms : first;
+    int64_t ahead = ended > last ? ended - last : 0, behind = started && started < first ? first - started : 0;
+    if (started)
+        started += behind ? behind : -ahead;
+    if (ended)
+        ended = ahead ? last : ended + behind;
+    started = !started ? 0 : started < first ? first : started > last ? last : started;
+    *ret_started_ms = started;
+    *ret_ended_ms = !ended ? 0 : ended > last ? last : ended < started ? started : ended;
+}
+
+static void note_start(const struct orc_attempt *attempt) {
     struct orc_job *job = attempt->job;
+    int64_t started, ended;
+    orc_attempt_times(attempt, &started, &ended);
+    job->dirty |= job->started_ms == 0;
+    job->started_ms = job->started_ms ? job->started_ms : started;
+    job->run->started_ms = job->run->started_ms ? job->run->started_ms : started;
+}
+
+static void attempt_note(struct orc_attempt *attempt, const struct orc_attempt_news *news, int64_t now_ms) {
     attempt->changed_ms = now_ms;
     attempt->dirty = true;
-    if (news->started_ms) {
+    if (news->started_ms)
         attempt->started_ms = news->started_ms;
-        job->dirty |= job->started_ms == 0;
-        job->started_ms = job->started_ms ? job->started_ms : news->started_ms;
-        job->run->started_ms = job->run->started_ms ? job->run->started_ms : news->started_ms;
-    }
+    if (orc_attempt_ended(attempt->state))
+        attempt->ended_ms = news->ended_ms ? news->ended_ms : now_ms;
+    if (news->started_ms)
+        note_start(attempt);
     if (!orc_attempt_ended(attempt->state))
         return;
-    attempt->ended_ms = news->ended_ms ? news->ended_ms : now_ms;
     attempt->exit_code = news->exit_code;
     attempt->signal = news->signal;
     attempt->cause = news->cause;

@@ -42,6 +42,9 @@ struct orc_attempt_news {
     const char *outputs; // JSON, NULL: none
     int64_t incarnation; // of the worker's session, where it is back; 0: not known
 };
+// When it started and ended, for people: a worker's clock may be wrong by anything, so its times are shifted to lie between the assignment and
+// when they were heard of; the time between the two stays. 0 where not known.
+void orc_attempt_times(const struct orc_attempt *attempt, int64_t *ret_started_ms, int64_t *ret_ended_ms);
 // Changes the attempt and its job; what follows for others is for the wave (graph.h).
 bool orc_attempt_change(struct orc_ws *ws, struct orc_attempt *attempt, const struct orc_attempt_news *news,
                         struct orc_chance *chance);

@@ -46,8 +46,7 @@ static Hodei__V1__Attempt *attempt_view(struct hd_arena *arena, const struct orc
     to->state = (Hodei__V1__AttemptState)attempt->state;
     to->worker = (char *)attempt->worker;
     to->assigned_at_ms = attempt->assigned_ms;
-    to->started_at_ms = attempt->started_ms;
-    to->ended_at_ms = attempt->ended_ms;
+    orc_attempt_times(attempt, &to->started_at_ms, &to->ended_at_ms);
     to->exit_code = attempt->exit_code;
     to->signal = attempt->signal;
     to->cause = (Hodei__V1__Cause)attempt->cause;

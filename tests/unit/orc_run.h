@@ -55,13 +55,15 @@ static inline int state(const struct fixture *f, uint32_t idx) {
 // QUEUED → … → the end that `event` makes.
 static inline void finish(struct fixture *f, uint32_t idx, enum orc_attempt_event event) {
     struct orc_job *job = orc_ws_job(&f->ws, f->run->id, idx);
-    struct orc_attempt_news news = {.event = event, .started_ms = 1100, .ended_ms = 1200};
+    struct orc_attempt_news news = {.event = event, .started_ms = f->chance.now_ms, .ended_ms = f->chance.now_ms + 100};
     if (job->state == JOB(QUEUED))
         CHECK(orc_job_change(job, ORC_JOB_ADMIT, 0, &f->chance));
     struct orc_attempt *attempt =
         orc_job_place(&f->ws, job, hd_uuid7(1000, &f->rng), "w", (struct hd_uuid){{1}}, &f->chance);
     CHECK(attempt != NULL);
+    f->chance.now_ms += 100;
     CHECK(orc_attempt_change(&f->ws, attempt, &news, &f->chance));
+    f->chance.now_ms -= 100;
     advance(f);
 }
 

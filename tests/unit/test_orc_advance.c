@@ -23,8 +23,39 @@ TEST(diamond_advances) {
     orc_run_settle(f.run, 2000);
     CHECK_INT(f.run->state, RUN(SUCCEEDED));
     CHECK_INT(f.run->ended_ms, 2000);
-    CHECK_INT(f.run->started_ms, 1100);
+    CHECK_INT(f.run->started_ms, 1000);
     hd_arena_release(&f.arena);
+}
+
+static void check_times(struct orc_attempt attempt, int64_t started, int64_t ended) {
+    int64_t shown_start, shown_end;
+    orc_attempt_times(&attempt, &shown_start, &shown_end);
+    CHECK_INT(shown_start, started);
+    CHECK_INT(shown_end, ended);
+}
+
+// Assigned at 1000, heard of at 2000, ran for 300 by the worker's clock, whatever that is.
+TEST(times_of_a_wrong_clock_are_shifted) {
+    struct orc_attempt at = {.assigned_ms = 1000, .changed_ms = 2000};
+    check_times(at, 0, 0);
+    at.started_ms = 1500;
+    check_times(at, 1500, 0);
+    at.ended_ms = 1800;
+    check_times(at, 1500, 1800);
+    at.started_ms -= 3600000, at.ended_ms -= 3600000;
+    check_times(at, 1000, 1300);
+    at.started_ms += 7200000, at.ended_ms += 7200000;
+    check_times(at, 1700, 2000);
+    at.ended_ms = 0; // it runs
+    check_times(at, 2000, 0);
+    at.started_ms = 1500, at.ended_ms = 2000; // lost: that is our clock
+    check_times(at, 1500, 2000);
+    at.started_ms -= 3600000;
+    check_times(at, 1000, 2000);
+    at.started_ms = INT64_MAX, at.ended_ms = 1;
+    check_times(at, 2000, 2000);
+    at.started_ms = 1, at.ended_ms = INT64_MAX;
+    check_times(at, 1000, 2000);
 }
 
 TEST(failure_skips_everything_below) {
