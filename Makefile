@@ -168,7 +168,7 @@ demo: ## installs what is missing, builds, runs the project's own pipeline and s
 	@$(MAKE) --no-print-directory all
 	@sh cli/demo.sh
 
-.PHONY: check test test-long sim sim-mutants fuzz lint bench
+.PHONY: check test test-long test-faults soak sim sim-mutants fuzz lint bench
 check: ## unit tests with ASan and UBSan (seconds)
 	@$(MAKE) --no-print-directory SAN=1 check-san
 .PHONY: check-san
@@ -189,18 +189,28 @@ test: ## installs what is missing and runs the tests (15 minutes at most)
 .PHONY: unit-san
 unit-san: $(UNIT) $(B)/hodei-shim
 
+# What may happen to an installation, on the real thing.
+FAULTS := "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "python3 tests/integration/outages.py"
 test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test long
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
 	@bash tests/tools/run.sh "$(B)/sim --seeds 20000" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
-	    "python3 tests/integration/faults.py" "python3 tests/integration/worker_faults.py" "$(B)/soak-agent 20000 10000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
+	    $(FAULTS) "python3 tests/integration/soak.py --minutes 3" "$(B)/soak-agent 20000 10000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
 	    "python3 tests/integration/hostile_http.py" \
 	    "TLS=1 python3 tests/integration/hostile_http.py slow_heads slow_readers who_does_not no_request testssl" \
-	    "REPLICAS=2 python3 tests/integration/end_to_end.py" "REPLICAS=2 python3 tests/integration/faults.py" \
+	    "REPLICAS=2 python3 tests/integration/end_to_end.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 40"
+
+test-faults: ## outages of every part, under load (15 minutes)
+	@sh tests/tools/deps.sh run test long
+	@$(MAKE) --no-print-directory all
+	@bash tests/tools/run.sh $(FAULTS)
+
+soak: all ## random faults under load: MINUTES=30, SEED=n
+	@python3 tests/integration/soak.py --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 sim: $(B)/sim ## the simulator, 20,000 seeds: SEEDS=n, or SEED=n with its trace
 	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000))

@@ -163,7 +163,7 @@ def nothing_left(p):
     for state in states(p):
         for what in ("work", "spool"):
             folder = os.path.join(state, what)
-            wait_for(lambda folder=folder: not os.listdir(folder), "%s is empty" % folder, 60)
+            wait_for(lambda folder=folder: not os.listdir(folder), "%s is empty: %r" % (folder, os.listdir(folder)), 60)
         with open(os.path.join(state, "session")) as file:
             group = "hodei-" + file.read().strip()
         wait_for(lambda group=group: not in_groups(group), "nothing runs in a control group of %s" % group, 30)

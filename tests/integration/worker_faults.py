@@ -228,9 +228,13 @@ class Net:
         while True:
             try:
                 near, _ = self.listener.accept()
-                far = socket.create_connection((address.group(1), int(address.group(2))))
             except OSError:
                 return
+            try:
+                far = socket.create_connection((address.group(1), int(address.group(2))))
+            except OSError:  # it is away, and so are we
+                near.close()
+                continue
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self.relay, args=(source, sink), daemon=True).start()
 
@@ -378,6 +382,31 @@ def test_long_cut_hold():
         p.wait_run(w.run, "succeeded", 90)
         expect(w.did() == ["begin 1", "end 1"], "nothing else has started: %r" % w.did())
         wait_for(lambda: p.log(w.run) == b"result 1\n", "its log is whole")
+    finally:
+        w.end()
+        if other:
+            other.end()
+
+
+def test_long_cut_of_a_group():
+    """A job that holds the slot of a concurrency group is ended by its shim when the lease runs out, though nobody can say so; its successor
+    starts only then."""
+    if not may_cut():
+        return
+    w, other = Cut("group", "concurrency: { group: cut }"), None
+    try:
+        w.begin()
+        w.net.cut()
+        wait_for(lambda: not w.alive(), "the first is ended within the lease", LEASE_AND_MARGIN)
+        ended = os.stat(w.mark + ".alive").st_mtime
+        other = Agent("w-group-other", "group")
+        p.wait_run(w.run, "succeeded", 60)
+        second = p.jobs(w.run)["only"]["attempts"][1]
+        expect(int(second["started_at_ms"]) > ended * 1000, "no overlap: %.3f %r" % (ended, second))
+        expect(attempts(w.run) == ["lost", "succeeded"] and w.did() == ["begin 1", "begin 2", "end 2"], "%r %r" % (attempts(w.run), w.did()))
+        w.net.heal()
+        wait_for(lambda: worker("w-group")["state"] == "online", "it is back", 60)
+        expect(attempts(w.run) == ["lost", "succeeded"], "an end stays")
     finally:
         w.end()
         if other:
