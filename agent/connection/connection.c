@@ -129,7 +129,7 @@ static void beat(struct connection *connection, struct hd_bus *bus, const struct
     request.session = (char *)(uintptr_t)session->text;
     request.attempts = session_held(session, &request.n_attempts);
     request.at_ms = session->now.wall_ms;
-    request.stream_missing = connection->feed_open && bus->ops->feed_missing(bus, connection->consumer);
+    request.stream_missing = connection->missing;
     request.unfit = (char *)(uintptr_t)connection->unfit;
     if (connection->def->measure)
         connection->def->measure(connection->def->arg, session, &request);
@@ -143,6 +143,13 @@ void connection_turn(struct connection *connection, struct hd_bus *bus, struct s
         later(connection, session, connection->joined ? connection->heartbeat_ms / 10 : RETRY_FIRST_MS);
     }
     connection->was_connected = connected;
+    bool missing = connected && connection->feed_open && bus->ops->feed_missing(bus, connection->consumer);
+    if (missing && !connection->missing && connection->joined && !connection->failures) { // said soon: nothing arrives
+        int64_t due_ms = connection->due_ms;
+        later(connection, session, connection->heartbeat_ms / 10);
+        connection->due_ms = due_ms < connection->due_ms ? due_ms : connection->due_ms;
+    }
+    connection->missing = missing;
     int64_t left_ms = connection->lease_until_ms - session->now.mono_ms;
     hd_metric_set(&connection_metrics[CONNECTION_M_LEASE], left_ms > 0 ? left_ms : 0);
     if (!connected || connection->asking || session->now.mono_ms < connection->due_ms)

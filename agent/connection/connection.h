@@ -32,6 +32,7 @@ struct connection {
     const struct connection_def *def; // borrowed
     struct hd_rng *rng;               // borrowed
     bool joined, asking, was_connected, feed_open;
+    bool missing;                                           // the work stream, or its consumer, as far as can be seen
     int64_t asked_ms, due_ms, lease_until_ms, heartbeat_ms; // monotonic
     int64_t asked_wall_ms;                                  // to compare the clocks
     const char *unfit;                                      // told with every heartbeat; borrowed

@@ -32,14 +32,25 @@ static void arrival_free(struct nats_arrival *arrival) {
     free(arrival);
 }
 
-void nats_queue(struct nats_bus *bus, struct nats_arrival *arrival) {
+static void write_event(struct nats_bus *bus) {
     static const uint64_t one = 1;
+    if (write(bus->event_fd, &one, sizeof(one)) < 0)
+        hd_error("eventfd: the loop may sleep too long");
+}
+
+void nats_wake_loop(struct nats_bus *bus) {
+    if (bus->n_queued == 0 && !bus->woken)
+        write_event(bus);
+    bus->woken = true;
+}
+
+void nats_queue(struct nats_bus *bus, struct nats_arrival *arrival) {
     arrival->arrived.arrived_mono_ms = nats_mono_ms();
     arrival->arrived.handle = arrival;
     *bus->tail = arrival;
     bus->tail = &arrival->next;
-    if (bus->n_queued++ == 0 && write(bus->event_fd, &one, sizeof(one)) < 0)
-        hd_error("eventfd: the loop may sleep too long");
+    if (bus->n_queued++ == 0 && !bus->woken)
+        write_event(bus);
 }
 
 void nats_wake_keeper(struct nats_bus *bus) {
@@ -291,7 +302,7 @@ static size_t nats_receive(struct hd_bus *base, struct hd_arrived *ret, size_t m
     size_t n = 0;
     uint64_t count;
     pthread_mutex_lock(&bus->mutex);
-    bool any = bus->head != NULL;
+    bool any = bus->head || bus->woken;
     while (bus->head && n < max) {
         struct nats_arrival *first = bus->head;
         bus->head = first->next;
@@ -302,6 +313,8 @@ static size_t nats_receive(struct hd_bus *base, struct hd_arrived *ret, size_t m
     }
     if (any && !bus->head && read(bus->event_fd, &count, sizeof(count)) < 0) // stays readable while there is more
         hd_debug("eventfd was read already");
+    if (!bus->head)
+        bus->woken = false;
     pthread_mutex_unlock(&bus->mutex);
     return n;
 }

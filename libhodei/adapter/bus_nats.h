@@ -86,6 +86,7 @@ struct nats_bus {
     unsigned next_feed;
     struct nats_arrival *head, **tail;
     size_t n_queued;
+    bool woken; // event_fd is readable without an arrival
     struct nats_pendings publishes, asks;
     int64_t said_mono_ms; // of the last warning
 };
@@ -97,6 +98,7 @@ static inline struct nats_bus *nats_of(struct hd_bus *bus) {
 // All with the mutex held.
 void nats_queue(struct nats_bus *bus, struct nats_arrival *arrival);
 void nats_wake_keeper(struct nats_bus *bus);
+void nats_wake_loop(struct nats_bus *bus);
 bool nats_is_up(struct nats_bus *bus);
 
 // bus_nats_options.c

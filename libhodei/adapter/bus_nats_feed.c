@@ -10,8 +10,10 @@
 #include "base/log.h"
 
 #define PULL_MS 30000
-#define PULL_DOUBTED_MS 1000
 #define PULL_LATE_MS 1000
+// In doubt, an answer is late soon: not before it has been to the other side of the world and back.
+#define PULL_DOUBTED_MS 200
+#define PULL_DOUBTED_LATE_MS 800
 #define DELETED_PAUSE_MS 1000
 #define ACK_WAIT_MS 30000
 #define ACK_PENDING_MAX 20000
@@ -127,7 +129,7 @@ static void pull(struct nats_bus *bus, struct nats_feed *feed) {
     if (natsConnection_PublishRequestString(bus->nc, subject, reply, body) != NATS_OK)
         return; // the keeper tries again
     feed->asked = room;
-    feed->expect_mono_ms = nats_mono_ms() + expires + PULL_LATE_MS;
+    feed->expect_mono_ms = nats_mono_ms() + expires + (feed->doubted ? PULL_DOUBTED_LATE_MS : PULL_LATE_MS);
     nats_wake_keeper(bus);
 }
 
@@ -148,8 +150,10 @@ static void answered(struct nats_feed *feed) {
 }
 
 static void doubt(struct nats_bus *bus, struct nats_feed *feed) {
-    if (feed->doubted)
+    if (feed->doubted && !feed->missing) {
         feed->missing = true;
+        nats_wake_loop(bus);
+    }
     feed->doubted = true;
     feed->ensured = false;
     feed->asked = 0;

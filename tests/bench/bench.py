@@ -3,8 +3,8 @@
 synchronous_commit on), loads it, writes BUILD/bench/bench.json and prints a table. It never fails on a number.
 
 bench.json: each figure under its key, how it was measured under "samples" (every sample of every key) and "machine" (what it ran
-on). --quick takes a tenth of the load, to see that it works; --graph and
---gateway measure graphs or the gateway alone, and write nothing. --gateway --check is a test: it fails where a decision
+on). --quick takes a tenth of the load, to see that it works; --graph, --gateway and --recovery
+measure graphs, the gateway or recovery alone, and write nothing. --gateway --check is a test: it fails where a decision
 costs the gateway more than it may, as a share of the same GETs without one.
 """
 import json
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+import recovery
 
 BUILD = os.environ.get("BUILD", "build")
 LOAD = os.path.abspath(BUILD + "/bench-load")
@@ -343,7 +345,9 @@ def percentile(values, p):
 def figures(samples):
     out = {}
     for key, values in samples.items():
-        if key.startswith("latency.") or key == "noop.request_ms":
+        if key.startswith("recovery."):
+            out[key] = max(values)
+        elif key.startswith("latency.") or key == "noop.request_ms":
             out[key + ".p50"], out[key + ".p99"] = percentile(values, 50), percentile(values, 99)
         else:
             out[key] = statistics.median(values)
@@ -399,6 +403,9 @@ def main():
     samples, about = {}, machine()
     if "--graph" in sys.argv:
         return graphs_alone()
+    if "--recovery" in sys.argv:
+        recovery.measure(samples, say, SERVICES, QUICK)
+        return table({key: max(values) for key, values in samples.items()})
     if "--gateway" in sys.argv:
         measure_gateway(samples)
         table({key: statistics.median(values) for key, values in samples.items()})
@@ -424,6 +431,7 @@ def main():
         measure_memory(platform, samples, "_after_load")
     finally:
         platform.stop()
+    recovery.measure(samples, say, SERVICES, QUICK)
     out = figures(samples)
     samples["process.ratio_to_spawn"] = [v / out["machine.spawn_per_s"] for v in samples["process.jobs_per_s"]]
     os.makedirs(BUILD + "/bench", exist_ok=True)

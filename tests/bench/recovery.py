@@ -1,0 +1,156 @@
+"""From a kill to work flowing again: seconds until something that needs the killed process is done, asked again and again by a client with
+one key a try. One replica and two; nats-server, PostgreSQL; a worker that is gone; a start with a million jobs that wait."""
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
+from hodei import ENDED, Failed, Platform, wait_for  # noqa: E402
+
+LOST_MS = 20000  # a worker's lease and margin
+NOOP = "hodei: v1\nname: probe\njobs: { a: { %sexecutor: noop } }\n"
+ECHO = "hodei: v1\nname: echo\njobs: { a: { run: echo out } }\n"
+
+
+class Probe:
+    def __init__(self, platform):
+        self.p, self.turn = platform, 0
+        platform.apply(NOOP % "")
+        platform.apply(ECHO)
+
+    def ports(self):
+        return [x["http_port"] for x in self.p.info["processes"] if x.get("http_port")]
+
+    def call(self, method, path, body=None, headers=None):
+        """By any gateway that answers; a short patience, since a client that waits for a process that is dead measures itself."""
+        for _ in self.ports():
+            self.turn += 1
+            try:
+                address = http.client.HTTPConnection("127.0.0.1", self.ports()[self.turn % len(self.ports())], timeout=1)
+                try:
+                    address.request(method, path, body, dict({"Authorization": "Bearer " + self.p.token, "Content-Type": "application/json"}, **headers or {}))
+                    reply = address.getresponse()
+                    return reply.status, reply.read()
+                finally:
+                    address.close()
+            except (OSError, http.client.HTTPException):
+                pass
+        return 0, b""
+
+    def until(self, done):
+        while not done():
+            time.sleep(0.01)
+
+    def run(self, pipeline="probe"):
+        key, run = os.urandom(8).hex(), []
+
+        def started():
+            status, body = self.call("POST", "/v1/runs", '{"pipeline":"%s"}' % pipeline, {"Idempotency-Key": key})
+            if status in (200, 201):
+                run.append(json.loads(body)["id"])
+            return run
+
+        def ended():
+            status, body = self.call("GET", "/v1/runs/" + run[0])
+            return status == 200 and json.loads(body)["state"] in ENDED
+        self.until(started)
+        self.until(ended)
+        return run[0]
+
+    def answers(self, path):
+        self.until(lambda: self.call("GET", path)[0] == 200)
+
+    def work(self, name):
+        """What cannot be done without it, and a run."""
+        if name == "worker-registry":
+            self.answers("/v1/workers/agent-1")
+        elif name == "quota":
+            self.answers("/v1/quota")
+        elif name == "auth":
+            self.answers("/v1/tokens")
+        elif name == "pipelines":
+            self.until(lambda: self.call("POST", "/v1/pipelines", NOOP % "", {"Content-Type": "application/yaml"})[0] == 200)
+        elif name == "observability":
+            run = self.run("echo")
+            self.until(lambda: b"out" in self.call("GET", "/v1/runs/%s/logs?format=text" % run)[1])
+        self.run()
+
+
+def measure_services(samples, say, services, rounds, replicas):
+    p = Platform(agents=1, slots=64, replicas=replicas).start()
+    try:
+        probe = Probe(p)
+        for name in services + ["nats", "postgres"] * (replicas == 1):
+            say("recovery of %s, %d of it" % (name, replicas))
+            for _ in range(rounds):
+                probe.work(name)
+                p.read_info()
+                began = time.monotonic()
+                os.kill(p.process(name)["pid"], signal.SIGKILL)
+                probe.work(name)
+                key = "recovery.%s%s_s" % (name.replace("-", "_"), "_of_two" if replicas == 2 else "")
+                samples.setdefault(key, []).append(time.monotonic() - began)
+                wait_for(lambda name=name: p.process(name)["pid"] and (name in ("nats", "postgres") or p.ready(name)), "it is back", 60)
+    finally:
+        p.destroy()
+
+
+def measure_worker_lost(samples, say):
+    say("a worker is lost")
+    p = Platform(agents=2, slots=4).start()
+    try:
+        mark = os.path.join(p.folder, "mark")
+        p.apply("hodei: v1\nname: lost\njobs:\n  only:\n    run: |\n      echo $HODEI_WORKER >>%s\n      if [ $(wc -l <%s) = 1 ]; then sleep 600; fi\n" % (mark, mark))
+        run = p.start_run("lost")
+        wait_for(lambda: os.path.exists(mark), "it runs")
+        with open(mark) as file:
+            worker = file.read().strip()
+        wait_for(lambda: p.running(run, "only"), "that is known")
+        began = time.monotonic()
+        os.kill(p.process(worker)["pid"], signal.SIGSTOP)
+        p.wait_run(run, "succeeded", 90)
+        samples.setdefault("recovery.worker_lost_s", []).append(time.monotonic() - began)
+        samples.setdefault("recovery.worker_lost_beyond_grace_s", []).append(time.monotonic() - began - LOST_MS / 1000)
+    finally:
+        p.destroy()
+
+
+def measure_million(samples, say, runs):
+    """Runs of 10,000 jobs for a pool without workers, which wait for the tenant's limit; then orchestrator and scheduler are killed, and another
+    tenant's run is what is waited for."""
+    p = Platform(agents=1, slots=64).start()
+    try:
+        other = p.person("other", tenant="other")
+        p.apply("hodei: v1\nname: wide\njobs:\n" + "".join("  j%d: { pool: nowhere, executor: noop }\n" % i for i in range(10000)))
+        reply = p.api("POST", "/v1/pipelines", NOOP % "", other)
+        if reply.status != 200:
+            raise Failed("%r" % reply)
+        probe = Probe(p)
+        began = time.monotonic()
+        for i in range(runs):
+            p.start_run("wide", key="wide-%d" % i)
+            if i % 20 == 19:
+                say("%d jobs wait, after %.0f s" % ((i + 1) * 10000, time.monotonic() - began))
+        p.token = other["Authorization"].split()[1]
+        for _ in range(3):
+            probe.run()
+            pids = [p.process(x)["pid"] for x in ("orchestrator", "scheduler")]
+            began = time.monotonic()
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            probe.run()
+            samples.setdefault("recovery.million_rows_start_s", []).append(time.monotonic() - began)
+            wait_for(lambda: all(p.process(x)["pid"] not in [0] + pids for x in ("orchestrator", "scheduler")), "both are back")
+    finally:
+        p.destroy()
+
+
+def measure(samples, say, services, quick):
+    rounds = 1 if quick else 3
+    for replicas in (1, 2):
+        measure_services(samples, say, services, rounds, replicas)
+    measure_worker_lost(samples, say)
+    measure_million(samples, say, 10 if quick else 100)
