@@ -17,7 +17,7 @@ ECHO = "hodei: v1\nname: echo\njobs: { a: { run: echo out } }\n"
 
 class Probe:
     def __init__(self, platform):
-        self.p, self.turn = platform, 0
+        self.p, self.turn, self.token = platform, 0, platform.token
         platform.apply(NOOP % "")
         platform.apply(ECHO)
 
@@ -31,7 +31,7 @@ class Probe:
             try:
                 address = http.client.HTTPConnection("127.0.0.1", self.ports()[self.turn % len(self.ports())], timeout=1)
                 try:
-                    address.request(method, path, body, dict({"Authorization": "Bearer " + self.p.token, "Content-Type": "application/json"}, **headers or {}))
+                    address.request(method, path, body, dict({"Authorization": "Bearer " + self.token, "Content-Type": "application/json"}, **headers or {}))
                     reply = address.getresponse()
                     return reply.status, reply.read()
                 finally:
@@ -85,15 +85,16 @@ def measure_services(samples, say, services, rounds, replicas):
         probe = Probe(p)
         for name in services + ["nats", "postgres"] * (replicas == 1):
             say("recovery of %s, %d of it" % (name, replicas))
-            for _ in range(rounds):
+            for i in range(rounds):
+                victim = name + ("-2" if replicas == 2 and i % 2 else "")
                 probe.work(name)
-                p.read_info()
+                pid = p.process(victim)["pid"]
                 began = time.monotonic()
-                os.kill(p.process(name)["pid"], signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
                 probe.work(name)
                 key = "recovery.%s%s_s" % (name.replace("-", "_"), "_of_two" if replicas == 2 else "")
                 samples.setdefault(key, []).append(time.monotonic() - began)
-                wait_for(lambda name=name: p.process(name)["pid"] and (name in ("nats", "postgres") or p.ready(name)), "it is back", 60)
+                wait_for(lambda: p.process(victim)["pid"] not in (0, pid) and (name in ("nats", "postgres") or p.ready(victim)), "it is back", 60)
     finally:
         p.destroy()
 
@@ -134,7 +135,7 @@ def measure_million(samples, say, runs):
             p.start_run("wide", key="wide-%d" % i)
             if i % 20 == 19:
                 say("%d jobs wait, after %.0f s" % ((i + 1) * 10000, time.monotonic() - began))
-        p.token = other["Authorization"].split()[1]
+        probe.token = other["Authorization"].split()[1]
         for _ in range(3):
             probe.run()
             pids = [p.process(x)["pid"] for x in ("orchestrator", "scheduler")]
@@ -149,7 +150,7 @@ def measure_million(samples, say, runs):
 
 
 def measure(samples, say, services, quick):
-    rounds = 1 if quick else 3
+    rounds = 2 if quick else 4
     for replicas in (1, 2):
         measure_services(samples, say, services, rounds, replicas)
     measure_worker_lost(samples, say)
