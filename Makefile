@@ -177,7 +177,7 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end admin tls doors access matrix identity definitions corpus placement worker workers replicas graphs large quota
+PLATFORM := end_to_end admin backup tls doors access matrix identity definitions corpus placement worker workers replicas graphs large quota
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/bench-load $(B)/bench-auth $(B)/print-machines $(B)/print-routes fuzzers

@@ -1,8 +1,10 @@
 // `hodei admin`: what an operator does with the databases of an installation, beside its API. It comes as a superuser of
 // PostgreSQL, and changes nothing but dead letters that are dropped.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "adapter/bus.h"
 #include "adapter/db.h"
 #include "base/doors.h"
 #include "base/pb.h"
@@ -10,6 +12,7 @@
 
 #define SHOWN 20 // findings of one check
 #define DEADLINE_MS 60000
+#define REPLAY_MS 10000
 #define LETTERS_MAX 1000 // of one service in a list
 
 // One that finds nothing holds. Each row of the answer is a finding, in words; $1 is now, Unix milliseconds. What is younger than a minute may
@@ -95,6 +98,20 @@ static size_t add(struct cli *cli, struct admin *admin, const char *text) {
     return admin->n++;
 }
 
+const char *cli_postgres(struct cli *cli) {
+    const char *to = cli_option(cli, "postgres");
+
+    if (!to)
+        to = getenv("HODEI_POSTGRES");
+    if (to && *to)
+        return to;
+    hd_err_set(&cli->err, HD_INVALID, "it is not known where PostgreSQL is");
+    hd_err_hint(&cli->err,
+                "--postgres or HODEI_POSTGRES, a connection string of a superuser, as psql takes it; with hodei "
+                "dev: \"postgres\" in dev.json of its folder");
+    return NULL;
+}
+
 static enum hd_status failed(struct cli *cli, const struct admin *admin, enum hd_status status) {
     if (status != HD_OK)
         cli->err = admin->cx.err;
@@ -103,19 +120,12 @@ static enum hd_status failed(struct cli *cli, const struct admin *admin, enum hd
 
 // With the statements that were added. Whoever calls it closes it, also where this fails.
 static enum hd_status admin_open(struct cli *cli, struct admin *admin) {
-    const char *to = cli_option(cli, "postgres");
+    const char *to = cli_postgres(cli);
     const struct hd_sql *tables[] = {admin->sql};
     const struct hd_db_def def = {.tables = tables, .table_lens = &admin->n, .n_tables = 1};
 
     if (!to)
-        to = getenv("HODEI_POSTGRES");
-    if (!to || !*to) {
-        hd_err_set(&cli->err, HD_INVALID, "it is not known where PostgreSQL is");
-        hd_err_hint(&cli->err,
-                    "--postgres or HODEI_POSTGRES, a connection string of a superuser, as psql takes it; with hodei "
-                    "dev: \"postgres\" in dev.json of its folder");
         return HD_INVALID;
-    }
     admin->cx = (struct hd_ctx){.arena = &cli->arena, .db = hd_db_new(to, &def), .now = hd_now_read()};
     admin->cx.deadline_mono_ms = admin->cx.now.mono_ms + DEADLINE_MS;
     return failed(cli, admin, hd_db_begin(&admin->cx));
@@ -289,5 +299,55 @@ int cmd_admin_dead_drop(struct cli *cli) {
     if (one(cli, "DELETE FROM", "WHERE id = $1::bigint RETURNING subject", &rows) != HD_OK)
         return cli_failed(cli);
     printf("dropped a message of %s\n", hd_row_text(&rows, 0, 0));
+    return 0;
+}
+
+// At nats-server as its operator, who may say what services alone may say. The stream has it before the letter goes: what is said twice is handled once.
+static enum hd_status say_again(struct cli *cli, const char *subject, const uint8_t *data, size_t len) {
+    const char *nats = cli_option(cli, "nats"), *user = cli_option(cli, "nats-user");
+    const char *file = cli_option(cli, "nats-password-file"), *ca = cli_option(cli, "nats-ca");
+    char password[256] = "";
+    uint8_t *reply = NULL;
+    size_t reply_len = 0;
+
+    if (file) {
+        FILE *from = fopen(file, "re");
+        if (!from || !fgets(password, sizeof(password), from)) {
+            if (from)
+                fclose(from);
+            return hd_err_set(&cli->err, HD_INVALID, "%s cannot be read: %s", file, strerror(errno));
+        }
+        fclose(from);
+        password[strcspn(password, "\r\n")] = '\0';
+    }
+    struct hd_bus *bus = hd_bus_nats_new(&(struct hd_bus_nats_def){.urls = nats ? nats : "nats://127.0.0.1:4222",
+                                                                   .user = user,
+                                                                   .password = file ? password : NULL,
+                                                                   .ca = ca,
+                                                                   .name = "hodei-admin"});
+    enum hd_status status = hd_bus_nats_call(bus, subject, data, len, REPLAY_MS, &cli->err, &reply, &reply_len);
+    if (status == HD_OK && (!memmem(reply, reply_len, "\"stream\"", 8) || memmem(reply, reply_len, "\"error\"", 7)))
+        status = hd_err_set(&cli->err, HD_UNAVAILABLE, "no stream has taken it: %.*s",
+                            (int)(reply_len < 200 ? reply_len : 200), (const char *)reply);
+    if (status != HD_OK)
+        hd_err_hint(&cli->err,
+                    "--nats, --nats-user and --nats-password-file: the operator's; with hodei dev they stand in "
+                    "dev.json of its folder");
+    free(reply);
+    bus->ops->free(bus);
+    return status;
+}
+
+int cmd_admin_dead_replay(struct cli *cli) {
+    struct hd_rows rows;
+
+    if (one(cli, "SELECT subject, data FROM", "WHERE id = $1::bigint", &rows) != HD_OK)
+        return cli_failed(cli);
+    const char *subject = hd_row_text(&rows, 0, 0);
+    struct hd_bytes data = hd_row_bytes(&rows, 0, 1);
+    if (say_again(cli, subject, data.data, data.len) != HD_OK ||
+        one(cli, "DELETE FROM", "WHERE id = $1::bigint RETURNING subject", &rows) != HD_OK)
+        return cli_failed(cli);
+    printf("said again: %s. If it still cannot be handled, it is a dead letter again\n", subject);
     return 0;
 }

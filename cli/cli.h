@@ -245,5 +245,13 @@ int cmd_admin_doctor(struct cli *cli);
 int cmd_admin_dead_list(struct cli *cli);
 int cmd_admin_dead_show(struct cli *cli);
 int cmd_admin_dead_drop(struct cli *cli);
+int cmd_admin_dead_replay(struct cli *cli);
+const char *cli_postgres(struct cli *cli); // --postgres or HODEI_POSTGRES; NULL: neither, and cli->err says so
+
+// backup.c
+int cmd_admin_backup(struct cli *cli);
+int cmd_admin_restore(struct cli *cli);
+// `replace`: even where there are runs. What was there comes back where this fails.
+enum hd_status backup_restore(struct cli *cli, const char *conninfo, const char *path, bool replace) HD_MUST_USE;
 
 #endif

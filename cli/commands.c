@@ -99,6 +99,17 @@ static const struct cli_option rerun_options[] = {
 static const struct cli_option user_create_options[] = {
     {"role", "NAME", "what it may do; may be given again; none that allows what you may not", 'r'},
 };
+static const struct cli_option replay_options[] = {
+    {"postgres", "CONNINFO", "a superuser's connection string, as psql takes it (HODEI_POSTGRES)"},
+    {"nats", "URL", "addresses of nats-server, separated by commas; default nats://127.0.0.1:4222"},
+    {"nats-user", "NAME", "its operator"},
+    {"nats-password-file", "FILE", "whose first line is the operator's password"},
+    {"nats-ca", "FILE", "PEM file of who signs nats-server's certificate: TLS"},
+};
+static const struct cli_option restore_options[] = {
+    {"postgres", "CONNINFO", "how a superuser reaches PostgreSQL, as psql takes it (HODEI_POSTGRES)"},
+    {"replace", NULL, "even where there are runs: they are given up"},
+};
 static const struct cli_option admin_options[] = {
     {"postgres", "CONNINFO", "a superuser's connection string, as psql takes it (HODEI_POSTGRES)"},
 };
@@ -112,6 +123,8 @@ static const struct cli_option dev_options[] = {
     {"slots", "N", "jobs at once on each of them; default: its own choice"},
     {"tls", NULL, "TLS everywhere, with a certificate of an own CA: tls/ca.crt in the data folder"},
     {"replicas", "N", "of each service, 1..8; default 1. The ports of further gateways stand in dev.json"},
+    {"restore", "FILE", "of `hodei admin backup`: begin with that"},
+    {"replace", NULL, "with --restore: even where there are runs, which are given up"},
     {"nats-servers", "N", "1, 3 or 5: a cluster that keeps streams N times; default 1"},
     {"postgres", "CONNINFO", "an existing PostgreSQL 15, as its superuser; default: a private one in the folder"},
 };
@@ -309,6 +322,15 @@ const struct cli_command cli_commands[] = {
      OPTIONS(token_rotate_options), 1, 1, cmd_token_rotate},
     {"token revoke", "ID", "end a token; within 2 s it works nowhere", "hodei token revoke 019a…", NULL, 0, 1, 1,
      cmd_token_revoke},
+    {"admin dead replay", "SERVICE ID", "say a dead letter again, once its cause is mended",
+     "hodei admin dead replay orchestrator 7 --nats nats://nats:4222 --nats-user operator --nats-password-file f",
+     OPTIONS(replay_options), 2, 2, cmd_admin_dead_replay},
+    {"admin backup", "FILE|-", "save all that the platform knows, as of one moment, while it runs",
+     "hodei admin backup hodei.backup\nhodei admin backup - | ssh vault 'cat >hodei.backup'", OPTIONS(admin_options), 1,
+     1, cmd_admin_backup},
+    {"admin restore", "FILE|-", "put a backup in the place of what is there; services must be stopped",
+     "hodei admin restore hodei.backup\nhodei dev --restore hodei.backup --replace", OPTIONS(restore_options), 1, 1,
+     cmd_admin_restore},
     {"tenant list", "", "list tenants (administrators of the platform)", "hodei tenant list", NULL, 0, 0, 0,
      cmd_tenant_list},
     {"tenant create", "NAME", "make a tenant", "hodei tenant create acme", NULL, 0, 1, 1, cmd_tenant_create},

@@ -300,12 +300,21 @@ static int64_t next_due(const struct dev *dev) {
     return due;
 }
 
+static enum hd_status restore(struct dev *dev) {
+    const char *path = cli_option(dev->cli, "restore");
+
+    if (!path)
+        return HD_OK;
+    dev_say(dev, "Restoring %s …", path);
+    return backup_restore(dev->cli, dev_conninfo(dev, NULL), path, cli_option(dev->cli, "replace"));
+}
+
 static void supervise(struct dev *dev) {
     bool said = false;
 
     while (!dev->interrupts && !dev->failed) {
         if (!dev->services_started && postgres_ready(dev) && nats_ready(dev)) {
-            dev->failed = dev_doors_postgres(dev) != HD_OK;
+            dev->failed = dev_doors_postgres(dev) != HD_OK || restore(dev) != HD_OK;
             if (dev->failed)
                 break;
             start_phase(dev, DEV_SERVICE);

@@ -39,3 +39,24 @@ enum hd_status hd_db_script(const char *conninfo, const char *probe, const char 
     PQfinish(conn);
     return status;
 }
+
+enum hd_status hd_db_environment(const char *conninfo, struct hd_arena *arena, const char ***ret, struct hd_err *err) {
+    char *text = NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, &text);
+    size_t n = 0;
+
+    if (!options) {
+        hd_err_set(err, HD_INVALID, "PostgreSQL: %.*s", text ? (int)strcspn(text, "\n") : 0, text ? text : "");
+        PQfreemem(text);
+        return HD_INVALID;
+    }
+    for (const PQconninfoOption *option = options; option->keyword; option++)
+        n++;
+    *ret = HD_NEW_ARRAY(arena, n + 1, const char *);
+    n = 0;
+    for (const PQconninfoOption *option = options; option->keyword; option++)
+        if (option->envvar && option->val)
+            (*ret)[n++] = hd_arena_printf(arena, "%s=%s", option->envvar, option->val);
+    PQconninfoFree(options);
+    return HD_OK;
+}

@@ -76,6 +76,25 @@ def test_dead_letters():
     expect("FOUND" not in doctor(0), "nothing is left")
 
 
+def test_a_dead_letter_said_again():
+    """It reaches its service: what makes no sense is a dead letter again, under a new number; what does is handled."""
+    to = ("--postgres", p.info["postgres"])
+    nats = ("--nats", p.info["nats"], "--nats-user", p.info["nats_user"], "--nats-password-file", p.info["nats_password_file"])
+
+    def letters():
+        return p.sql("select id from orchestrator.dead_letters order by id").split()
+    p.sql("insert into orchestrator.dead_letters (at_ms, subject, data, status, error) values"
+          " (1, 'hodei.flow.placed', 'nonsense', 'invalid', 'x'), (1, 'hodei.flow.placed', '\\x0a0764656661756c74', 'invalid', 'x')")  # of the pool "default", and nothing else
+    bad, good = letters()
+    failed = p.cli("admin", "dead", "replay", "orchestrator", bad, *to, "--nats", p.info["nats"], code=None)
+    expect(failed.returncode and "operator's" in failed.stderr and len(letters()) == 2, failed.stderr)
+    for letter in (bad, good):
+        expect("said again: hodei.flow.placed" in p.cli("admin", "dead", "replay", "orchestrator", letter, *to, *nats).stdout, "replay")
+    wait_for(lambda: len(letters()) == 1 and letters()[0] not in (bad, good), "one of them is dead again")
+    p.cli("admin", "dead", "drop", "orchestrator", letters()[0], *to)
+    expect("FOUND" not in doctor(0), "nothing is left")
+
+
 def test_what_cannot_be_done_is_said():
     failed = p.cli("admin", "doctor", code=None)
     expect(failed.returncode == 2 and "HODEI_POSTGRES" in failed.stderr, failed.stderr)
