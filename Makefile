@@ -128,9 +128,11 @@ $(B)/unit/%: tests/unit/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a | $(GEN_H)
 LINK_EVERYTHING = $(LDFLAGS_ALL) -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 
 SIM_C := $(wildcard tests/sim/*.c)
+# real.c hears of each statement and commit of the store.
+SIM_LD := -Wl,--wrap=hd_db_run -Wl,--wrap=hd_db_commit
 $(B)/sim: $(call objs,$(SIM_C)) $(LIB) $(SVC_LIBS) $(B)/libagent.a
 	@echo "ld $@"
-	@$(CC) $(LINK_EVERYTHING)
+	@$(CC) $(SIM_LD) $(LINK_EVERYTHING)
 
 $(B)/model-driver: $(call objs,tests/model/driver.c) $(B)/liborchestrator.a $(B)/libpipelines.a $(LIB)
 	@echo "ld $@"
@@ -168,7 +170,7 @@ demo: ## installs what is missing, builds, runs the project's own pipeline and s
 	@$(MAKE) --no-print-directory all
 	@sh cli/demo.sh
 
-.PHONY: check test test-long test-faults soak sim sim-mutants fuzz lint bench
+.PHONY: check test test-long test-faults soak sim sim-real sim-mutants fuzz lint bench
 check: ## unit tests with ASan and UBSan (seconds)
 	@$(MAKE) --no-print-directory SAN=1 check-san
 .PHONY: check-san
@@ -195,7 +197,7 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@sh tests/tools/deps.sh run test long
 	@$(MAKE) --no-print-directory all $(B)/sim $(B)/model-driver $(B)/soak-agent fuzzers
 	@$(MAKE) --no-print-directory SAN=1 all
-	@bash tests/tools/run.sh "$(B)/sim --seeds 20000" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
+	@bash tests/tools/run.sh "$(B)/sim --seeds 20000" "python3 tests/sim/real.py $(B)/sim --seeds 120" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
 	    $(FAULTS) "python3 tests/integration/soak.py --minutes 3" "$(B)/soak-agent 20000 10000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
 	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
@@ -215,8 +217,11 @@ soak: all ## random faults under load: MINUTES=30, SEED=n
 sim: $(B)/sim ## the simulator, 20,000 seeds: SEEDS=n, or SEED=n with its trace
 	@$(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20000))
 
+sim-real: $(B)/sim ## the simulator with a real PostgreSQL, 500 seeds: SEEDS=n, or SEED=n with its trace
+	@python3 tests/sim/real.py $(B)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500))
+
 sim-mutants: export COMPILE = $(CC) $(ALL_CFLAGS)
-sim-mutants: export LINK = $(CC) $(LDFLAGS_ALL)
+sim-mutants: export LINK = $(CC) $(LDFLAGS_ALL) $(SIM_LD)
 sim-mutants: export OBJECTS = $(call objs,$(SIM_C))
 sim-mutants: export LIBRARIES = -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 sim-mutants: $(B)/sim ## code that is broken on purpose, which the simulator must find: ONLY=word

@@ -11,7 +11,7 @@ static const char has_schema_sql[] = "SELECT 1 FROM pg_namespace WHERE nspname =
 // A prepared statement keeps the plan that was best for the tables as they were in its first runs, often empty ones. Ours all have
 // their index; without this a table that has grown is read from end to end until its next analyze.
 static const char path_sql[] = "SELECT set_config('search_path', quote_ident($1::text), false),"
-                               " set_config('enable_seqscan', 'off', false)";
+                               " set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)";
 static const char table_sql[] =
     "CREATE TABLE IF NOT EXISTS migrations (scope text NOT NULL, number integer NOT NULL, name text NOT NULL,"
     " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (scope, number))";

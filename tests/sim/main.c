@@ -136,13 +136,24 @@ static int run_seeds(struct sim *sim, uint64_t seeds) {
 
 int main(int argc, char **argv) {
     struct sim *sim = hd_calloc(1, sizeof(*sim));
-    int64_t number = 300;
+    int64_t number = 300, last, step;
     int code = 2;
     hd_log_setup("sim", HD_LOG_ERROR + 1);
+    if (argc > 2 && hd_streq(argv[1], "--postgres")) {
+        sim->postgres = argv[2];
+        real_open(sim->postgres);
+        argc -= 2;
+        argv += 2;
+    }
     if (argc == 2 && hd_streq(argv[1], "--mutants")) {
         code = run_mutants(sim);
     } else if (argc == 1 || (argc == 3 && hd_streq(argv[1], "--seeds") && hd_parse_i64(argv[2], &number) == HD_OK)) {
         code = run_seeds(sim, (uint64_t)number);
+    } else if (argc == 5 && hd_streq(argv[1], "--some") && hd_parse_i64(argv[2], &number) == HD_OK &&
+               hd_parse_i64(argv[3], &last) == HD_OK && hd_parse_i64(argv[4], &step) == HD_OK && step > 0) {
+        struct total total = run_some(sim, (uint64_t)number, (uint64_t)last, (unsigned)step, FAILURES_SHOWN);
+        printf("%u passed, %u failed\n", total.passed, total.failed);
+        code = total.failed != 0;
     } else if (argc == 3 && hd_streq(argv[1], "--until-failure") && hd_parse_i64(argv[2], &number) == HD_OK) {
         code = run_some(sim, 1, (uint64_t)number, 1, 1).failed != 0;
     } else if (argc == 3 && hd_streq(argv[1], "--seed") && hd_parse_i64(argv[2], &number) == HD_OK) {
@@ -150,8 +161,11 @@ int main(int argc, char **argv) {
         code = !run_seed(sim, (uint64_t)number, MUTANT_NONE);
         printf("%s\n", code ? "0 passed, 1 failed" : "1 passed, 0 failed");
     } else {
-        fprintf(stderr, "sim --seeds N, sim --seed S, sim --until-failure N, sim --mutants\n");
+        fprintf(stderr, "sim [--postgres CONNINFO] --seeds N | --seed S | --some FIRST LAST STEP | --until-failure N | "
+                        "--mutants\n");
     }
+    if (sim->postgres)
+        real_close();
     free(sim);
     return code;
 }

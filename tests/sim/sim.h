@@ -5,6 +5,7 @@
 // peers.c    everybody else: users, pipelines, quota, worker-registry
 // worker.c   a machine: disk (journal), shim (jobs that outlive the agent), agent
 // check.c    invariants, after each step and at the end
+// real.c     the orchestrators on a real PostgreSQL
 // main.c     options, mutants
 #ifndef HD_TESTS_SIM_SIM_H
 #define HD_TESTS_SIM_SIM_H
@@ -63,6 +64,7 @@ struct replica {
     bool scheduler;
     const char *name;
     struct hd_service *service; // NULL: down
+    struct hd_db *db;           // of an orchestrator on a real PostgreSQL; else NULL
     struct hd_bus *bus;
     struct orchestrator *orc;
     struct scheduler *sch;
@@ -115,6 +117,7 @@ struct sim_run {
 
 struct sim {
     uint64_t seed;
+    const char *postgres; // a real one, as libpq takes it; NULL: the store's twin
     enum sim_mutant mutant;
     bool trace, quiet, failed;
     struct hd_rng rng;
@@ -165,6 +168,14 @@ static inline int64_t sim_skew(struct sim *sim) {
 void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant);
 void sim_release(struct sim *sim);
 void sim_run(struct sim *sim);
+void replica_turn(struct replica *replica);
+
+// real.c
+void real_open(const char *conninfo);
+void real_begin(struct sim *sim); // of a seed: nothing is in the tables
+void real_turns(struct sim *sim); // of both orchestrators
+void real_look(struct sim *sim);  // at the tables: sim->mem says what is in them
+void real_close(void);
 
 // peers.c
 void peers_init(struct sim *sim);

@@ -27,9 +27,10 @@ static void replica_start(struct replica *replica) {
         replica->service = hd_service_new(&sch_def, &env, replica->sch);
         sch_attach(replica->sch, replica->service);
     } else {
-        env.tx = &orc_mem_tx;
-        env.store = sim->mem;
-        replica->orc = orc_new(&sim->store_ops, sim->mem);
+        env.tx = sim->postgres ? &hd_tx_pg : &orc_mem_tx;
+        env.store = sim->postgres ? NULL : sim->mem;
+        env.db = replica->db = sim->postgres ? hd_service_db_new(&orc_def, sim->postgres) : NULL;
+        replica->orc = sim->postgres ? orc_new(&orc_pg_store, NULL) : orc_new(&sim->store_ops, sim->mem);
         replica->service = hd_service_new(&orc_def, &env, replica->orc);
     }
 }
@@ -40,10 +41,11 @@ static void replica_stop(struct replica *replica) {
     hd_service_free(HD_STEAL(replica->service));
     sch_free(HD_STEAL(replica->sch));
     orc_free(HD_STEAL(replica->orc));
+    hd_db_free(HD_STEAL(replica->db));
     replica->bus->ops->free(HD_STEAL(replica->bus));
 }
 
-static void replica_turn(struct replica *replica) {
+void replica_turn(struct replica *replica) {
     struct sim *sim = replica->sim;
     struct hd_now now = {sim->now.wall_ms + replica->skew_ms, sim->now.mono_ms};
     if (now.mono_ms < replica->back_ms)
@@ -54,7 +56,8 @@ static void replica_turn(struct replica *replica) {
     if (!replica->crashed)
         return;
     replica_stop(replica);
-    orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
+    if (!sim->postgres)
+        orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
     replica->back_ms = now.mono_ms + sim_between(sim, 5, 4000);
 }
 
@@ -114,9 +117,11 @@ static enum hd_status insert_keyless(struct hd_ctx *cx, void *store, struct orc_
 void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     static const char *const names[] = {"orchestrator-1", "orchestrator-2", "scheduler-1", "scheduler-2"};
     bool trace = sim->trace;
+    const char *postgres = sim->postgres;
     memset(sim, 0, sizeof(*sim));
     sim->seed = seed;
     sim->trace = trace;
+    sim->postgres = postgres;
     sim->mutant = mutant;
     hd_rng_seed(&sim->rng, seed);
     hd_rng_seed(&mutant_rng, seed);
@@ -126,6 +131,8 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     sim->began_ms = sim->now.mono_ms;
     hd_memnet_tick(sim->net, sim->now.mono_ms);
     sim->mem = orc_mem_new();
+    if (postgres)
+        real_begin(sim);
     sim->store_ops = orc_mem_store;
     if (mutant == MUTANT_LOST_UPDATE)
         sim->store_ops.save = save_forgetful;
@@ -198,6 +205,7 @@ static void step(struct sim *sim) {
     unsigned fine = sim->quiet ? 2 : 10; // of so many steps one is a long one
     int64_t ms = hd_rng_below(&sim->rng, fine) ? sim_between(sim, 1, 20) : sim_between(sim, 20, 300);
     size_t n = 2 * SIM_REPLICAS + sim->n_workers + 1, order[2 * SIM_REPLICAS + SIM_WORKERS + 1] = {0};
+    bool turned = false; // both of them at once
     sim->now.mono_ms += ms;
     sim->now.wall_ms += ms;
     hd_memnet_tick(sim->net, sim->now.mono_ms);
@@ -208,7 +216,11 @@ static void step(struct sim *sim) {
         order[at] = i;
     }
     for (size_t i = 0; i < n && !sim->failed; i++) {
-        if (order[i] < 2 * SIM_REPLICAS)
+        if (sim->postgres && order[i] < SIM_REPLICAS) {
+            if (!turned)
+                real_turns(sim);
+            turned = true;
+        } else if (order[i] < 2 * SIM_REPLICAS)
             replica_turn(&sim->replicas[order[i]]);
         else if (order[i] < n - 1)
             worker_turn(&sim->workers[order[i] - 2 * SIM_REPLICAS]);
