@@ -37,16 +37,18 @@ static void check_room(struct sim *sim, struct worker *worker, const char *attem
                  worker->capacity.of[lacks], (int)lacks, taken.of[lacks]);
 }
 
-// Of a group with one slot nothing else runs, wherever it is, whatever is known of its worker.
-static void check_alone(struct sim *sim, struct worker *worker, const char *attempt) {
+// Of a group no more run than it has slots, wherever they are, whatever is known of their workers.
+static void check_slots(struct sim *sim, struct worker *worker, const char *attempt) {
+    unsigned others = 0;
     for (size_t w = 0; w < sim->n_workers; w++)
         for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
             struct shim_job *job = &sim->workers[w].jobs[i];
             if (&sim->workers[w] == worker && hd_streq(job->attempt, attempt))
                 job->group = SIM_GROUP;
-            else if (job->used && !job->ended && job->group)
-                sim_fail(sim, "attempt %s is started while %s on %s holds their group", attempt, job->attempt,
-                         sim->workers[w].name);
+            else if (job->used && !job->ended && job->group && ++others == sim->group_slots)
+                sim_fail(sim,
+                         "attempt %s is started while %u others, one of them %s on %s, hold all slots of their group",
+                         attempt, others, job->attempt, sim->workers[w].name);
         }
 }
 
@@ -104,7 +106,7 @@ void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
     }
     check_room(sim, worker, attempt, spec);
     if (spec && spec->concurrency)
-        check_alone(sim, worker, attempt);
+        check_slots(sim, worker, attempt);
 }
 
 // --- after each step -------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ static void check_jobs(struct sim *sim) {
         check_tenant(sim, sim->mem->all.tenants[i]);
 }
 
-// A slot of a group is held by one member at most, whose job has not ended.
+// A group has no more members in its slots than it has slots, and their jobs have not ended.
 static void check_groups(struct sim *sim) {
     size_t holding = 0;
     for (size_t i = 0; i < sim->mem->members.n; i++) {
@@ -251,8 +253,8 @@ static void check_groups(struct sim *sim) {
         if (member->gone || member->m.state != ORC_MEMBER_HOLDING)
             continue;
         const struct orc_job *job = orc_ws_job(&sim->mem->all, member->m.run, member->m.idx);
-        if (++holding > 1)
-            sim_fail(sim, "%zu hold the one slot of their group", holding);
+        if (++holding > sim->group_slots)
+            sim_fail(sim, "%zu are in the %u slots of their group", holding, sim->group_slots);
         if (!job || orc_job_ended(job->state))
             sim_fail(sim, "job %u has ended and holds the slot of its group", member->m.idx);
     }

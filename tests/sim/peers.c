@@ -68,7 +68,7 @@ static Hodei__V1__Concurrency *make_concurrency(struct sim *sim) {
     Hodei__V1__Concurrency *rule = HD_NEW(&sim->arena, Hodei__V1__Concurrency);
     *rule = (Hodei__V1__Concurrency)HODEI__V1__CONCURRENCY__INIT;
     rule->group = (char *)(uintptr_t)SIM_GROUP;
-    rule->limit = 1;
+    rule->limit = sim->group_slots;
     rule->order = hd_rng_below(&sim->rng, 2) ? HODEI__V1__CONCURRENCY__ORDER__ORDER_READY
                                              : HODEI__V1__CONCURRENCY__ORDER__ORDER_CREATED;
     return rule;
@@ -171,6 +171,7 @@ void peers_init(struct sim *sim) {
     if (!ok)
         sim_fail(sim, "the peers cannot start");
     sim->fleet_version = 1;
+    sim->group_slots = hd_rng_below(&sim->rng, 2) ? 1 : (unsigned)sim_between(sim, 2, 3);
     sim->n_pipelines = (size_t)sim_between(sim, 1, SIM_PIPELINES);
     for (size_t i = 0; i < sim->n_pipelines; i++)
         make_pipeline(sim, &sim->pipelines[i], i);

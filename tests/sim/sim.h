@@ -36,7 +36,7 @@
 #define SIM_TRACE 60
 #define SIM_TENANT "acme"
 #define SIM_PROJECT "part"
-#define SIM_GROUP "turnstile" // of concurrency, with a limit of one
+#define SIM_GROUP "turnstile" // of concurrency
 #define SIM_CPU_MILLI 2000    // every worker has that much, so that every job fits each of them
 #define SIM_LEASE_MS 15000
 #define SIM_LOST_MS 20000 // lease and margin
@@ -135,6 +135,7 @@ struct sim {
     int64_t registry_skew_ms; // of its wall clock
     struct hd_quota limits;   // of the tenant
     struct hd_quota part;     // of its project SIM_PROJECT, within them
+    unsigned group_slots;     // of SIM_GROUP
     bool part_asked, part_put;
     struct sim_pipeline pipelines[SIM_PIPELINES];
     size_t n_pipelines;
