@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "adapter/db_script.h"
 #include "base/uuid.h"
 
 #define TICK_MS 25          // while starting: readiness of the API is asked for so often
@@ -25,6 +26,29 @@
 
 static int64_t now_ms(void) {
     return hd_now_read().mono_ms;
+}
+
+// Services get it too, with their own users and passwords.
+static enum hd_status check_postgres(struct dev *dev) {
+    struct cli *cli = dev->cli;
+    const char **settings;
+
+    if (!dev->postgres)
+        return HD_OK;
+    if (dev->tls)
+        return hd_err_set(&cli->err, HD_INVALID,
+                          "--tls makes a certificate for the private PostgreSQL: leave --postgres out");
+    if (strstr(dev->postgres, "://"))
+        return hd_err_set(&cli->err, HD_INVALID,
+                          "--postgres: write it as words, host=… user=… dbname=…, and not as an address");
+    HD_TRY(hd_db_environment(dev->postgres, &cli->arena, &settings, &cli->err));
+    for (size_t i = 0; settings[i]; i++)
+        if (hd_starts_with(settings[i], "PGPASSWORD=")) {
+            hd_err_set(&cli->err, HD_INVALID, "--postgres holds a password, which services would see");
+            hd_err_hint(&cli->err, "write it into ~/.pgpass, or name another such file in PGPASSFILE");
+            return HD_INVALID;
+        }
+    return HD_OK;
 }
 
 static enum hd_status options(struct dev *dev) {
@@ -39,9 +63,7 @@ static enum hd_status options(struct dev *dev) {
     if (dev->nats_servers % 2 == 0)
         return hd_err_set(&cli->err, HD_INVALID, "--nats-servers is 1, 3 or 5: a cluster decides by majority");
     dev->postgres = cli_option(cli, "postgres");
-    if (dev->postgres && dev->tls)
-        return hd_err_set(&cli->err, HD_INVALID,
-                          "--tls makes a certificate for the private PostgreSQL: leave --postgres out");
+    HD_TRY(check_postgres(dev));
     if (!data && geteuid() == 0)
         data = "/var/lib/hodei";
     else if (!data && share && share[0])

@@ -1186,6 +1186,15 @@ def test_two_side_by_side():
         other.destroy()
 
 
+def test_what_dev_cannot_use_is_said():
+    for option, value, text in (("--postgres", "postgresql://db/x", "not as an address"), ("--postgres", "host=/x password=geheim", "PGPASSFILE"),
+                                ("--postgres", "host=/x nonsense", 'missing "=" after "nonsense"'), ("--nats-servers", "2", "1, 3 or 5"),
+                                ("--postgres", "host=/nowhere user=x dbname=y", "/nowhere")):
+        folder = os.path.join(p.folder, "cannot")
+        done = subprocess.run([HODEI, "dev", "--data", folder, "--agents", "0", option, value], capture_output=True, text=True, timeout=20)
+        expect(done.returncode == 2 and text in done.stderr and "geheim" not in done.stdout + done.stderr, "%s %s: %r" % (option, value, done))
+
+
 def test_started_at_the_same_moment():
     """Each chooses its ports before its services listen on them; no two choose the same."""
     both = [Platform(agents=0) for _ in range(3)]
