@@ -292,6 +292,32 @@ bool check_all_ended(const struct sim *sim) {
     return true;
 }
 
+static bool is_gone(const struct sim *sim, const char *worker) {
+    for (size_t i = 0; i < sim->n_workers; i++)
+        if (hd_streq(sim->workers[i].name, worker))
+            return sim->workers[i].back_ms == INT64_MAX;
+    return false;
+}
+
+// Of the log of an attempt whose end counts every frame is stored, unless its machine is gone. NULL: so it is.
+static const struct orc_attempt *not_stored(const struct sim *sim, uint64_t *ret_written) {
+    char text[HD_UUID_TEXT];
+    for (size_t i = 0; i < sim->mem->all.attempts.n; i++) {
+        const struct orc_attempt *attempt = sim->mem->all.attempts.items[i];
+        hd_uuid_format(attempt->id, text);
+        *ret_written = (uintptr_t)hd_map_get(&sim->written, check_key(text));
+        if (orc_attempt_ended(attempt->state) && attempt->state != ATTEMPT(LOST) && !is_gone(sim, attempt->worker) &&
+            peers_stored(sim, text) < *ret_written)
+            return attempt;
+    }
+    return NULL;
+}
+
+bool check_all_stored(const struct sim *sim) {
+    uint64_t written;
+    return !not_stored(sim, &written);
+}
+
 // Each run that ended is followed once by every pipeline that listens to such an end.
 static void check_followers(struct sim *sim, const struct orc_run *run) {
     uint32_t mask = run->state == RUN(SUCCEEDED) ? 1 : run->state == RUN(FAILED) ? 2 : 8;
@@ -310,6 +336,14 @@ static void check_followers(struct sim *sim, const struct orc_run *run) {
 }
 
 void check_end(struct sim *sim) {
+    uint64_t written;
+    const struct orc_attempt *attempt = not_stored(sim, &written);
+    if (attempt) {
+        char text[HD_UUID_TEXT];
+        hd_uuid_format(attempt->id, text);
+        sim_fail(sim, "of the log of attempt %s on %s %" PRIu64 " frames are stored, and %" PRIu64 " were written",
+                 text, attempt->worker, peers_stored(sim, text), written);
+    }
     for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
         const struct orc_run *run = sim->mem->all.runs.items[i];
         if (!run_ended(run->state))

@@ -65,6 +65,14 @@ MUTANTS = [
     ("an agent does not look at the incarnation", AGENT + "stream/stream.c", "    else if (other)\n", "    else if (other && 0)\n"),
     ("an agent starts before it has recorded", AGENT + "agent.c", "    bool recorded = write_journal(agent);\n", "    bool recorded = true;\n"),
     ("an agent tells an end once", AGENT + "connection/reports.c", "    move_due(&session->sent, &session->unsent, session->now.mono_ms);\n", ""),
+    # Logs.
+    ("an attempt is settled before its log is stored", AGENT + "connection/logs.c", "    return (log->complete || (attempt->ended && !log->orphan)) && log->acked_frame >= log->known_frame;\n",
+     "    return log->complete || (attempt->ended && !log->orphan);\n"),
+    ("what was sent counts as stored", AGENT + "connection/logs.c", "    while (n < log->n_marks && log->marks[n].frame <= next_frame)\n", "    while (n < log->n_marks)\n"),
+    ("what was not acknowledged is not sent again", AGENT + "connection/logs.c", "        log->sent_frame = log->acked_frame;\n        log->sent_byte = log->acked_byte;\n        memcpy", "        memcpy"),
+    ("an agent that was away sends a log from its beginning", AGENT + "connection/logs.c", "        log->sent_frame = log->acked_frame = state->acked_frame;\n        log->sent_byte = log->acked_byte = state->acked_byte;\n",
+     "        log->sent_frame = log->acked_frame = 0;\n        log->sent_byte = log->acked_byte = 0;\n"),
+    ("an agent that was away counts frames on from where it was, and reads them from the beginning", AGENT + "connection/logs.c", "        log->sent_byte = log->acked_byte = state->acked_byte;\n", ""),
 ]
 
 

@@ -12,7 +12,7 @@ enum {
     ASK_PART = 600,
     ASK_LOST_LATE = 700
 };
-enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS };
+enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS, TAKE_LOGS };
 #define ASK_MS 2000
 #define JOB_MS 3600000
 
@@ -167,7 +167,8 @@ void peers_init(struct sim *sim) {
               ops->serve(sim->peer, "worker-registry", "Join", SERVE_JOIN, &err) == HD_OK &&
               ops->serve(sim->peer, "worker-registry", "Heartbeat", SERVE_BEAT, &err) == HD_OK &&
               ops->serve(sim->peer, "worker-registry", "GetFleet", SERVE_FLEET, &err) == HD_OK &&
-              ops->serve(sim->peer, "quota", "GetGrants", SERVE_GRANTS, &err) == HD_OK;
+              ops->serve(sim->peer, "quota", "GetGrants", SERVE_GRANTS, &err) == HD_OK &&
+              ops->feed_open(sim->peer, "LOGS", "observability_logs", "", true, 64, TAKE_LOGS, &err) == HD_OK;
     if (!ok)
         sim_fail(sim, "the peers cannot start");
     sim->fleet_version = 1;
@@ -445,6 +446,57 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
     }
 }
 
+// --- logs, as observability keeps them: in order, each frame once, acknowledged when it is stored --------------------
+
+uint64_t peers_stored(const struct sim *sim, const char *attempt) {
+    return (uintptr_t)hd_map_get(&sim->stored, check_key(attempt));
+}
+
+static void store_chunk(struct sim *sim, const Hodei__V1__LogChunk *chunk) {
+    uint64_t next = peers_stored(sim, chunk->attempt);
+    if (chunk->gap_frames)
+        sim_fail(sim, "the log of %s has a gap, and no disk was full", chunk->attempt);
+    for (size_t i = 0; i < chunk->n_frames; i++) {
+        uint64_t number = UINT64_MAX;
+        if (chunk->frames[i]->data.len == sizeof(number))
+            memcpy(&number, chunk->frames[i]->data.data, sizeof(number));
+        if (number != chunk->first_frame + i)
+            sim_fail(sim, "frame %" PRIu64 " of the log of %s is %" PRIu64, chunk->first_frame + i, chunk->attempt,
+                     number);
+        next += chunk->first_frame + i == next;
+    }
+    hd_map_put(&sim->stored, check_key(chunk->attempt), (void *)(uintptr_t)next);
+}
+
+static void take_logs(struct sim *sim, const struct hd_arrived *arrived) {
+    ProtobufCMessage *msg;
+    struct hd_err err;
+    if (hd_pb_unpack(&sim->arena, &hodei__v1__log_chunks__descriptor, arrived->data, arrived->len, &err, &msg) !=
+        HD_OK) {
+        sim_fail(sim, "chunks of logs cannot be read: %s", err.text);
+        return;
+    }
+    if (sim_chance(sim, 20)) // it dies before it has stored them, and is started again
+        return;
+    const Hodei__V1__LogChunks *chunks = (const Hodei__V1__LogChunks *)msg;
+    for (size_t i = 0; i < chunks->n_chunks; i++) {
+        const Hodei__V1__LogChunk *chunk = chunks->chunks[i];
+        Hodei__V1__Acks acks = HODEI__V1__ACKS__INIT;
+        Hodei__V1__LogAck ack = HODEI__V1__LOG_ACK__INIT, *list = &ack;
+        uint8_t *data;
+        size_t len;
+        store_chunk(sim, chunk);
+        acks.session = chunk->session;
+        ack.attempt = chunk->attempt;
+        ack.next_frame = peers_stored(sim, chunk->attempt);
+        acks.logs = &list;
+        acks.n_logs = 1;
+        hd_pb_pack(&sim->arena, &acks.base, &data, &len);
+        sim->peer->ops->send(sim->peer, hd_subject(&sim->arena, HD_SUBJECT_ACK, chunk->worker), data, len);
+    }
+    sim->peer->ops->ack(sim->peer, arrived);
+}
+
 // --- the turn --------------------------------------------------------------------------------------------------------
 
 static void take_request(struct sim *sim, const struct hd_arrived *arrived) {
@@ -487,6 +539,8 @@ void peers_turn(struct sim *sim) {
             take_request(sim, &arrived[i]);
         else if (arrived[i].kind == HD_ARRIVED_ANSWER)
             take_answer(sim, &arrived[i]);
+        else if (arrived[i].kind == HD_ARRIVED_FEED)
+            take_logs(sim, &arrived[i]);
         sim->peer->ops->done(sim->peer, &arrived[i]);
     }
     watch_workers(sim);

@@ -21,6 +21,7 @@
 #include "base/pb.h"
 #include "hodei/v1/common.pb-c.h"
 #include "hodei/v1/flow.pb-c.h"
+#include "hodei/v1/log.pb-c.h"
 #include "hodei/v1/quota.pb-c.h"
 #include "services/orchestrator/advance.h"
 #include "services/orchestrator/mem.h"
@@ -34,6 +35,8 @@
 #define SIM_JOBS 8
 #define SIM_SHIM_JOBS 512
 #define SIM_TRACE 60
+#define SIM_FRAMES 300   // of one job's log, at most
+#define SIM_FRAME_DATA 8 // bytes of each: its number
 #define SIM_TENANT "acme"
 #define SIM_PROJECT "part"
 #define SIM_GROUP "turnstile" // of concurrency
@@ -81,6 +84,7 @@ struct shim_job {
     int64_t started_ms, end_ms; // mono
     int outcome;                // AttemptState
     struct hd_resources asks;
+    uint32_t frames, told_frames, acked_frame; // of its log: in the spool, said to the agent, said to be stored
 };
 struct worker {
     struct sim *sim;
@@ -143,6 +147,8 @@ struct sim {
     size_t n_runs;
     struct hd_map starts;   // attempt (hash) → number of starts
     struct hd_map outcomes; // attempt (hash) → outcome
+    struct hd_map written;  // attempt (hash) → frames of its log, on machines that have never gone
+    struct hd_map stored;   // attempt (hash) → frames of its log that observability has
     struct hd_map ends;     // of runs, jobs, attempts (hash) → state at their end
     char events[SIM_TRACE][160];
     unsigned n_events, crashes, wipes, held, decided; // held: jobs whose worker was gone; decided: by somebody
@@ -183,6 +189,7 @@ void peers_init(struct sim *sim);
 void peers_turn(struct sim *sim);
 bool peers_done(const struct sim *sim);                             // every user has an answer
 bool peers_in_group(const struct sim *sim, const char *attempt);    // its job is of a concurrency group
+uint64_t peers_stored(const struct sim *sim, const char *attempt);  // frames of its log
 bool peers_will_cancel(const struct sim *sim, const char *attempt); // or have cancelled, the run of it
 
 // worker.c
@@ -196,6 +203,7 @@ void check_start(struct sim *sim, struct worker *worker, const char *attempt);
 void check_step(struct sim *sim);
 void check_end(struct sim *sim);
 bool check_all_ended(const struct sim *sim);
+bool check_all_stored(const struct sim *sim);
 uint64_t check_key(const char *attempt);
 
 #endif

@@ -1,4 +1,5 @@
 // A machine: what is on its disk and in its shim outlives the agent.
+#include "agent/shim/shim.h"
 #include "agent/stream/journal.h"
 #include "tests/sim/sim.h"
 
@@ -41,8 +42,53 @@ static void start_job(struct worker *worker, const char *attempt, bool exclusive
     check_start(sim, worker, attempt);
 }
 
+// --- logs: frames of one size, each with its number ------------------------------------------------------------------
+
+#define FRAME_BYTES (sizeof(struct spool_header) + SIM_FRAME_DATA)
+
+static void write_log(struct worker *worker, struct shim_job *job) {
+    struct sim *sim = worker->sim;
+    if (job->frames >= SIM_FRAMES || hd_rng_below(&sim->rng, 4))
+        return;
+    job->frames += (uint32_t)sim_between(sim, 1, hd_rng_below(&sim->rng, 20) ? 3 : 50);
+    hd_map_put(&sim->written, check_key(job->attempt), (void *)(uintptr_t)job->frames);
+}
+
+// What the agent is told to be stored is, and is not asked for again.
+static void log_acked(struct worker *worker, const Hodei__V1__ShimLogAck *ack) {
+    struct shim_job *job = job_of(worker, ack->attempt);
+    if (ack->next_frame > peers_stored(worker->sim, ack->attempt) || ack->next_byte != ack->next_frame * FRAME_BYTES)
+        sim_fail(worker->sim,
+                 "the shim is told that the log of %s is stored up to frame %" PRIu64 ", byte %" PRIu64
+                 ", and it is up to %" PRIu64,
+                 ack->attempt, ack->next_frame, ack->next_byte, peers_stored(worker->sim, ack->attempt));
+    if (job && ack->next_frame > job->acked_frame)
+        job->acked_frame = (uint32_t)ack->next_frame;
+}
+
+static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, void *ret, size_t len, size_t *ret_len) {
+    struct worker *worker = arg;
+    const struct shim_job *job = job_of(worker, attempt);
+    uint8_t *out = ret;
+    *ret_len = 0;
+    if (!job)
+        return HD_MISSING;
+    if (from < job->acked_frame * FRAME_BYTES || from % FRAME_BYTES)
+        sim_fail(worker->sim, "the log of %s is read from byte %" PRIu64 ", and is stored up to frame %u", attempt,
+                 from, job->acked_frame);
+    for (uint64_t n = from / FRAME_BYTES; n < job->frames && *ret_len + FRAME_BYTES <= len; n++) {
+        const struct spool_header header = {.stream = 1, .len = SIM_FRAME_DATA, .at_ms = 1};
+        memcpy(out + *ret_len, &header, sizeof(header));
+        memcpy(out + *ret_len + sizeof(header), &n, SIM_FRAME_DATA);
+        *ret_len += FRAME_BYTES;
+    }
+    return HD_OK;
+}
+
 static void to_shim(void *arg, const Hodei__V1__ShimMessage *msg) {
     struct worker *worker = arg;
+    for (size_t i = 0; i < msg->n_log_acks; i++)
+        log_acked(worker, msg->log_acks[i]);
     if (msg->lease_until_ms > worker->fence_ms)
         worker->fence_ms = msg->lease_until_ms;
     for (size_t i = 0; i < msg->n_jobs; i++)
@@ -69,6 +115,10 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
     state->started = job->told_start = true;
     state->started_at_ms = clock_of(worker).wall_ms - (worker->sim->now.mono_ms - job->started_ms);
     state->ended = job->told_end = job->ended;
+    state->log_frames = job->told_frames = job->frames;
+    state->log_bytes = job->frames * FRAME_BYTES;
+    state->acked_frame = job->acked_frame;
+    state->acked_byte = job->acked_frame * FRAME_BYTES;
     if (job->ended) {
         state->state = (Hodei__V1__AttemptState)job->outcome;
         state->cause = job->outcome == STATE(CANCELLED) ? CAUSE(CANCELLED)
@@ -89,7 +139,8 @@ static const Hodei__V1__ShimMessage *from_shim(void *arg, struct hd_arena *arena
     msg->states = HD_NEW_ARRAY(arena, SIM_SHIM_JOBS, Hodei__V1__ShimState *);
     for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
         struct shim_job *job = &worker->jobs[i];
-        if (job->used && (msg->hello || !job->told_start || (job->ended && !job->told_end)))
+        if (job->used &&
+            (msg->hello || !job->told_start || job->frames != job->told_frames || (job->ended && !job->told_end)))
             msg->states[msg->n_states++] = state_of(worker, arena, job);
     }
     worker->hello_said = true;
@@ -101,6 +152,7 @@ static void end_jobs(struct worker *worker) {
         struct shim_job *job = &worker->jobs[i];
         if (!job->used || job->ended)
             continue;
+        write_log(worker, job);
         if (job->exclusive && worker->fence_ms && worker->sim->now.mono_ms >= worker->fence_ms) {
             sim_event(worker->sim, "%s: the lease is over, %s is killed", worker->name, job->attempt);
             job->outcome = STATE(LOST);
@@ -122,12 +174,6 @@ static enum hd_status record(void *arg, const void *data, size_t len, bool sync,
         return hd_err_set(err, HD_UNAVAILABLE, "journal: the disk is full");
     hd_buf_add(&worker->journal, data, len);
     return HD_OK;
-}
-
-static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, void *ret, size_t len, size_t *ret_len) {
-    (void)arg, (void)attempt, (void)from, (void)ret, (void)len;
-    *ret_len = 0;
-    return HD_MISSING; // jobs of the simulator write nothing
 }
 
 static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) {
@@ -181,8 +227,11 @@ void worker_crash(struct worker *worker, bool machine) {
     sim_event(sim, "%s: %s for %" PRId64 " ms", worker->name, machine ? "the machine goes" : "the agent is killed",
               worker->back_ms - sim->now.mono_ms);
     worker->machine_gone |= machine;
-    for (size_t i = 0; machine && i < SIM_SHIM_JOBS; i++)
+    for (size_t i = 0; machine && i < SIM_SHIM_JOBS; i++) {
+        if (worker->jobs[i].used) // what was not stored is gone
+            hd_map_remove(&sim->written, check_key(worker->jobs[i].attempt));
         worker->jobs[i].used = false;
+    }
 }
 
 void worker_init(struct sim *sim, size_t i) {

@@ -178,6 +178,8 @@ void sim_release(struct sim *sim) {
     hd_map_release(&sim->starts);
     hd_map_release(&sim->outcomes);
     hd_map_release(&sim->ends);
+    hd_map_release(&sim->written);
+    hd_map_release(&sim->stored);
     hd_arena_release(&sim->arena);
 }
 
@@ -247,7 +249,8 @@ void sim_run(struct sim *sim) {
         sim->workers[0].back_ms = INT64_MAX;
     }
     int64_t end = sim->now.mono_ms + QUIET_MAX_MS;
-    while (!sim->failed && sim->now.mono_ms < end && !(peers_done(sim) && check_all_ended(sim)))
+    while (!sim->failed && sim->now.mono_ms < end &&
+           !(peers_done(sim) && check_all_ended(sim) && check_all_stored(sim)))
         step(sim);
     if (!sim->failed)
         check_end(sim);
