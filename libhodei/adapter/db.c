@@ -6,6 +6,7 @@
 
 #include "adapter/db_impl.h"
 #include "base/buf.h"
+#include "base/log.h"
 
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 1000
@@ -78,6 +79,26 @@ static const struct {
     {"22", HD_INVALID, false},         // a value the column cannot hold
 };
 
+// What a server lacks is said in words that those who asked for something understand; files and statements are for the log.
+static bool lacks(struct hd_ctx *cx, const char *state, const char *detail) {
+    static const struct {
+        const char *sqlstate, *text;
+    } rows[] = {
+        {"53100", "the database has no room left on its disk"},
+        {"53200", "the database has no memory left"},
+        {"53300", "the database takes no more connections"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (!hd_streq(state, rows[i].sqlstate))
+            continue;
+        hd_warn("%s (%s): %s", rows[i].text, state, detail);
+        hd_fail(cx, HD_UNAVAILABLE, "%s", rows[i].text);
+        hd_err_hint(&cx->err, "an operator must make room; what was accepted before is safe");
+        return true;
+    }
+    return false;
+}
+
 enum hd_status hd_db_fail(struct hd_ctx *cx, const PGresult *result, const char *what) {
     struct hd_db *db = cx->db;
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -99,6 +120,8 @@ enum hd_status hd_db_fail(struct hd_ctx *cx, const PGresult *result, const char 
     if (!text)
         text = db->conn ? PQerrorMessage(db->conn) : "not connected";
     int len = (int)strcspn(text, "\n");
+    if (state && lacks(cx, state, hd_arena_printf(cx->arena, "%s: %.*s", what, len, text)))
+        return HD_UNAVAILABLE;
     hd_fail(cx, status, "%s: %.*s%s%s%s", what, len, text, state ? " (" : "", state ? state : "", state ? ")" : "");
     if (lost || hd_streq(state, "25006"))
         disconnect(db);

@@ -312,7 +312,7 @@ def test_disk_full_under_postgres():
                 refused = wait_for(lambda: (lambda r: r.status != 201 and r)(
                     p.api("POST", "/v1/runs", {"pipeline": "full"}, {"Idempotency-Key": os.urandom(8).hex()})), "a start is refused", 60)
                 print("        refused with %d: %s" % (refused.status, refused.json.get("detail")))
-                expect(refused.status == 503, "%r" % refused)
+                expect(refused.status == 503 and refused.json["detail"] == "the database has no room left on its disk" and refused.json["hint"], "%r" % refused)
                 stay(3)
                 os.unlink(filler)
                 if server.process.poll() is not None:  # it gives up where it cannot write its log
