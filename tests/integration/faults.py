@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import Platform, expect, run_tests, wait_for  # noqa: E402
+from hodei import Platform, expect, run_side_by_side, wait_for  # noqa: E402
 
 JOBS = 200
 SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
@@ -228,4 +228,4 @@ def test_a_successor_in_a_group_never_overlaps():
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))
+    sys.exit(run_side_by_side([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))

@@ -422,7 +422,9 @@ class Nats:
 def run_tests(tests, argv):
     """Runs (name, function) pairs; the last line is `N passed, N failed`."""
     passed = failed = 0
-    chosen = [(name, function) for name, function in tests if not argv[1:] or any(word in name for word in argv[1:])]
+    whole = argv[1:2] == ["--"]  # whole names follow
+    chosen = [(name, function) for name, function in tests
+              if not argv[1:] or (name in argv[2:] if whole else any(word in name for word in argv[1:]))]
     if not chosen:
         print("no test has %s in its name; there are %s" % (" or ".join(argv[1:]), ", ".join(name for name, _ in tests)))
         return 2
@@ -437,5 +439,28 @@ def run_tests(tests, argv):
             print("FAILED  %s" % name)
             traceback.print_exc(file=sys.stdout)
             sys.stdout.flush()
+    print("%d passed, %d failed" % (passed, failed), flush=True)
+    return 1 if failed else 0
+
+
+def run_side_by_side(tests, argv, processes=2):
+    """The same for tests with a platform each that mostly wait: some processes of this program share them, each test in one of them."""
+    if argv[1:] or len(tests) < processes:
+        return run_tests(tests, argv)
+    parts = [[name for i, (name, _) in enumerate(tests) if i % processes == k] for k in range(processes)]
+    running = []
+    for part in parts:
+        out = tempfile.TemporaryFile("w+")
+        running.append((subprocess.Popen([sys.executable, argv[0], "--", *part], stdout=out, stderr=out), out))
+    passed = failed = 0
+    for process, out in running:
+        process.wait()
+        out.seek(0)
+        text = out.read()
+        last = text.rstrip().rsplit("\n", 1)[-1].split()
+        counted = len(last) == 4 and last[1] == "passed,"
+        passed, failed = passed + int(last[0] if counted else 0), failed + int(last[2] if counted else 1)
+        print(text.rsplit("\n", 2)[0] if counted else text)
+        out.close()
     print("%d passed, %d failed" % (passed, failed), flush=True)
     return 1 if failed else 0

@@ -14,7 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import Platform, alive, expect, run_tests, wait_for  # noqa: E402
+from hodei import Platform, alive, expect, run_side_by_side, wait_for  # noqa: E402
 from judge import Client, Load, nothing_left  # noqa: E402
 
 SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
@@ -414,4 +414,4 @@ def test_clock_of_a_worker_off_by_an_hour():
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))
+    sys.exit(run_side_by_side([(n[5:], f) for n, f in list(globals().items()) if n.startswith("test_")], sys.argv))
