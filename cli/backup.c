@@ -101,6 +101,8 @@ int cmd_admin_backup(struct cli *cli) {
     add(cli, &argv, program(cli, "pg_dump"));
     add(cli, &argv, "--format=custom");
     add(cli, &argv, "--no-password");
+    if (isatty(STDERR_FILENO)) // which table it is at: a large one takes minutes
+        add(cli, &argv, "--verbose");
     for (size_t i = 0; i < hd_doors_len; i++)
         if (hd_doors[i].schema)
             add(cli, &argv, hd_arena_printf(&cli->arena, "--schema=\"%s\"", hd_doors[i].name));
@@ -175,6 +177,8 @@ enum hd_status backup_restore(struct cli *cli, const char *conninfo, const char 
     add(cli, &argv, program(cli, "pg_restore"));
     add(cli, &argv, "--dbname=postgresql:///"); // the environment says which
     add(cli, &argv, "--no-password");
+    if (isatty(STDERR_FILENO)) // which table it is at: a large one takes minutes
+        add(cli, &argv, "--verbose");
     add(cli, &argv, "--single-transaction");
     add(cli, &argv, "--exit-on-error");
     if (!hd_streq(path, "-"))
