@@ -129,7 +129,7 @@ def readmes(build, common):
 def programs_of_tests():
     """The page about tests names each program that has some."""
     text = read(TESTING)
-    files = sorted(f for f in os.listdir("tests/integration") if re.search(r"run_tests\(|^int main\(", read("tests/integration/" + f), re.M)
+    files = sorted(f for f in os.listdir("tests/integration") if f.endswith((".py", ".c")) and re.search(r"run_tests\(|run_side_by_side\(|^int main\(", read("tests/integration/" + f), re.M)
                    and f != "hodei.py" and not f.startswith("test_"))
     verdict(TESTING, ["does not name %s" % f for f in files if f not in text])
 

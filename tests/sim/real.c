@@ -43,24 +43,24 @@ static void after_statement(void) {
         go_to(WANTS);
 }
 
-// By the linker's --wrap: the calls of the runner and the store come here.
-enum hd_status __real_hd_db_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params,
-                                size_t n_params, struct hd_rows *ret);
-enum hd_status __wrap_hd_db_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params,
-                                size_t n_params, struct hd_rows *ret);
-enum hd_status __wrap_hd_db_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params,
-                                size_t n_params, struct hd_rows *ret) {
+// By the linker's --wrap the calls of the runner and the store come here.
+enum hd_status real_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params, size_t n_params,
+                        struct hd_rows *ret) __asm__("__real_hd_db_run");
+enum hd_status stepped_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params, size_t n_params,
+                           struct hd_rows *ret) __asm__("__wrap_hd_db_run");
+enum hd_status stepped_run(struct hd_ctx *cx, const struct hd_sql *sql, const struct hd_param *params, size_t n_params,
+                           struct hd_rows *ret) {
     before_statement();
-    enum hd_status status = __real_hd_db_run(cx, sql, params, n_params, ret);
+    enum hd_status status = real_run(cx, sql, params, n_params, ret);
     after_statement();
     stage.statements++;
     return status;
 }
-enum hd_status __real_hd_db_commit(struct hd_ctx *cx);
-enum hd_status __wrap_hd_db_commit(struct hd_ctx *cx);
-enum hd_status __wrap_hd_db_commit(struct hd_ctx *cx) {
+enum hd_status real_commit(struct hd_ctx *cx) __asm__("__real_hd_db_commit");
+enum hd_status stepped_commit(struct hd_ctx *cx) __asm__("__wrap_hd_db_commit");
+enum hd_status stepped_commit(struct hd_ctx *cx) {
     before_statement();
-    enum hd_status status = __real_hd_db_commit(cx);
+    enum hd_status status = real_commit(cx);
     after_statement();
     stage.committed = true;
     return status;
