@@ -15,6 +15,7 @@
 #define PULL_DOUBTED_MS 200
 #define PULL_DOUBTED_LATE_MS 800
 #define DELETED_PAUSE_MS 1000
+#define MAKE_WAIT_MS 2000
 #define ACK_WAIT_MS 30000
 #define ACK_PENDING_MAX 20000
 #define NS_PER_MS INT64_C(1000000)
@@ -39,9 +40,12 @@ static enum hd_status make_failed(natsStatus status, jsErrCode code, const char 
 // One that is there with other settings is changed by its owner alone; others take it as it is.
 static enum hd_status make_stream(struct nats_bus *bus, const struct hd_stream *stream, unsigned replicas, bool change,
                                   struct hd_err *err) {
+    jsOptions options;
     jsStreamConfig config;
     jsErrCode code = 0;
     jsStreamConfig_Init(&config);
+    jsOptions_Init(&options);
+    options.Wait = MAKE_WAIT_MS;
     const char *subjects[] = {stream->subjects};
     config.Name = stream->name;
     config.Subjects = subjects;
@@ -54,9 +58,9 @@ static enum hd_status make_stream(struct nats_bus *bus, const struct hd_stream *
     config.MaxBytes = stream->max_bytes;
     config.Duplicates = stream->duplicates_ms * NS_PER_MS;
     config.Replicas = replicas;
-    natsStatus status = js_AddStream(NULL, bus->js, &config, NULL, &code);
+    natsStatus status = js_AddStream(NULL, bus->js, &config, &options, &code);
     if (status != NATS_OK && code == STREAM_DIFFERS) // of another release
-        status = change ? js_UpdateStream(NULL, bus->js, &config, NULL, &code) : NATS_OK;
+        status = change ? js_UpdateStream(NULL, bus->js, &config, &options, &code) : NATS_OK;
     return status == NATS_OK ? HD_OK : make_failed(status, code, "stream", stream->name, err);
 }
 
@@ -103,13 +107,18 @@ enum hd_status nats_ensure_work(struct hd_bus *base, const char *worker, const c
     struct hd_stream stream = hd_work_stream;
     stream.name = name;
     stream.subjects = subject;
-    HD_TRY(make_stream(bus, &stream, 1, true, err));
-    enum hd_status status = make_consumer(bus, name, session, "", err);
-    if (status == HD_OK || status == HD_UNAVAILABLE)
+    enum hd_status status = make_stream(bus, &stream, 1, true, err);
+    if (status == HD_OK)
+        status = make_consumer(bus, name, session, "", err);
+    if (status == HD_OK || (status == HD_UNAVAILABLE && !base->ops->connected(base)))
         return status;
-    // A work queue has one consumer: that of an earlier session of this worker stands in the way.
+    // A work queue has one consumer: that of an earlier session of this worker stands in the way. Or there is no answer: in a cluster the one server
+    // that keeps it is away, perhaps for good. Then another one does, for what was in it is assigned again.
     jsErrCode code = 0;
-    natsStatus deleted = js_DeleteStream(bus->js, name, NULL, &code);
+    jsOptions options;
+    jsOptions_Init(&options);
+    options.Wait = MAKE_WAIT_MS;
+    natsStatus deleted = js_DeleteStream(bus->js, name, &options, &code);
     if (deleted != NATS_OK && code != STREAM_MISSING)
         return make_failed(deleted, code, "stream", name, err);
     HD_TRY(make_stream(bus, &stream, 1, true, err));
