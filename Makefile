@@ -203,7 +203,6 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
 	    "python3 tests/integration/hostile_http.py" \
 	    "TLS=1 python3 tests/integration/hostile_http.py slow_heads slow_readers who_does_not no_request testssl" \
-	    "REPLICAS=2 python3 tests/integration/end_to_end.py" \
 	    "bash tests/fuzz/run.sh $(B)/fuzz 20"
 
 test-faults: ## outages of every part, under load (15 minutes)
