@@ -8,6 +8,8 @@
 
 #include "agent/shim/shim.h"
 
+#define LAST_BOUND 4 // times the processes that a job may have
+
 struct command {
     char **argv, **envp;
     const char *program, *folder;
@@ -192,13 +194,14 @@ static int64_t data_limit(const struct job *job) {
     return asks && !job->memory && !(job->group && job->shim->host.tree_limits) ? asks->memory_bytes : 0;
 }
 
-// The kernel counts all processes of a user, not those of a job: so many more than there are now. Root it does not count.
+// The kernel counts all processes of a user, not those of a job: so many more than there are now. Root it does not count. It is the last bound,
+// far enough beyond ours that a bomb is looked at before it has ended by this one, which would leave nothing to say but an exit code.
 static int64_t process_limit(const struct job *job) {
     struct rlimit now;
     const struct shim_host *host = &job->shim->host;
     if (job->group || !host->processes_max || getrlimit(RLIMIT_NPROC, &now) != 0)
         return 0;
-    int64_t most = tree_tasks() + host->processes_max;
+    int64_t most = tree_tasks() + LAST_BOUND * host->processes_max;
     return (rlim_t)most < now.rlim_max ? most : 0;
 }
 
