@@ -251,7 +251,7 @@ const char *cli_postgres(struct cli *cli); // --postgres or HODEI_POSTGRES; NULL
 // backup.c
 int cmd_admin_backup(struct cli *cli);
 int cmd_admin_restore(struct cli *cli);
-// `replace`: even where there are runs. What was there comes back where this fails.
+// `replace`: even where there are runs. All or nothing, whenever it ends.
 enum hd_status backup_restore(struct cli *cli, const char *conninfo, const char *path, bool replace) HD_MUST_USE;
 
 #endif

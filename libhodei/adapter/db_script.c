@@ -30,7 +30,9 @@ enum hd_status hd_db_script(const char *conninfo, const char *probe, const char 
     bool done = false;
 
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
-    enum hd_status status = PQstatus(conn) == CONNECTION_OK ? run(conn, probe, &done, err) : failed(conn, err);
+    enum hd_status status = PQstatus(conn) == CONNECTION_OK ? HD_OK : failed(conn, err);
+    if (status == HD_OK && probe)
+        status = run(conn, probe, &done, err);
     // The server writes statements that fail into its log; those that set a password among them.
     if (status == HD_OK && !done)
         status = run(conn, "SET log_min_error_statement = panic; SET log_statement = none", NULL, err);

@@ -79,7 +79,10 @@ static void add_job(struct hd_ctx *cx, struct event **list, const struct orc_ws 
     end->pipeline = (char *)job->run->pipeline;
     end->state = (Hodei__V1__JobState)job->state;
     end->queued_ms = span(job->queued_ms, job->started_ms);
-    end->ran_ms = attempt ? span(attempt->started_ms, attempt->ended_ms) : 0;
+    int64_t started = 0, ended = 0;
+    if (attempt)
+        orc_attempt_times(attempt, &started, &ended);
+    end->ran_ms = span(started, ended);
     HD_GROW(cx->arena, event->jobs.jobs, event->jobs.n_jobs, event->cap_jobs);
     event->jobs.jobs[event->jobs.n_jobs++] = end;
     if (event->jobs.n_jobs == MAX_ITEMS)

@@ -25,7 +25,7 @@ BUILD = os.environ.get("BUILD", "build")
 LOAD = os.path.abspath(BUILD + "/bench-load")
 AGENT = os.path.abspath(BUILD + "/bench-agent")
 AUTH = os.path.abspath(BUILD + "/bench-auth")
-SERVICES = "api-gateway orchestrator scheduler worker-registry pipelines quota auth observability".split()
+SERVICES = recovery.SERVICES
 QUICK = "--quick" in sys.argv
 CALLERS, SINGLE_RUNS, FANOUT_JOBS, LATENCY_RUNS = 64, 300 if QUICK else 3000, 1000 if QUICK else 10000, 20 if QUICK else 200
 ROUNDS, SPAWN_SECONDS, IDLE_SECONDS = 1 if QUICK else 3, 1 if QUICK else 5, 2 if QUICK else 10
@@ -404,7 +404,7 @@ def main():
     if "--graph" in sys.argv:
         return graphs_alone()
     if "--recovery" in sys.argv:
-        recovery.measure(samples, say, SERVICES, QUICK)
+        recovery.measure(samples, say, QUICK)
         return table({key: max(values) for key, values in samples.items()})
     if "--gateway" in sys.argv:
         measure_gateway(samples)
@@ -431,7 +431,7 @@ def main():
         measure_memory(platform, samples, "_after_load")
     finally:
         platform.stop()
-    recovery.measure(samples, say, SERVICES, QUICK)
+    recovery.measure(samples, say, QUICK)
     out = figures(samples)
     samples["process.ratio_to_spawn"] = [v / out["machine.spawn_per_s"] for v in samples["process.jobs_per_s"]]
     os.makedirs(BUILD + "/bench", exist_ok=True)

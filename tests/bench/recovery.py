@@ -1,89 +1,52 @@
 """From a kill to work flowing again: seconds until something that needs the killed process is done, asked again and again by a client with
 one key a try. One replica and two; nats-server, PostgreSQL; a worker that is gone; a start with a million jobs that wait."""
-import http.client
-import json
 import os
 import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-from hodei import ENDED, Failed, Platform, wait_for  # noqa: E402
+from hodei import ENDED, SERVICES, Failed, Platform, wait_for  # noqa: E402
+from judge import Client  # noqa: E402
 
 LOST_MS = 20000  # a worker's lease and margin
-NOOP = "hodei: v1\nname: probe\njobs: { a: { %sexecutor: noop } }\n"
+NOOP = "hodei: v1\nname: probe\njobs: { a: { executor: noop } }\n"
 ECHO = "hodei: v1\nname: echo\njobs: { a: { run: echo out } }\n"
 
 
-class Probe:
+class Probe(Client):
+    """Who waits for a process that is dead measures his own patience: so it is short."""
+
     def __init__(self, platform):
-        self.p, self.turn, self.token = platform, 0, platform.token
-        platform.apply(NOOP % "")
+        super().__init__(platform, patience_s=60, answer_s=1, pause_s=0.01)
+        platform.apply(NOOP)
         platform.apply(ECHO)
 
-    def ports(self):
-        return [x["http_port"] for x in self.p.info["processes"] if x.get("http_port")]
-
-    def call(self, method, path, body=None, headers=None):
-        """By any gateway that answers; a short patience, since a client that waits for a process that is dead measures itself."""
-        for _ in self.ports():
-            self.turn += 1
-            try:
-                address = http.client.HTTPConnection("127.0.0.1", self.ports()[self.turn % len(self.ports())], timeout=1)
-                try:
-                    address.request(method, path, body, dict({"Authorization": "Bearer " + self.token, "Content-Type": "application/json"}, **headers or {}))
-                    reply = address.getresponse()
-                    return reply.status, reply.read()
-                finally:
-                    address.close()
-            except (OSError, http.client.HTTPException):
-                pass
-        return 0, b""
-
-    def until(self, done):
-        while not done():
-            time.sleep(0.01)
-
     def run(self, pipeline="probe"):
-        key, run = os.urandom(8).hex(), []
-
-        def started():
-            status, body = self.call("POST", "/v1/runs", '{"pipeline":"%s"}' % pipeline, {"Idempotency-Key": key})
-            if status in (200, 201):
-                run.append(json.loads(body)["id"])
-            return run
-
-        def ended():
-            status, body = self.call("GET", "/v1/runs/" + run[0])
-            return status == 200 and json.loads(body)["state"] in ENDED
-        self.until(started)
-        self.until(ended)
-        return run[0]
-
-    def answers(self, path):
-        self.until(lambda: self.call("GET", path)[0] == 200)
+        run = self.call("POST", "/v1/runs", {"pipeline": pipeline})["id"]
+        while self.call("GET", "/v1/runs/" + run)["state"] not in ENDED:
+            time.sleep(self.pause_s)
+        return run
 
     def work(self, name):
         """What cannot be done without it, and a run."""
-        if name == "worker-registry":
-            self.answers("/v1/workers/agent-1")
-        elif name == "quota":
-            self.answers("/v1/quota")
-        elif name == "auth":
-            self.answers("/v1/tokens")
+        paths = {"worker-registry": "/v1/workers/agent-1", "quota": "/v1/quota", "auth": "/v1/tokens"}
+        if name in paths:
+            self.call("GET", paths[name])
         elif name == "pipelines":
-            self.until(lambda: self.call("POST", "/v1/pipelines", NOOP % "", {"Content-Type": "application/yaml"})[0] == 200)
+            self.call("POST", "/v1/pipelines", NOOP)
         elif name == "observability":
             run = self.run("echo")
-            self.until(lambda: b"out" in self.call("GET", "/v1/runs/%s/logs?format=text" % run)[1])
+            while b"out" not in self.ask("GET", "/v1/runs/%s/logs?format=text" % run):
+                time.sleep(self.pause_s)
         self.run()
 
 
-def measure_services(samples, say, services, rounds, replicas):
+def measure_services(samples, say, rounds, replicas):
     p = Platform(agents=1, slots=64, replicas=replicas).start()
     try:
         probe = Probe(p)
-        for name in services + ["nats", "postgres"] * (replicas == 1):
+        for name in SERVICES + ["nats", "postgres"] * (replicas == 1):
             say("recovery of %s, %d of it" % (name, replicas))
             for i in range(rounds):
                 victim = name + ("-2" if replicas == 2 and i % 2 else "")
@@ -126,7 +89,7 @@ def measure_million(samples, say, runs):
     try:
         other = p.person("other", tenant="other")
         p.apply("hodei: v1\nname: wide\njobs:\n" + "".join("  j%d: { pool: nowhere, executor: noop }\n" % i for i in range(10000)))
-        reply = p.api("POST", "/v1/pipelines", NOOP % "", other)
+        reply = p.api("POST", "/v1/pipelines", NOOP, other)
         if reply.status != 200:
             raise Failed("%r" % reply)
         probe = Probe(p)
@@ -149,9 +112,9 @@ def measure_million(samples, say, runs):
         p.destroy()
 
 
-def measure(samples, say, services, quick):
+def measure(samples, say, quick):
     rounds = 2 if quick else 4
     for replicas in (1, 2):
-        measure_services(samples, say, services, rounds, replicas)
+        measure_services(samples, say, rounds, replicas)
     measure_worker_lost(samples, say)
     measure_million(samples, say, 10 if quick else 100)

@@ -2,11 +2,13 @@
 """hodei admin backup while jobs run, and restore: the platform goes on from the moment of the backup, and what was open then ends."""
 
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import Platform, expect, run_tests, wait_for  # noqa: E402
+from hodei import HODEI, Platform, expect, run_tests, wait_for  # noqa: E402
 from judge import Load, nothing_left  # noqa: E402
+from postgres import Postgres, conninfo, folder_of_servers  # noqa: E402
 
 p = None
 backup = None
@@ -77,13 +79,54 @@ def test_what_would_be_lost_is_not_replaced_unasked():
         p.start()
         raise AssertionError("it has started")
     except SystemExit as error:
-        expect("is in its place again" in str(error), str(error))
+        expect("nothing has been changed" in str(error), str(error))
     p.more = []
     p.start()
     expect(p.sql("select count(*) from orchestrator.runs") == runs, "all is as it was")
     done = p.cli("admin", "restore", backup, "--replace", *options(), code=None)
     expect(done.returncode and "stop all of them first" in done.stderr, "%r" % done)
     p.healthy()
+
+
+def tables(server):
+    """What there is, as seen from outside."""
+    return server.sql("select relnamespace::regnamespace, relname from pg_class where relkind = 'r' and relnamespace::regnamespace::text !~ '^pg_' order by 1, 2"), \
+        server.sql("select id, state from orchestrator.runs order by id")
+
+
+def test_a_restore_that_is_killed_has_not_been():
+    """At any moment: while the old is gone and the new half there, and when all is there but the last line."""
+    with folder_of_servers() as folder:
+        server = Postgres(os.path.join(folder, "pg")).start()
+        try:
+            other = Platform(agents=1, slots=4, more=["--postgres", conninfo(server)])
+            other.start()
+            other.apply("hodei: v1\nname: short\njobs: { a: { executor: noop } }\n")
+            other.wait_run(other.start_run("short"), "succeeded")
+            expect(other.stop() == 0, "it stops well")
+            before = tables(server)
+            with open(backup, "rb") as file:
+                whole = file.read()
+            argv = [HODEI, "admin", "restore", "-", "--replace", "--postgres", conninfo(server)]
+            for part in (len(whole) // 2, len(whole) - 2000):
+                restore = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                restore.stdin.write(whole[:part])
+                restore.stdin.flush()
+                wait_for(lambda: "DROP SCHEMA" in server.sql("select query from pg_stat_activity") or
+                         server.sql("select count(*) from pg_locks where mode = 'AccessExclusiveLock'").strip() != "0", "the old is gone, for that transaction")
+                restore.kill()
+                restore.wait()
+                restore.stdin.close()
+                wait_for(lambda: server.sql("select count(*) from pg_stat_activity where application_name = 'psql' and pid <> pg_backend_pid()").strip() == "0", "psql has ended")
+                expect(tables(server) == before, "all is as it was")
+            done = subprocess.run(argv, input=whole, capture_output=True, timeout=60)
+            expect(done.returncode == 0 and b"restored" in done.stdout, "%r" % done)
+            expect(tables(server)[1] != before[1], "and the next one is")
+            other.start()
+            other.healthy()
+            expect(other.stop() == 0, "it stops well")
+        finally:
+            server.end()
 
 
 def test_what_cannot_be_done_is_said():

@@ -8,10 +8,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import Platform, expect, run_side_by_side, wait_for  # noqa: E402
+from hodei import SERVICES, Platform, expect, run_side_by_side, wait_for  # noqa: E402
 
 JOBS = 200
-SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
 
 
 def fan(name, folder, seconds):

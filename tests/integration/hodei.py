@@ -22,6 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 HODEI = os.path.join(BUILD, "hodei")
 ENDED = ("succeeded", "failed", "cancelled")
+SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
 
 
 class Failed(Exception):

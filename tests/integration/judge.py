@@ -7,7 +7,7 @@ import random
 import threading
 import time
 
-from hodei import ENDED, expect, wait_for
+from hodei import expect, wait_for
 
 LINES = 20  # of each job's log
 FAILS_EACH = 10  # of so many jobs one fails, as it should
@@ -19,9 +19,9 @@ class Client:
     """Asks as a careful client does: what is refused for now, or not answered, is asked again with the same key. It comes by a balancer,
     which knows which gateways are ready."""
 
-    def __init__(self, platform, patience_s=90):
-        self.p, self.patience_s, self.turn = platform, patience_s, 0
-        self.refused = []  # every answer that was not the one, and what kept one from coming
+    def __init__(self, platform, patience_s=90, answer_s=30, pause_s=0.1):
+        self.p, self.token, self.patience_s, self.answer_s, self.pause_s = platform, platform.token, patience_s, answer_s, pause_s
+        self.turn, self.refused = 0, []  # every answer that was not the one, and what kept one from coming
 
     def gateways(self):
         found = [x for x in self.p.read_info()["processes"] if x.get("http_port")]
@@ -33,29 +33,38 @@ class Client:
         except (OSError, http.client.HTTPException):
             return False
 
-    def call(self, method, path, body=None):
-        headers = {"Authorization": "Bearer " + self.p.token, "Content-Type": "application/json",
-                   "Idempotency-Key": "%032x" % random.getrandbits(128)}
+    def once(self, method, path, body, headers):
+        ports = self.gateways()
+        self.turn += 1
+        connection = http.client.HTTPConnection("127.0.0.1", ports[self.turn % len(ports)], timeout=self.answer_s)
+        try:
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def ask(self, method, path, body=None, key=None):
+        """What the answer holds. A text is YAML."""
+        headers = {"Authorization": "Bearer " + self.token, "Idempotency-Key": key or "%032x" % random.getrandbits(128),
+                   "Content-Type": "application/yaml" if isinstance(body, str) else "application/json"}
+        if body is not None and not isinstance(body, str):
+            body = json.dumps(body)
         end = time.monotonic() + self.patience_s
         while True:
             try:
-                ports = self.gateways()
-                self.turn += 1
-                connection = http.client.HTTPConnection("127.0.0.1", ports[self.turn % len(ports)], timeout=30)
-                try:
-                    connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-                    reply = connection.getresponse()
-                    text = reply.read()
-                finally:
-                    connection.close()
-                if reply.status < 300:
-                    return json.loads(text)
-                self.refused.append((reply.status, text[:300]))
-                expect(reply.status in (502, 503, 504), "%s %s: %d %r" % (method, path, reply.status, text[:500]))
+                status, text = self.once(method, path, body, headers)
+                if status < 300:
+                    return text
+                self.refused.append((status, text[:300]))
+                expect(status in (503, 504), "%s %s: %d %r" % (method, path, status, text[:500]))
             except (OSError, http.client.HTTPException) as error:
-                self.refused.append((0, repr(error)))
+                self.refused.append((0, repr(error).encode()))
             expect(time.monotonic() < end, "%s %s: nothing but %r for %g s" % (method, path, self.refused[-3:], self.patience_s))
-            time.sleep(0.1)
+            time.sleep(self.pause_s)
+
+    def call(self, method, path, body=None, key=None):
+        return json.loads(self.ask(method, path, body, key))
 
 
 class Load:
@@ -97,9 +106,6 @@ class Load:
 
     def wait_begun(self, n, timeout=120):
         wait_for(lambda: self.begun() >= n, "%d jobs have begun (%d have)" % (n, self.begun()), timeout)
-
-    def all_ended(self):
-        return all(self.p.run(run)["state"] in ENDED for run in self.runs)
 
     def check(self, may_be_lost=False, timeout=180):
         """Every job ran to its end, none twice without a loss behind it; results and logs are what they must be. How many were lost."""
@@ -207,3 +213,8 @@ def job_processes(p):
         if any(x.startswith(b"HODEI_WORKSPACE=" + p.folder.encode()) for x in environment):
             found.append(int(entry))
     return found
+
+
+def shim_of(p, agent):
+    state = os.path.join(p.data, agent)
+    return next(pid for pid, command in p.everything() if "hodei-shim" in command and state in command)

@@ -7,17 +7,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import Platform, alive, expect, run_side_by_side, wait_for  # noqa: E402
-from judge import Client, Load, nothing_left  # noqa: E402
+from hodei import SERVICES, Platform, alive, expect, run_side_by_side, wait_for  # noqa: E402
+from judge import Load, nothing_left, shim_of  # noqa: E402
+from postgres import Postgres, conninfo, folder_of_servers  # noqa: E402
 
-SERVICES = ["api-gateway", "orchestrator", "scheduler", "worker-registry", "pipelines", "quota", "auth", "observability"]
 LEASE_S, LOST_S = 15, 20  # of a worker; until it is lost
 
 
@@ -32,6 +31,18 @@ def platform(**about):
             print(p.output()[-2000:])
             p.print_logs()
         p.destroy()
+
+
+@contextlib.contextmanager
+def under_load(name, jobs, seconds, begun, runs=1, **about):
+    """A platform whose load has begun; afterwards it must be done, once each, and nothing be left."""
+    with platform(**about) as p:
+        load = Load(p, name, jobs=jobs, seconds=seconds)
+        load.start(runs)
+        load.wait_begun(begun)
+        yield p, load
+        load.check()
+        nothing_left(p)
 
 
 @contextlib.contextmanager
@@ -57,31 +68,21 @@ def stay(seconds):
 
 
 def test_services_stand_still_past_their_lease():
-    """One of two of each at once, then each service alone; each goes on afterwards as if nothing had been."""
-    with platform(agents=2, slots=8, replicas=2) as p:
-        load = Load(p, "still", jobs=150, seconds=0.5)
-        load.start(2)
-        load.wait_begun(10)
+    """One of two of each at once, then all of one service; each goes on afterwards as if nothing had been."""
+    with under_load("still", 150, 0.5, 10, runs=2, agents=2, slots=8, replicas=2) as (p, load):
         with stopped(p, *(name if i % 2 else name + "-2" for i, name in enumerate(SERVICES) if name != "api-gateway")):
             stay(LOST_S + 5)
-        load.start(1)
+        load.start()
         for name in ("orchestrator", "scheduler"):
             with stopped(p, name, name + "-2"):
                 stay(LEASE_S)
-        load.start(1)
-        load.check()
-        nothing_left(p)
+        load.start()
 
 
 def test_nobody_is_lost_while_the_registry_stands_still():
-    with platform(agents=2, slots=4) as p:
-        load = Load(p, "registry", jobs=40, seconds=3)
-        load.start()
-        load.wait_begun(8)
+    with under_load("registry", 40, 3, 8, agents=2, slots=4) as (p, _):
         with stopped(p, "worker-registry"):
             stay(LOST_S + 10)
-        load.check()
-        nothing_left(p)
 
 
 def test_rolling_restart():
@@ -125,31 +126,22 @@ def test_rolling_restart():
 
 def test_nats_away_for_longer_than_the_grace():
     """Nobody hears of anybody for longer than it takes to lose a worker, twice; jobs run on, and no worker is lost."""
-    with platform(agents=2, slots=4) as p:
-        load = Load(p, "away", jobs=40, seconds=2)
-        load.start()
-        load.wait_begun(8)
+    with under_load("away", 40, 2, 8, agents=2, slots=4) as (p, load):
         with stopped(p, "nats"):
             stay(LOST_S + 15)
         load.wait_begun(load.begun() + 8)
         with stopped(p, "nats"):
             stay(LOST_S)
             p.kill("nats")  # and what it had in memory is gone
-        load.check()
-        nothing_left(p)
 
 
 def test_streams_deleted_under_500_jobs():
-    with platform(agents=2, slots=16) as p:
-        load = Load(p, "deleted", jobs=500, seconds=0.5)
-        load.start()
+    with under_load("deleted", 500, 0.5, 20, agents=2, slots=16) as (p, load):
         for n in (20, 200, 350):
             load.wait_begun(n)
             bus = p.nats()
             expect(len(bus.wipe()) >= 6, "there were streams")
             bus.close()
-        load.check()
-        nothing_left(p)
 
 
 def test_leader_of_a_nats_cluster_killed():
@@ -190,80 +182,9 @@ def test_leader_of_a_nats_cluster_killed():
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------------------
 
 
-class Postgres:
-    """A cluster of our own, so that it can have a standby, or too little disk."""
-
-    def __init__(self, folder, standby_of=None):
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            self.port = one.getsockname()[1]
-        self.bin = sorted(x for x in os.listdir("/usr/lib/postgresql"))[-1]
-        self.bin = "/usr/lib/postgresql/%s/bin/" % self.bin
-        self.folder, self.process, self.options = folder, None, []
-        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
-        os.makedirs(folder, exist_ok=True)
-        if self.user:
-            shutil.chown(folder, "postgres", "postgres")
-        os.chmod(folder, 0o700)
-        self.data = os.path.join(folder, "data")
-        if standby_of:
-            self.tool("pg_basebackup", "-D", self.data, "-h", "127.0.0.1", "-p", str(standby_of.port), "-U", "hodei", "-R", "-X", "stream")
-        else:
-            self.tool("initdb", "-D", self.data, "-U", "hodei", "-A", "trust", "-E", "UTF8", "--locale=C")
-
-    def tool(self, name, *argv):
-        done = subprocess.run([*self.user, self.bin + name, *argv], capture_output=True, text=True, cwd="/", timeout=60)
-        expect(done.returncode == 0, "%s: %s" % (name, done.stderr))
-        return done.stdout
-
-    def start(self, *options):
-        self.options = options or self.options
-        argv = [*self.user, self.bin + "postgres", "-D", self.data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
-                "-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", *self.options]
-        with open(os.path.join(self.folder, "..", os.path.basename(self.folder) + ".log"), "ab") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
-        wait_for(self.answers, "PostgreSQL answers", 60)
-        return self
-
-    def answers(self):
-        if self.process.poll() is not None:
-            raise SystemExit("PostgreSQL has ended: see its log beside %s" % self.folder)
-        return subprocess.run([self.bin + "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], timeout=10).returncode == 0
-
-    def kill(self):
-        """With all its processes, as a machine that is gone."""
-        with open(os.path.join(self.data, "postmaster.pid")) as file:
-            postmaster = int(file.readline())
-        children = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True).stdout.split()
-        for pid in [postmaster, *map(int, children)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-
-    def end(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
-
-
-@contextlib.contextmanager
-def folder_for_postgres():
-    folder = os.path.join("/tmp", "hodei-test-pg-%d" % os.getpid())
-    os.makedirs(folder)
-    os.chmod(folder, 0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def conninfo(*servers):
-    return "host=%s port=%s user=hodei dbname=postgres target_session_attrs=read-write" % (
-        ",".join("127.0.0.1" for _ in servers), ",".join(str(x.port) for x in servers))
-
-
 def test_postgres_fails_over():
     """The primary is gone for good, its synchronous standby takes over: what was accepted is there."""
-    with folder_for_postgres() as folder:
+    with folder_of_servers() as folder:
         primary = Postgres(os.path.join(folder, "one")).start("-c", "synchronous_standby_names=*", "-c", "synchronous_commit=local")
         standby = None
         try:
@@ -291,14 +212,10 @@ def test_postgres_fails_over():
 
 
 def test_postgres_killed_again_and_again():
-    with platform(agents=2, slots=8, replicas=2) as p:
-        load = Load(p, "killed", jobs=150, seconds=0.3)
-        load.start(2)
+    with under_load("killed", 150, 0.3, 20, runs=2, agents=2, slots=8, replicas=2) as (p, load):
         for n in (20, 80, 140, 200):
             load.wait_begun(n)
             p.kill("postgres")
-        load.check()
-        nothing_left(p)
 
 
 def test_disk_full_under_postgres():
@@ -306,7 +223,7 @@ def test_disk_full_under_postgres():
     if os.geteuid() != 0:
         print("        left out: a small file system needs root")
         return
-    with folder_for_postgres() as folder:
+    with folder_of_servers() as folder:
         small = os.path.join(folder, "small")
         os.mkdir(small)
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", small], capture_output=True, text=True)
@@ -341,11 +258,6 @@ def test_disk_full_under_postgres():
 
 
 # --- workers -------------------------------------------------------------------------------------------------------------------
-
-
-def shim_of(p, agent):
-    state = os.path.join(p.data, agent)
-    return next(pid for pid, command in p.everything() if "hodei-shim" in command and state in command)
 
 
 def test_state_folder_lost():

@@ -11,9 +11,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import worker_faults  # noqa: E402
-from hodei import Platform, expect, wait_for  # noqa: E402
-from judge import Client, Load, nothing_left  # noqa: E402
-from outages import SERVICES, shim_of  # noqa: E402
+from hodei import SERVICES, Platform, expect, wait_for  # noqa: E402
+from judge import Client, Load, nothing_left, shim_of  # noqa: E402
 
 FENCE = ("for i in 1 2 3 4 5 6 7 8 9 10; do echo $HODEI_RUN $HODEI_ATTEMPT $(date +%%s%%N) >>%s; sleep 0.1; done")
 

@@ -116,19 +116,25 @@ static void let_on(struct sim *sim) {
         }
 }
 
-static void interleave(struct sim *sim) {
+// Until nobody works and every statement is answered, or late: then it waits for a lock.
+static void settle(void) {
     struct timespec until;
+    int late = 0;
+    while (count(RUNS))
+        pthread_cond_wait(&stage.changed, &stage.mutex);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += BLOCKED_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (count(ASKS) && !late)
+        late = pthread_cond_timedwait(&stage.changed, &stage.mutex, &until);
+    stage.blocked += late && count(WANTS);
+}
+
+static void interleave(struct sim *sim) {
     pthread_mutex_lock(&stage.mutex);
     while (count(DONE) < N_THREADS) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += BLOCKED_NS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        int late = 0;
-        while (count(RUNS) || (count(ASKS) && !late && count(DONE) < N_THREADS))
-            late = count(RUNS) ? (pthread_cond_wait(&stage.changed, &stage.mutex), 0)
-                               : pthread_cond_timedwait(&stage.changed, &stage.mutex, &until);
-        stage.blocked += late && count(WANTS);
+        settle();
         if (count(WANTS))
             let_on(sim);
     }

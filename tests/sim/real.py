@@ -9,7 +9,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-from outages import Postgres  # noqa: E402
+from postgres import Postgres  # noqa: E402
 
 # What is tested is what transactions see of each other, not what a disk keeps.
 QUICK = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "deadlock_timeout=10ms", "-c", "autovacuum_naptime=1s"]
