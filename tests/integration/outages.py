@@ -5,6 +5,7 @@ one. Load runs meanwhile; judge.py says whether all of it was done once, and whe
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hodei import SERVICES, Platform, alive, expect, run_side_by_side, wait_for  # noqa: E402
-from judge import Load, nothing_left, shim_of  # noqa: E402
+from hodei import SERVICES, Failed, Platform, alive, expect, run_side_by_side, wait_for  # noqa: E402
+from judge import Client, Load, nothing_left, shim_of  # noqa: E402
 from postgres import Postgres, conninfo, folder_of_servers  # noqa: E402
 
 LEASE_S, LOST_S = 15, 20  # of a worker; until it is lost
@@ -64,6 +65,35 @@ def stay(seconds):
     time.sleep(seconds)
 
 
+def test_the_judge_sees_what_is_wrong():
+    """Of a run that was well, each of what could have happened instead."""
+    with under_load("judged", 10, 0.05, 1, agents=1, slots=4) as (p, load):
+        load.check()
+        run = load.runs[0]
+        good = load.lines()
+        begin, end = ["begin", run, "j3", "1"], ["end", run, "j3", "1"]
+        for wrong, text in ((good + [begin], "an attempt starts once"), ([x for x in good if x != end], "what counts is what ran last"),
+                            ([x for x in good if x not in (begin, end)], "what counts is what ran last"),
+                            (good + [["begin", run, "j3", "2"]], "what counts is what ran last"),
+                            ([["begin", run, "j3", "7"]] + good, "without a loss behind it"),
+                            (good + [["begin", "another", "j3", "1"]], "nobody has started")):
+            load.lines = lambda wrong=wrong: wrong
+            try:
+                load.check()
+            except Failed as failed:
+                expect(text in str(failed), "%s: %s" % (text, failed))
+            else:
+                raise AssertionError("the judge finds nothing: " + text)
+        del load.lines
+        load.fails = lambda i: i == 3  # another end was expected
+        try:
+            load.check()
+            raise AssertionError("the judge takes any result")
+        except Failed as failed:
+            expect("its result" in str(failed), "%s" % failed)
+        del load.fails
+
+
 # --- services ------------------------------------------------------------------------------------------------------------------
 
 
@@ -85,40 +115,78 @@ def test_nobody_is_lost_while_the_registry_stands_still():
             stay(LOST_S + 10)
 
 
+@contextlib.contextmanager
+def meanwhile(n, work):
+    """So many threads do it again and again; what one of them raises is raised at the end."""
+    over, errors = threading.Event(), []
+
+    def again():
+        try:
+            while not over.is_set():
+                work()
+        except Exception as error:  # pylint: disable=broad-except
+            errors.append(error)
+    threads = [threading.Thread(target=again) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    expect(not errors, "%r" % errors)
+
+
+def restart(p, name):
+    """As a rollout does: asked to end, gone, another one ready."""
+    pid = p.process(name)["pid"]
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: p.process(name)["pid"] == 0 and not alive(pid), "%s has left" % name)
+    p.dev.send_signal(signal.SIGUSR1)
+    wait_for(lambda: p.process(name)["pid"] and p.ready(name), "%s is back" % name, 60)
+
+
 def test_rolling_restart():
     """Every process of every service is asked to end and started anew, one by one, under load: no call fails for a client that asks
     again after a 503, and none is left without an answer."""
     with platform(agents=2, slots=8, replicas=2) as p:
-        load, over, errors = Load(p, "rolling", jobs=4, seconds=0.1), threading.Event(), []
-
-        def work():
-            try:
-                while not over.is_set():
-                    load.start()
-            except Exception as error:  # pylint: disable=broad-except
-                errors.append(error)
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
+        load = Load(p, "rolling", jobs=4, seconds=0.1)
+        with meanwhile(4, load.start):
             for name in [name + suffix for name in SERVICES for suffix in ("", "-2")]:
                 load.wait_begun(load.begun() + 20)
-                before = p.process(name)
-                os.kill(before["pid"], signal.SIGTERM)
-                wait_for(lambda name=name: p.process(name)["pid"] == 0, "%s has left" % name)
-                expect(not alive(before["pid"]), "it has ended")
-                p.dev.send_signal(signal.SIGUSR1)
-                wait_for(lambda name=name: p.process(name)["pid"] and p.ready(name), "%s is back" % name, 60)
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
-        expect(not errors, "%r" % errors)
+                restart(p, name)
         bad = [x for x in load.refused if x[0] != 503]
         print("        %d runs, %d answers 503" % (len(load.runs), len(load.refused) - len(bad)))
         expect(not bad, "no call fails: %r" % bad[:5])
         load.check()
         nothing_left(p)
+
+
+def test_requests_on_their_way_to_who_leaves():
+    """Two orchestrators are restarted by turns while 16 clients ask without a pause: each question has its answer, at once."""
+    with platform(agents=1, slots=4, replicas=2) as p:
+        load = Load(p, "asked", jobs=2, seconds=0.1)
+        load.start()
+        slowest, asked, refused, lock = [0.0], [0], [], threading.Lock()
+
+        def ask():
+            client = Client(p, 30)
+            for _ in range(50):
+                began = time.monotonic()
+                client.call("GET", "/v1/runs/" + load.runs[0])
+                with lock:
+                    slowest[0], asked[0] = max(slowest[0], time.monotonic() - began), asked[0] + 1
+            with lock:
+                refused.extend(client.refused)
+        with meanwhile(16, ask):
+            for _ in range(6):
+                for name in ("orchestrator", "orchestrator-2"):
+                    restart(p, name)
+        print("        %d questions, the slowest took %.2f s" % (asked[0], slowest[0]))
+        expect(not refused, "none is refused: %r" % refused[:5])
+        expect(slowest[0] < 5, "none is lost: %.1f s" % slowest[0])
+        load.check()
 
 
 # --- NATS ----------------------------------------------------------------------------------------------------------------------
@@ -216,6 +284,24 @@ def test_postgres_killed_again_and_again():
         for n in (20, 80, 140, 200):
             load.wait_begun(n)
             p.kill("postgres")
+
+
+def test_no_statement_is_compiled():
+    """With JIT as a distribution's PostgreSQL has it, a statement that reads a small table would take 60 ms for that alone."""
+    explained = ["-c", "session_preload_libraries=auto_explain", "-c", "auto_explain.log_min_duration=0", "-c", "auto_explain.log_analyze=on",
+                 "-c", "jit_above_cost=0", "-c", "log_line_prefix=<%u> "]
+    with folder_of_servers() as folder:
+        server = Postgres(os.path.join(folder, "pg")).start(*explained)
+        try:
+            with under_load("compiled", 20, 0.1, 4, agents=1, slots=8, more=["--postgres", conninfo(server)]):
+                pass
+            with open(server.log, errors="replace") as file:
+                said = [x for x in re.split(r"^<", file.read(), flags=re.M) if x.startswith("hodei-orchestrator>") and "Query Text: " in x]
+            expect([x for x in said if "Query Text: insert into runs" in x], "what the orchestrator says is explained: %d" % len(said))
+            compiled = [x for x in said if "JIT:" in x and not re.search(r"set_config|pg_namespace|pg_tables|migrat", x)]  # of a new connection
+            expect(not compiled, "nothing is compiled: %r" % compiled[:1])
+        finally:
+            server.end()
 
 
 def test_disk_full_under_postgres():

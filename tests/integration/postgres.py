@@ -22,7 +22,7 @@ class Postgres:
         if self.user:
             shutil.chown(folder, "postgres", "postgres")
         os.chmod(folder, 0o700)
-        self.data = os.path.join(folder, "data")
+        self.data, self.log = os.path.join(folder, "data"), folder.rstrip("/") + ".log"
         if standby_of:
             self.tool("pg_basebackup", "-D", self.data, "-h", "127.0.0.1", "-p", str(standby_of.port), "-U", "hodei", "-R", "-X", "stream")
         else:
@@ -37,7 +37,7 @@ class Postgres:
         self.options = options or self.options
         argv = [*self.user, self.bin + "postgres", "-D", self.data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
                 "-c", "unix_socket_directories=", "-c", "shared_buffers=32MB", *self.options]
-        with open(os.path.join(self.folder, "..", os.path.basename(self.folder) + ".log"), "ab") as out:
+        with open(self.log, "ab") as out:
             self.process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
         wait_for(self.answers, "PostgreSQL answers", 60)
         return self
