@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -29,6 +30,8 @@ struct conn {
 };
 struct conns {
     pthread_mutex_t mutex;
+    pthread_cond_t changed; // one has left, or has had its answer
+    atomic_int listener;    // what accept() was called with, -1: not yet
     unsigned seats, per_address;
     char trusted[1024];
     struct conns_counts counts;
@@ -40,7 +43,13 @@ struct conns *conns_new(unsigned seats, unsigned per_address, const char *truste
     size_t n = seats + QUEUED;
     struct conns *conns = hd_calloc(1, sizeof(*conns) + n * sizeof(conns->table[0]));
 
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&conns->mutex, NULL);
+    pthread_cond_init(&conns->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    atomic_store(&conns->listener, -1);
     conns->seats = seats;
     conns->per_address = per_address;
     conns->n = n;
@@ -51,6 +60,7 @@ struct conns *conns_new(unsigned seats, unsigned per_address, const char *truste
 void conns_free(struct conns *conns) {
     if (!conns)
         return;
+    pthread_cond_destroy(&conns->changed);
     pthread_mutex_destroy(&conns->mutex);
     free(conns);
 }
@@ -179,6 +189,8 @@ void conns_phase(struct conns *conns, const void *handle, enum conn_phase phase,
         conn->since_ms = now_mono_ms;
         conn->deadline_ms = timed ? from + bytes * 1000 / CONNS_BYTES_PER_S : INT64_MAX;
     }
+    if (phase == CONN_IDLE)
+        pthread_cond_broadcast(&conns->changed);
     pthread_mutex_unlock(&conns->mutex);
 }
 
@@ -199,6 +211,29 @@ void conns_left(struct conns *conns, const void *handle) {
     struct conn *conn = of_handle(conns, handle);
     if (conn)
         *conn = (struct conn){0};
+    pthread_cond_broadcast(&conns->changed);
+    pthread_mutex_unlock(&conns->mutex);
+}
+
+static bool all_answered(const struct conns *conns) {
+    for (size_t i = 0; i < conns->n; i++)
+        if (conns->table[i].open && !conns->table[i].cut_ms && conns->table[i].phase != CONN_IDLE)
+            return false;
+    return true;
+}
+
+void conns_finish(struct conns *conns, int64_t until_mono_ms) {
+    struct timespec until = {.tv_sec = until_mono_ms / 1000, .tv_nsec = until_mono_ms % 1000 * 1000000};
+    int late = 0;
+
+    if (!conns)
+        return;
+    pthread_mutex_lock(&conns->mutex);
+    if (atomic_load(&conns->listener) >= 0)
+        shutdown(atomic_load(&conns->listener),
+                 SHUT_RD); // whoever connects now is refused, and can go to another gateway
+    while (!late && !all_answered(conns))
+        late = pthread_cond_timedwait(&conns->changed, &conns->mutex, &until);
     pthread_mutex_unlock(&conns->mutex);
 }
 
@@ -252,6 +287,9 @@ void conns_listen(struct conns *conns) {
 int accept(int fd, struct sockaddr *addr, socklen_t *len);
 int accept(int fd, struct sockaddr *addr, socklen_t *len) {
     struct conns *conns = atomic_load(&listening);
+
+    if (conns)
+        atomic_store(&conns->listener, fd);
     int got = (int)syscall(SYS_accept4, fd, addr, len, SOCK_CLOEXEC);
 
     if (got < 0 || !conns || !addr || conns_admit(conns, got, addr, hd_now_read().mono_ms))

@@ -53,6 +53,9 @@ void conns_bind_peer(struct conns *conns, const void *handle, const char *addres
 void conns_phase(struct conns *conns, const void *handle, enum conn_phase phase, int64_t bytes, int64_t now_mono_ms);
 bool conns_is_cut(struct conns *conns, const void *handle);
 void conns_left(struct conns *conns, const void *handle); // before its socket is closed
+// No more are accepted (the listening socket is shut down). Returns when every connection has its answer and none is being asked on, at
+// that time at the latest.
+void conns_finish(struct conns *conns, int64_t until_mono_ms);
 void conns_sweep(struct conns *conns, int64_t now_mono_ms);
 struct conns_counts conns_counts(struct conns *conns);
 unsigned conns_open(struct conns *conns);

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 
+#define FINISH_MS 1000 // for those who have connected and have not asked yet, when we end
+
 struct hd_metric gateway_metrics[METRIC_COUNT] = {
     [METRIC_2XX] = {"hodei_api_gateway_requests_total", "code=\"2xx\"", "Requests answered, by class of status.",
                     HD_COUNTER},
@@ -169,8 +171,10 @@ enum hd_status gateway_http_start(struct gateway *gw, const char *address, int t
 
 void gateway_http_stop(struct gateway *gw) {
     atomic_store(&gw->stopping, true);
-    if (gw->web)
+    if (gw->web) {
+        conns_finish(gw->conns, hd_now_read().mono_ms + FINISH_MS);
         mg_stop(gw->web);
+    }
     gw->web = NULL;
     conns_listen(NULL);
 }

@@ -11,6 +11,7 @@ from hodei import expect, wait_for
 
 LINES = 20  # of each job's log
 FAILS_EACH = 10  # of so many jobs one fails, as it should
+KNOWN_S = 1  # what was known of a gateway that long ago may be true no more
 SCRIPT = ("echo begin $HODEI_RUN $HODEI_JOB $HODEI_ATTEMPT >>%(side)s; seq %(first)d %(last)d; sleep %(seconds)g; "
           "echo end $HODEI_RUN $HODEI_JOB $HODEI_ATTEMPT >>%(side)s; exit %(code)d")
 
@@ -33,10 +34,22 @@ class Client:
         except (OSError, http.client.HTTPException):
             return False
 
+    def connect(self):
+        """To one that was ready just now: where this machine stood still in between, it is asked for anew."""
+        while True:
+            began = time.monotonic()
+            ports = self.gateways()
+            connection = http.client.HTTPConnection("127.0.0.1", ports[self.turn % len(ports)], timeout=self.answer_s)
+            try:
+                connection.connect()
+                return connection
+            except OSError:
+                if time.monotonic() < began + KNOWN_S:
+                    raise
+
     def once(self, method, path, body, headers):
-        ports = self.gateways()
         self.turn += 1
-        connection = http.client.HTTPConnection("127.0.0.1", ports[self.turn % len(ports)], timeout=self.answer_s)
+        connection = self.connect()
         try:
             connection.request(method, path, body, headers)
             reply = connection.getresponse()

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -161,6 +162,29 @@ def test_rolling_restart():
         expect(not bad, "no call fails: %r" % bad[:5])
         load.check()
         nothing_left(p)
+
+
+def test_who_has_connected_is_answered():
+    """A gateway that ends at once refuses new connections, and answers whoever had one already."""
+    with platform(agents=0) as p:
+        gateway = p.process("api-gateway")
+        address = ("127.0.0.1", gateway["http_port"])
+        with socket.create_connection(address) as connection:
+            Client(p).call("GET", "/v1/runs")  # comes after it, so it has been accepted
+            os.kill(gateway["pid"], signal.SIGTERM)
+            wait_for(lambda: not connects(address), "nobody new comes in")
+            connection.sendall(b"GET /v1/runs HTTP/1.1\r\nHost: hodei\r\n\r\n")
+            answer = connection.makefile("rb").read()
+        expect(answer.startswith(b"HTTP/1.1 401 ") and b"Connection: close" in answer, "answered, and told to go: %r" % answer)
+        wait_for(lambda: not alive(gateway["pid"]), "the gateway has ended")
+
+
+def connects(address):
+    try:
+        socket.create_connection(address, 5).close()
+        return True
+    except OSError:
+        return False
 
 
 def test_requests_on_their_way_to_who_leaves():

@@ -2,9 +2,11 @@
 #include "tests/unit/test.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/uuid.h"
 #include "services/api-gateway/conns.h"
 
 struct line {
@@ -155,6 +157,32 @@ TEST(an_idle_one_that_makes_room_is_only_told_to_end) {
     conns_free(conns);
     line_close(line);
     line_close(other);
+}
+
+static void *answers(void *conns) {
+    conns_phase(conns, ON(1), CONN_IDLE, 0, 0);
+    conns_left(conns, ON(2));
+    return NULL;
+}
+
+TEST(who_has_connected_is_answered_before_the_end) {
+    struct conns *conns = conns_new(4, 0, "");
+    struct line lines[2] = {line_open(), line_open()};
+    pthread_t thread;
+    int64_t now = hd_now_read().mono_ms;
+
+    conns_finish(conns, now + 60000); // nobody is there
+    admit(conns, lines[0], "192.0.2.1", 1, now);
+    admit(conns, lines[1], "192.0.2.1", 2, now);
+    conns_finish(conns, now + 20); // and stays
+    CHECK(hd_now_read().mono_ms >= now + 20);
+    CHECK_INT(pthread_create(&thread, NULL, answers, conns), 0);
+    conns_finish(conns, now + 60000);
+    CHECK(hd_now_read().mono_ms < now + 30000);
+    pthread_join(thread, NULL);
+    conns_free(conns);
+    line_close(lines[0]);
+    line_close(lines[1]);
 }
 
 TEST_MAIN
