@@ -12,6 +12,7 @@ struct hd_bus;
 struct hd_ctx {
     struct hd_arena *arena;   // of the batch
     struct hd_db *db;         // NULL in a process that owns no schema
+    void *store;              // the in-memory twin instead of db (simulator, tests); else NULL
     struct hd_bus *bus;       // what is said through it goes out after the commit
     struct hd_rng *rng;       // source of new ids, so that the simulator can drive them
     struct hd_now now;        // read once a batch

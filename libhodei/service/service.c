@@ -35,7 +35,8 @@ struct hd_service *service_make(const struct hd_service_def *def, const struct h
     service->env = *env;
     service->epoll_fd = -1;
     hd_arena_init(&service->arena);
-    service->cx = (struct hd_ctx){.arena = &service->arena, .db = env->db, .bus = env->bus, .rng = env->rng};
+    service->cx =
+        (struct hd_ctx){.arena = &service->arena, .db = env->db, .store = env->store, .bus = env->bus, .rng = env->rng};
     service->timer_due_mono_ms = hd_calloc(def->n_timers, sizeof(*service->timer_due_mono_ms));
     service->arrived = hd_calloc(TURN_MAX, sizeof(*service->arrived));
     service->works = hd_calloc(TURN_MAX + PARKED_MAX + def->n_timers, sizeof(*service->works));

@@ -1,14 +1,10 @@
-// Inside of the twin: its tables are one working set that lives as long as it does, and an undo log with before-images.
+// Inside of the twin: its tables are one working set that lives as long as it does.
 #ifndef ORC_MEM_H
 #define ORC_MEM_H
 
-#include "base/map.h"
+#include "service/mem.h"
 #include "services/orchestrator/store.h"
 
-struct mem_list {
-    void **items;
-    size_t n, cap;
-};
 struct mem_version {
     struct orc_version v;
 };
@@ -21,12 +17,6 @@ struct mem_lost {
     struct hd_uuid session;
     int64_t at_ms, incarnation;
     bool gone;
-};
-struct mem_outbox {
-    int64_t id, at_ms;
-    const uint8_t *data;
-    size_t len;
-    bool done;
 };
 struct mem_member {
     const char *tenant, *name;
@@ -45,39 +35,18 @@ struct mem_follow_up {
     struct orc_follow_up f;
     bool gone;
 };
-struct mem_dead {
-    const char *subject, *why;
-};
-
-enum mem_undo_kind { MEM_IMAGE, MEM_POP_LIST, MEM_POP_RUN, MEM_POP_JOB, MEM_POP_ATTEMPT, MEM_POP_TENANT };
-struct mem_undo {
-    enum mem_undo_kind kind;
-    void *at;
-    void *before; // owned
-    size_t size;
-};
 
 struct orc_mem {
-    struct hd_arena arena; // of everything but the undo log
+    struct hd_mem base;
     struct orc_ws all;
-    struct mem_list versions, leases, lost, outbox, dead, actions, approvals, commands, groups, members, listeners,
-        follow_ups;
+    struct hd_mem_list versions, leases, lost, actions, approvals, commands, groups, members, listeners, follow_ups;
     int64_t turns;
-    struct hd_map texts;
-    struct mem_undo *undo;
-    size_t n_undo, cap_undo;
-    bool open;
-    int64_t next_outbox;
-    int64_t rows_written;
 };
 
-// Before a change: remembers what is there.
-void mem_touch(struct orc_mem *mem, void *at, size_t size);
 #define MEM_TOUCH_ROW(mem, row)                                                                                        \
-    mem_touch((mem), (row), offsetof(__typeof__(*(row)), chain)) // the index is not a row's content
-void mem_undo_push(struct orc_mem *mem, enum mem_undo_kind kind, void *at);
-void mem_push(struct orc_mem *mem, struct mem_list *list, void *item);
-const char *mem_text(struct orc_mem *mem, const char *text); // lives as long as the twin
+    hd_mem_touch(&(mem)->base, (row), offsetof(__typeof__(*(row)), chain)) // the index is not a row's content
+// What was added last is taken away again; of a struct orc_mem.
+void mem_pop_run(void *mem), mem_pop_job(void *mem), mem_pop_attempt(void *mem), mem_pop_tenant(void *mem);
 
 static inline struct orc_attempt_ref mem_ref_of(const struct orc_attempt *attempt) {
     return (struct orc_attempt_ref){attempt->id, {attempt->job->run->id, attempt->job->idx}};

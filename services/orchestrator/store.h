@@ -211,7 +211,6 @@ struct orc_mem;
 struct orc_mem *orc_mem_new(void);
 void orc_mem_free(struct orc_mem *mem);
 extern const struct orc_store_ops orc_mem_store;
-extern const struct hd_tx_ops orc_mem_tx;
 
 // For invariants and tests: a copy of everything committed so far (or being changed) as a working set, in the arena. Plans are not
 // filled. Runs, jobs, attempts in the order in which they were made.

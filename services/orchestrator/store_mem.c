@@ -77,18 +77,18 @@ static enum hd_status versions_put(ORC_CALL, const struct orc_version *versions,
     for (size_t i = 0; i < n; i++) {
         struct mem_version *row = version_find(mem, &versions[i], false);
         if (row) {
-            mem_touch(mem, row, sizeof *row);
+            hd_mem_touch(&mem->base, row, sizeof *row);
             row->v.deleted |= versions[i].deleted;
             continue;
         }
-        row = HD_NEW(&mem->arena, struct mem_version);
+        row = HD_NEW(&mem->base.arena, struct mem_version);
         row->v = versions[i];
-        row->v.tenant = mem_text(mem, versions[i].tenant);
-        row->v.name = mem_text(mem, versions[i].name);
-        row->v.project = mem_text(mem, versions[i].project);
-        row->v.data = hd_arena_memdup(&mem->arena, versions[i].data, versions[i].len);
+        row->v.tenant = hd_mem_text(&mem->base, versions[i].tenant);
+        row->v.name = hd_mem_text(&mem->base, versions[i].name);
+        row->v.project = hd_mem_text(&mem->base, versions[i].project);
+        row->v.data = hd_arena_memdup(&mem->base.arena, versions[i].data, versions[i].len);
         row->v.found = true;
-        mem_push(mem, &mem->versions, row);
+        hd_mem_push(&mem->base, &mem->versions, row);
     }
     return HD_OK;
 }
@@ -296,7 +296,7 @@ static enum hd_status tenants_load(ORC_CALL, struct orc_ws *ws, const char **nam
         struct orc_tenant *row = orc_ws_tenant(&mem->all, names[i]);
         if (!row) {
             row = orc_ws_add_tenant(&mem->all, names[i]);
-            mem_undo_push(mem, MEM_POP_TENANT, NULL);
+            hd_mem_added(&mem->base, mem_pop_tenant, mem);
         }
         if (!orc_ws_tenant(ws, names[i]))
             *orc_ws_add_tenant(ws, names[i]) = *row;
@@ -362,18 +362,18 @@ static enum hd_status runs_insert(ORC_CALL, struct orc_ws *ws) {
         run->locked = true;
         run->dirty = run->amended = false;
         struct orc_run *row = orc_ws_add_run(&mem->all, run->id);
-        mem_undo_push(mem, MEM_POP_RUN, NULL);
+        hd_mem_added(&mem->base, mem_pop_run, mem);
         COPY_ROW(row, run);
         row->plan = NULL;
         row->inputs = NULL;
-        row->origin = mem_text(mem, run->origin);
-        row->actor = mem_text(mem, run->actor);
-        row->tenant = mem_text(mem, run->tenant);
-        row->pipeline = mem_text(mem, run->pipeline);
-        row->project = mem_text(mem, run->project);
-        row->key = mem_text(mem, run->key);
-        row->request = hd_arena_memdup(&mem->arena, run->request, run->request_len);
-        mem->rows_written++;
+        row->origin = hd_mem_text(&mem->base, run->origin);
+        row->actor = hd_mem_text(&mem->base, run->actor);
+        row->tenant = hd_mem_text(&mem->base, run->tenant);
+        row->pipeline = hd_mem_text(&mem->base, run->pipeline);
+        row->project = hd_mem_text(&mem->base, run->project);
+        row->key = hd_mem_text(&mem->base, run->key);
+        row->request = hd_arena_memdup(&mem->base.arena, run->request, run->request_len);
+        mem->base.rows_written++;
     }
     return HD_OK;
 }
@@ -396,7 +396,7 @@ static void save_run(struct orc_mem *mem, struct orc_run *run) {
     row->paused = run->paused;
     row->held = run->held;
     row->revision = run->revision;
-    mem->rows_written++;
+    mem->base.rows_written++;
 }
 
 static void save_job(struct orc_mem *mem, const struct orc_job *job) {
@@ -405,18 +405,18 @@ static void save_job(struct orc_mem *mem, const struct orc_job *job) {
         MEM_TOUCH_ROW(mem, row);
     } else {
         row = orc_ws_add_job(&mem->all, orc_ws_run(&mem->all, job->run->id), job->idx);
-        mem_undo_push(mem, MEM_POP_JOB, NULL);
+        hd_mem_added(&mem->base, mem_pop_job, mem);
     }
     struct orc_run *run = row->run;
     const char *outputs = row->outputs ? row->outputs : "";
     COPY_ROW(row, job);
     row->run = run;
-    row->pool = mem_text(mem, job->pool);
-    row->matrix = mem_text(mem, job->matrix);
-    row->message = mem_text(mem, job->message);
-    row->avoid_worker = mem_text(mem, job->avoid_worker);
-    row->outputs = job->outputs_dirty ? mem_text(mem, job->outputs) : outputs;
-    mem->rows_written++;
+    row->pool = hd_mem_text(&mem->base, job->pool);
+    row->matrix = hd_mem_text(&mem->base, job->matrix);
+    row->message = hd_mem_text(&mem->base, job->message);
+    row->avoid_worker = hd_mem_text(&mem->base, job->avoid_worker);
+    row->outputs = job->outputs_dirty ? hd_mem_text(&mem->base, job->outputs) : outputs;
+    mem->base.rows_written++;
 }
 
 static void save_attempt(struct orc_mem *mem, const struct orc_attempt *attempt) {
@@ -426,14 +426,14 @@ static void save_attempt(struct orc_mem *mem, const struct orc_attempt *attempt)
     } else {
         row =
             orc_ws_add_attempt(&mem->all, attempt->id, orc_ws_job(&mem->all, attempt->job->run->id, attempt->job->idx));
-        mem_undo_push(mem, MEM_POP_ATTEMPT, NULL);
+        hd_mem_added(&mem->base, mem_pop_attempt, mem);
     }
     struct orc_job *job = row->job;
     COPY_ROW(row, attempt);
     row->job = job;
-    row->worker = mem_text(mem, attempt->worker);
-    row->message = mem_text(mem, attempt->message);
-    mem->rows_written++;
+    row->worker = hd_mem_text(&mem->base, attempt->worker);
+    row->message = hd_mem_text(&mem->base, attempt->message);
+    mem->base.rows_written++;
 }
 
 static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
@@ -453,7 +453,7 @@ static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
         struct orc_tenant *row = orc_ws_tenant(&mem->all, ws->tenants[i]->name);
         if (!ws->tenants[i]->dirty && !ws->tenants[i]->regranted)
             continue;
-        mem_touch(mem, row, sizeof *row);
+        hd_mem_touch(&mem->base, row, sizeof *row);
         const struct orc_tenant was = *row;
         *row = *ws->tenants[i];
         row->name = was.name;
@@ -462,7 +462,7 @@ static enum hd_status save(ORC_CALL, struct orc_ws *ws) {
         row->dirty = row->regranted = false;
         row->started = 0;
         row->crossed = 0;
-        mem->rows_written++;
+        mem->base.rows_written++;
     }
     return HD_OK;
 }

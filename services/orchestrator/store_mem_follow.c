@@ -7,12 +7,12 @@ enum hd_status mem_listeners_put(ORC_CALL, const struct orc_listener *listeners,
     struct orc_mem *mem = store;
     (void)cx, (void)versions, (void)n_versions;
     for (size_t i = 0; i < n; i++) {
-        struct orc_listener *row = HD_NEW(&mem->arena, struct orc_listener);
+        struct orc_listener *row = HD_NEW(&mem->base.arena, struct orc_listener);
         *row = listeners[i];
-        row->tenant = mem_text(mem, row->tenant);
-        row->source = mem_text(mem, row->source);
-        row->name = mem_text(mem, row->name);
-        mem_push(mem, &mem->listeners, row);
+        row->tenant = hd_mem_text(&mem->base, row->tenant);
+        row->source = hd_mem_text(&mem->base, row->source);
+        row->name = hd_mem_text(&mem->base, row->name);
+        hd_mem_push(&mem->base, &mem->listeners, row);
     }
     return HD_OK;
 }
@@ -47,9 +47,9 @@ enum hd_status mem_follow_ups_add(ORC_CALL, const struct orc_ended *ended, size_
             if (strcmp(l->tenant, ended[i].tenant) != 0 || strcmp(l->source, ended[i].pipeline) != 0 ||
                 !(l->accepts & ended[i].mask) || !is_newest(mem, l) || follow_up_find(mem, ended[i].run, l->name))
                 continue;
-            struct mem_follow_up *row = HD_NEW(&mem->arena, struct mem_follow_up);
+            struct mem_follow_up *row = HD_NEW(&mem->base.arena, struct mem_follow_up);
             row->f = (struct orc_follow_up){ended[i].run, l->name};
-            mem_push(mem, &mem->follow_ups, row);
+            hd_mem_push(&mem->base, &mem->follow_ups, row);
             ++*ret_added;
         }
     return HD_OK;
@@ -74,7 +74,7 @@ enum hd_status mem_follow_ups_drop(ORC_CALL, const struct orc_follow_up *follow_
         struct mem_follow_up *row = follow_up_find(mem, follow_ups[i].run, follow_ups[i].pipeline);
         if (!row)
             continue;
-        mem_touch(mem, row, sizeof *row);
+        hd_mem_touch(&mem->base, row, sizeof *row);
         row->gone = true;
     }
     return HD_OK;

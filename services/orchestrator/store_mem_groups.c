@@ -24,25 +24,25 @@ static struct mem_member *find_member(struct orc_mem *mem, const struct orc_grou
 static void enter_one(struct orc_mem *mem, const struct orc_group_entry *entry) {
     struct orc_group *group = find_group(mem, entry->group.tenant, entry->group.name);
     if (group) {
-        mem_touch(mem, group, sizeof(*group));
+        hd_mem_touch(&mem->base, group, sizeof(*group));
     } else {
-        group = HD_NEW(&mem->arena, struct orc_group);
-        group->tenant = mem_text(mem, entry->group.tenant);
-        group->name = mem_text(mem, entry->group.name);
-        mem_push(mem, &mem->groups, group);
+        group = HD_NEW(&mem->base.arena, struct orc_group);
+        group->tenant = hd_mem_text(&mem->base, entry->group.tenant);
+        group->name = hd_mem_text(&mem->base, entry->group.name);
+        hd_mem_push(&mem->base, &mem->groups, group);
     }
     group->capacity = entry->group.capacity;
     group->by_ready = entry->group.by_ready;
     struct mem_member *row = find_member(mem, group, entry->run, entry->idx);
     int64_t seq = entry->state == ORC_MEMBER_PLANNED ? 0 : ++mem->turns;
     if (!row) {
-        row = HD_NEW(&mem->arena, struct mem_member);
+        row = HD_NEW(&mem->base.arena, struct mem_member);
         *row = (struct mem_member){.tenant = group->tenant, .name = group->name};
         row->m = (struct orc_member){.run = entry->run, .idx = entry->idx, .state = entry->state, .seq = seq};
-        mem_push(mem, &mem->members, row);
+        hd_mem_push(&mem->base, &mem->members, row);
         return;
     }
-    mem_touch(mem, row, sizeof(*row));
+    hd_mem_touch(&mem->base, row, sizeof(*row));
     row->m.state = row->m.state > entry->state ? row->m.state : entry->state;
     row->m.seq = row->m.seq ? row->m.seq : seq;
 }
@@ -63,7 +63,7 @@ enum hd_status mem_groups_leave(ORC_CALL, const struct orc_job_ref *refs, size_t
         for (size_t k = 0; k < n && !row->gone; k++) {
             if (row->m.idx != refs[k].idx || !hd_uuid_eq(row->m.run, refs[k].run))
                 continue;
-            mem_touch(mem, row, sizeof(*row));
+            hd_mem_touch(&mem->base, row, sizeof(*row));
             row->gone = true;
             (*ret_left)++;
         }
@@ -93,7 +93,7 @@ static enum hd_status change(struct orc_mem *mem, const struct orc_group *group,
     struct mem_member *row = find_member(mem, group, member->run, member->idx);
     if (!row)
         return HD_OK;
-    mem_touch(mem, row, sizeof(*row));
+    hd_mem_touch(&mem->base, row, sizeof(*row));
     if (doom)
         row->m.doomed = true;
     else

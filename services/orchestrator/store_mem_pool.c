@@ -39,17 +39,17 @@ enum hd_status mem_lease_take(ORC_CALL, struct orc_lease *inout, int64_t ttl_ms,
     struct orc_mem *mem = store;
     struct mem_lease *row = lease_find(mem, inout->pool);
     if (!row) {
-        row = HD_NEW(&mem->arena, struct mem_lease);
-        *row = (struct mem_lease){mem_text(mem, inout->pool), "", 0, INT64_MIN};
-        mem_push(mem, &mem->leases, row);
+        row = HD_NEW(&mem->base.arena, struct mem_lease);
+        *row = (struct mem_lease){hd_mem_text(&mem->base, inout->pool), "", 0, INT64_MIN};
+        hd_mem_push(&mem->base, &mem->leases, row);
     }
     bool same = strcmp(row->holder, inout->holder) == 0;
     bool keeps = same && row->epoch == inout->epoch && row->epoch != 0;
     bool over = row->expires_mono_ms <= cx->now.mono_ms;
     inout->granted = !release && (same || over);
     if (inout->granted || (release && keeps)) {
-        mem_touch(mem, row, sizeof *row);
-        row->holder = mem_text(mem, inout->holder);
+        hd_mem_touch(&mem->base, row, sizeof *row);
+        row->holder = hd_mem_text(&mem->base, inout->holder);
         row->epoch += inout->granted && !keeps;
         row->expires_mono_ms = release ? INT64_MIN : cx->now.mono_ms + ttl_ms;
     }
@@ -149,7 +149,7 @@ static struct mem_lost *lost_find(const struct orc_mem *mem, struct hd_uuid sess
 }
 
 static void lost_drop(struct orc_mem *mem, struct mem_lost *row) {
-    mem_touch(mem, row, sizeof *row);
+    hd_mem_touch(&mem->base, row, sizeof *row);
     row->gone = true;
 }
 
@@ -161,9 +161,9 @@ enum hd_status mem_sessions_lose(ORC_CALL, const struct orc_life *lives, size_t 
             continue;
         if (row)
             lost_drop(mem, row);
-        row = HD_NEW(&mem->arena, struct mem_lost);
+        row = HD_NEW(&mem->base.arena, struct mem_lost);
         *row = (struct mem_lost){lives[i].session, cx->now.wall_ms, lives[i].incarnation, false};
-        mem_push(mem, &mem->lost, row);
+        hd_mem_push(&mem->base, &mem->lost, row);
     }
     return HD_OK;
 }

@@ -3,15 +3,15 @@
 
 enum hd_status mem_actions_add(ORC_CALL, const struct orc_done *done) {
     struct orc_mem *mem = store;
-    struct orc_done *row = HD_NEW(&mem->arena, struct orc_done);
+    struct orc_done *row = HD_NEW(&mem->base.arena, struct orc_done);
     (void)cx;
     *row = *done;
-    row->actor = mem_text(mem, done->actor);
-    row->action = mem_text(mem, done->action);
-    row->job = mem_text(mem, done->job);
-    row->reason = mem_text(mem, done->reason);
-    row->result = mem_text(mem, done->result);
-    mem_push(mem, &mem->actions, row);
+    row->actor = hd_mem_text(&mem->base, done->actor);
+    row->action = hd_mem_text(&mem->base, done->action);
+    row->job = hd_mem_text(&mem->base, done->job);
+    row->reason = hd_mem_text(&mem->base, done->reason);
+    row->result = hd_mem_text(&mem->base, done->result);
+    hd_mem_push(&mem->base, &mem->actions, row);
     return HD_OK;
 }
 
@@ -39,9 +39,9 @@ enum hd_status mem_approvals_add(ORC_CALL, const struct orc_job *job, const char
         if (is_of(mem->approvals.items[i], job) &&
             strcmp(((struct mem_approval *)mem->approvals.items[i])->actor, actor) == 0)
             return HD_OK;
-    struct mem_approval *row = HD_NEW(&mem->arena, struct mem_approval);
-    *row = (struct mem_approval){{job->run->id, job->idx}, mem_text(mem, actor)};
-    mem_push(mem, &mem->approvals, row);
+    struct mem_approval *row = HD_NEW(&mem->base.arena, struct mem_approval);
+    *row = (struct mem_approval){{job->run->id, job->idx}, hd_mem_text(&mem->base, actor)};
+    hd_mem_push(&mem->base, &mem->approvals, row);
     return HD_OK;
 }
 
@@ -84,12 +84,12 @@ enum hd_status mem_command_find(ORC_CALL, struct orc_command_key *inout) {
 
 enum hd_status mem_command_put(ORC_CALL, const struct orc_command_key *key) {
     struct orc_mem *mem = store;
-    struct mem_command *row = HD_NEW(&mem->arena, struct mem_command);
+    struct mem_command *row = HD_NEW(&mem->base.arena, struct mem_command);
     *row = (struct mem_command){*key, cx->now.wall_ms};
-    row->key.tenant = mem_text(mem, key->tenant);
-    row->key.key = mem_text(mem, key->key);
-    row->key.reply = hd_arena_memdup(&mem->arena, key->reply, key->reply_len);
-    mem_push(mem, &mem->commands, row);
+    row->key.tenant = hd_mem_text(&mem->base, key->tenant);
+    row->key.key = hd_mem_text(&mem->base, key->key);
+    row->key.reply = hd_arena_memdup(&mem->base.arena, key->reply, key->reply_len);
+    hd_mem_push(&mem->base, &mem->commands, row);
     return HD_OK;
 }
 
@@ -100,7 +100,7 @@ enum hd_status mem_commands_prune(ORC_CALL, int64_t before_ms) {
         struct mem_command *row = mem->commands.items[i];
         if (!row->at_ms || row->at_ms >= before_ms)
             continue;
-        mem_touch(mem, row, sizeof(*row));
+        hd_mem_touch(&mem->base, row, sizeof(*row));
         row->at_ms = 0;
     }
     return HD_OK;

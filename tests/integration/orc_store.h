@@ -4,6 +4,7 @@
 
 #include "adapter/db.h"
 #include "orchestrator/migrations.h"
+#include "service/mem.h"
 #include "services/orchestrator/sql.h"
 #include "services/orchestrator/store.h"
 #include "tests/integration/servers.h"
@@ -59,14 +60,14 @@ static inline void teardown(struct fixture *f) {
 
 static inline void begin(struct fixture *f) {
     f->cx.now = hd_now_read();
-    CHECK_INT(f->mem ? orc_mem_tx.begin(&f->cx, f->mem) : hd_db_begin(&f->cx), HD_OK);
+    CHECK_INT(f->mem ? hd_mem_tx.begin(&f->cx, f->mem) : hd_db_begin(&f->cx), HD_OK);
 }
 static inline void commit(struct fixture *f) {
-    CHECK_INT(f->mem ? orc_mem_tx.commit(&f->cx, f->mem) : hd_db_commit(&f->cx), HD_OK);
+    CHECK_INT(f->mem ? hd_mem_tx.commit(&f->cx, f->mem) : hd_db_commit(&f->cx), HD_OK);
 }
 static inline void rollback(struct fixture *f) {
     if (f->mem)
-        orc_mem_tx.rollback(&f->cx, f->mem);
+        hd_mem_tx.rollback(&f->cx, f->mem);
     else
         hd_db_rollback(&f->cx);
 }

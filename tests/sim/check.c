@@ -366,6 +366,7 @@ void check_end(struct sim *sim) {
             sim->mem->all.tenants[i]->parts)
             sim_fail(sim, "all runs have ended, and %" PRId64 " jobs of %s still count as admitted",
                      sim->mem->all.tenants[i]->used.of[HD_QUOTA_JOBS], sim->mem->all.tenants[i]->name);
-    if (sim->mem->dead.n)
-        sim_fail(sim, "%zu dead letters: %s", sim->mem->dead.n, ((struct mem_dead *)sim->mem->dead.items[0])->why);
+    if (sim->mem->base.dead.n)
+        sim_fail(sim, "%zu dead letters: %s", sim->mem->base.dead.n,
+                 ((struct hd_mem_dead *)sim->mem->base.dead.items[0])->why);
 }

@@ -217,15 +217,15 @@ static void look_at_runs(struct orc_mem *mem) {
         ask("SELECT id, tenant, pipeline, project, state, total, ended, rerun_of, started_by, idem_key FROM runs");
     for (int i = 0; i < PQntuples(rows); i++) {
         struct orc_run *run = orc_ws_add_run(&mem->all, uuid_at(rows, i, 0));
-        run->tenant = mem_text(mem, PQgetvalue(rows, i, 1));
-        run->pipeline = mem_text(mem, PQgetvalue(rows, i, 2));
-        run->project = mem_text(mem, PQgetvalue(rows, i, 3));
+        run->tenant = hd_mem_text(&mem->base, PQgetvalue(rows, i, 1));
+        run->pipeline = hd_mem_text(&mem->base, PQgetvalue(rows, i, 2));
+        run->project = hd_mem_text(&mem->base, PQgetvalue(rows, i, 3));
         run->state = (int)number_at(rows, i, 4);
         run->total = (uint32_t)number_at(rows, i, 5);
         run->ended = (uint32_t)number_at(rows, i, 6);
         run->rerun_of = uuid_at(rows, i, 7);
         run->started_by = uuid_at(rows, i, 8);
-        run->key = mem_text(mem, PQgetvalue(rows, i, 9));
+        run->key = hd_mem_text(&mem->base, PQgetvalue(rows, i, 9));
     }
     PQclear(rows);
 }
@@ -247,7 +247,7 @@ static void look_at_jobs(struct orc_mem *mem) {
         struct orc_job *job = orc_ws_job(&mem->all, uuid_at(rows, i, 1), (uint32_t)number_at(rows, i, 2));
         struct orc_attempt *attempt = orc_ws_add_attempt(&mem->all, uuid_at(rows, i, 0), job);
         attempt->state = (int)number_at(rows, i, 3);
-        attempt->worker = mem_text(mem, PQgetvalue(rows, i, 4));
+        attempt->worker = hd_mem_text(&mem->base, PQgetvalue(rows, i, 4));
         attempt->session = uuid_at(rows, i, 5);
         attempt->incarnation = number_at(rows, i, 6);
         attempt->gone_ms = number_at(rows, i, 7);
@@ -263,7 +263,7 @@ static void look_at_tenants(struct orc_mem *mem) {
     static const enum hd_quota_dim dims[] = {HD_QUOTA_JOBS, HD_QUOTA_CPU,    HD_QUOTA_MEMORY,
                                              HD_QUOTA_GPU,  HD_QUOTA_QUEUED, HD_QUOTA_RUNS_DAY};
     for (int i = 0; i < PQntuples(rows); i++) {
-        struct orc_tenant *tenant = orc_ws_add_tenant(&mem->all, mem_text(mem, PQgetvalue(rows, i, 0)));
+        struct orc_tenant *tenant = orc_ws_add_tenant(&mem->all, hd_mem_text(&mem->base, PQgetvalue(rows, i, 0)));
         tenant->granted = *PQgetvalue(rows, i, 1) == 't';
         tenant->limit = hd_quota_unlimited();
         for (int k = 0; k < (int)(sizeof(dims) / sizeof(dims[0])); k++) {
@@ -279,31 +279,31 @@ static void look_at_tenants(struct orc_mem *mem) {
 static void look_at_the_rest(struct orc_mem *mem) {
     PGresult *rows = ask("SELECT run_id, action, job FROM actions");
     for (int i = 0; i < PQntuples(rows); i++) {
-        struct orc_done *done = HD_NEW(&mem->arena, struct orc_done);
+        struct orc_done *done = HD_NEW(&mem->base.arena, struct orc_done);
         *done = (struct orc_done){.run = uuid_at(rows, i, 0),
-                                  .action = mem_text(mem, PQgetvalue(rows, i, 1)),
-                                  .job = mem_text(mem, PQgetvalue(rows, i, 2))};
-        mem_push(mem, &mem->actions, done);
+                                  .action = hd_mem_text(&mem->base, PQgetvalue(rows, i, 1)),
+                                  .job = hd_mem_text(&mem->base, PQgetvalue(rows, i, 2))};
+        hd_mem_push(&mem->base, &mem->actions, done);
     }
     PQclear(rows);
     rows = ask("SELECT run_id, idx, state FROM group_members");
     for (int i = 0; i < PQntuples(rows); i++) {
-        struct mem_member *member = HD_NEW(&mem->arena, struct mem_member);
+        struct mem_member *member = HD_NEW(&mem->base.arena, struct mem_member);
         *member = (struct mem_member){.m = {.run = uuid_at(rows, i, 0),
                                             .idx = (uint32_t)number_at(rows, i, 1),
                                             .state = (int)number_at(rows, i, 2)}};
-        mem_push(mem, &mem->members, member);
+        hd_mem_push(&mem->base, &mem->members, member);
     }
     PQclear(rows);
     rows = ask("SELECT 1 FROM follow_ups");
     for (int i = 0; i < PQntuples(rows); i++)
-        mem_push(mem, &mem->follow_ups, HD_NEW(&mem->arena, struct mem_follow_up));
+        hd_mem_push(&mem->base, &mem->follow_ups, HD_NEW(&mem->base.arena, struct mem_follow_up));
     PQclear(rows);
     rows = ask("SELECT error FROM dead_letters");
     for (int i = 0; i < PQntuples(rows); i++) {
-        struct mem_dead *dead = HD_NEW(&mem->arena, struct mem_dead);
-        *dead = (struct mem_dead){.why = mem_text(mem, PQgetvalue(rows, i, 0))};
-        mem_push(mem, &mem->dead, dead);
+        struct hd_mem_dead *dead = HD_NEW(&mem->base.arena, struct hd_mem_dead);
+        *dead = (struct hd_mem_dead){.why = hd_mem_text(&mem->base, PQgetvalue(rows, i, 0))};
+        hd_mem_push(&mem->base, &mem->base.dead, dead);
     }
     PQclear(rows);
 }

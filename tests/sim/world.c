@@ -27,7 +27,7 @@ static void replica_start(struct replica *replica) {
         replica->service = hd_service_new(&sch_def, &env, replica->sch);
         sch_attach(replica->sch, replica->service);
     } else {
-        env.tx = sim->postgres ? &hd_tx_pg : &orc_mem_tx;
+        env.tx = sim->postgres ? &hd_tx_pg : &hd_mem_tx;
         env.store = sim->postgres ? NULL : sim->mem;
         env.db = replica->db = sim->postgres ? hd_service_db_new(&orc_def, sim->postgres) : NULL;
         replica->orc = sim->postgres ? orc_new(&orc_pg_store, NULL) : orc_new(&sim->store_ops, sim->mem);
@@ -57,7 +57,7 @@ void replica_turn(struct replica *replica) {
         return;
     replica_stop(replica);
     if (!sim->postgres)
-        orc_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
+        hd_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
     replica->back_ms = now.mono_ms + sim_between(sim, 5, 4000);
 }
 
