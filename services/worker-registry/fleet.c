@@ -58,21 +58,14 @@ static enum hd_status add_usage(struct hd_ctx *cx, const struct worker *worker, 
 
 enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) {
     Hodei__V1__Worker *message;
-    struct hd_rows rows;
     HD_TRY(worker_message(cx, worker, &message));
     message->etag = etag_of(cx, worker);
     HD_TRY(add_usage(cx, worker, true, message));
-    HD_TRY(store_actions(cx, worker->name, &rows));
-    message->actions = HD_NEW_ARRAY(cx->arena, rows.n + 1, Hodei__V1__WorkerAction *);
-    for (size_t i = rows.n; i-- > 0;) {
-        Hodei__V1__WorkerAction *action =
-            (Hodei__V1__WorkerAction *)hd_pb_new(cx->arena, &hodei__v1__worker_action__descriptor);
-        action->at_ms = hd_row_int(&rows, i, 0);
-        action->actor = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 1));
-        action->action = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 2));
-        action->reason = hd_arena_strdup(cx->arena, hd_row_text(&rows, i, 3));
-        message->actions[message->n_actions++] = action;
-    }
+    Hodei__V1__WorkerAction **done; // the newest first; shown in the order in which they were done
+    HD_TRY(registry_store(cx)->actions(cx, worker->name, &done, &message->n_actions));
+    message->actions = HD_NEW_ARRAY(cx->arena, message->n_actions + 1, Hodei__V1__WorkerAction *);
+    for (size_t i = 0; i < message->n_actions; i++)
+        message->actions[i] = done[message->n_actions - 1 - i];
     *ret = *message;
     return HD_OK;
 }
@@ -82,7 +75,7 @@ static enum hd_status publish_difference(struct hd_ctx *cx, Hodei__V1__Worker **
     for (size_t first = 0; first < n; first += DIFFERENCE_MAX) {
         Hodei__V1__Fleet fleet = HODEI__V1__FLEET__INIT;
         int64_t version;
-        HD_TRY(store_fleet_bump(cx, &version));
+        HD_TRY(registry_store(cx)->fleet_bump(cx, &version));
         fleet.version = (uint64_t)version;
         fleet.previous = (uint64_t)version - 1;
         fleet.workers = changed + first;
@@ -96,9 +89,9 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
     Hodei__V1__Worker **changed = HD_NEW_ARRAY(cx->arena, workers->n + 1, Hodei__V1__Worker *);
     size_t n = 0;
 
-    HD_TRY(store_save(cx, workers));
+    HD_TRY(registry_store(cx)->save(cx, workers));
     if (lost->n) {
-        HD_TRY(store_lose(cx, lost));
+        HD_TRY(registry_store(cx)->lose(cx, lost));
         hd_metric_add(&registry_metrics[REG_M_LOST], (int64_t)lost->n);
     }
     for (size_t i = 0; i < workers->n; i++)
@@ -109,7 +102,7 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
 
 static enum hd_status list(struct hd_ctx *cx, const char *pool, bool load, Hodei__V1__Worker ***ret, size_t *ret_n) {
     struct workers workers;
-    HD_TRY(store_list(cx, pool, &workers));
+    HD_TRY(registry_store(cx)->list(cx, pool, &workers));
     Hodei__V1__Worker **messages = HD_NEW_ARRAY(cx->arena, workers.n + 1, Hodei__V1__Worker *);
     for (size_t i = 0; i < workers.n; i++) {
         HD_TRY(worker_message(cx, &workers.rows[i], &messages[i]));
@@ -139,7 +132,7 @@ enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *item
 static enum hd_status get_one(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__GetWorkerRequest *request = (const Hodei__V1__GetWorkerRequest *)item->msg;
     struct worker worker;
-    HD_TRY(store_get(cx, request->name, &worker));
+    HD_TRY(registry_store(cx)->get(cx, request->name, &worker));
     if (worker.state == REG_NONE) {
         hd_item_fail(item, HD_MISSING, "there is no worker \"%.80s\"", request->name);
         return HD_OK;
@@ -164,7 +157,7 @@ enum hd_status registry_get_fleet(struct hd_ctx *cx, void *self, struct hd_item 
         const Hodei__V1__GetFleetRequest *request = (const Hodei__V1__GetFleetRequest *)items[i].msg;
         Hodei__V1__Fleet *reply = (Hodei__V1__Fleet *)items[i].reply;
         int64_t version;
-        HD_TRY(store_fleet_version(cx, &version));
+        HD_TRY(registry_store(cx)->fleet_version(cx, &version));
         if (request->version == (uint64_t)version)
             continue;
         reply->version = (uint64_t)version;

@@ -111,7 +111,7 @@ enum hd_status registry_heartbeat(struct hd_ctx *cx, void *self, struct hd_item 
     }
     if (n_names == 0)
         return HD_OK;
-    HD_TRY(store_load(cx, names, n_names, &workers));
+    HD_TRY(registry_store(cx)->load(cx, names, n_names, &workers));
     for (size_t i = 0; i < n; i++) {
         if (items[i].err.status != HD_OK)
             continue;

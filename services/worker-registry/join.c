@@ -20,8 +20,8 @@ static const Hodei__V1__JoinRequest *request_of(const struct hd_item *item) {
 static enum hd_status check_tokens(struct hd_ctx *cx, const struct registry *registry, struct hd_item *items,
                                    struct joining *joining, size_t n) {
     struct hd_bytes *asked = HD_NEW_ARRAY(cx->arena, n, struct hd_bytes);
-    struct hd_rows rows = {0};
-    size_t n_asked = 0;
+    struct hd_bytes *found = NULL;
+    size_t n_asked = 0, n_found = 0;
 
     for (size_t i = 0; i < n; i++) {
         uint8_t *hash = hd_arena_alloc(cx->arena, REGISTRY_SHA256_BYTES);
@@ -34,12 +34,12 @@ static enum hd_status check_tokens(struct hd_ctx *cx, const struct registry *reg
     }
     if (n_asked == 0)
         return HD_OK;
-    HD_TRY(store_tokens_known(cx, asked, n_asked, &rows));
+    HD_TRY(registry_store(cx)->tokens_known(cx, asked, n_asked, &found, &n_found));
     for (size_t i = 0; i < n; i++) {
         bool known =
             registry->has_token && memcmp(joining[i].token.data, registry->token_sha256, REGISTRY_SHA256_BYTES) == 0;
-        for (size_t j = 0; !known && j < rows.n; j++)
-            known = memcmp(joining[i].token.data, hd_row_bytes(&rows, j, 0).data, REGISTRY_SHA256_BYTES) == 0;
+        for (size_t j = 0; !known && j < n_found; j++)
+            known = memcmp(joining[i].token.data, found[j].data, REGISTRY_SHA256_BYTES) == 0;
         if (!known && items[i].err.status == HD_OK)
             hd_item_fail(&items[i], HD_UNAUTHENTICATED, "the join token of worker \"%s\" is not known",
                          request_of(&items[i])->name);
@@ -171,9 +171,10 @@ enum hd_status registry_join(struct hd_ctx *cx, void *self, struct hd_item *item
             names[n_names++] = request_of(&items[i])->name;
     if (n_names == 0)
         return HD_OK;
-    HD_TRY(store_load(cx, names, n_names, &workers));
-    HD_TRY(store_untold_of(cx, names, n_names,
-                           &untold)); // after the rows are locked, so that it sees what their last writer wrote
+    HD_TRY(registry_store(cx)->load(cx, names, n_names, &workers));
+    HD_TRY(registry_store(cx)->untold_of(
+        cx, names, n_names,
+        &untold)); // after the rows are locked, so that it sees what their last writer wrote
     for (size_t i = 0; i < n; i++)
         if (items[i].err.status == HD_OK)
             join_one(cx, registry, &items[i], workers_find(&workers, request_of(&items[i])->name), &joining[i], &untold,

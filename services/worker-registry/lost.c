@@ -12,7 +12,7 @@ static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, str
         (Hodei__V1__SessionsLostRequest *)hd_pb_new(cx->arena, &hodei__v1__sessions_lost_request__descriptor);
     struct lost_list lost;
 
-    HD_TRY(store_untold(cx, skip, limit, seqs, &lost));
+    HD_TRY(registry_store(cx)->untold(cx, skip, limit, seqs, &lost));
     request->sessions = HD_NEW_ARRAY(cx->arena, lost.n + 1, Hodei__V1__LostSession *);
     for (size_t i = 0; i < lost.n; i++) {
         Hodei__V1__LostSession *session =
@@ -31,7 +31,7 @@ static enum hd_status load(struct hd_ctx *cx, unsigned skip, unsigned limit, str
 }
 
 static enum hd_status confirm(struct hd_ctx *cx, const struct hd_push_keys *keys) {
-    return store_told(cx, keys->versions, keys->n);
+    return registry_store(cx)->told(cx, keys->versions, keys->n);
 }
 
 const struct hd_push_def registry_push_lost = {

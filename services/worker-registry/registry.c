@@ -78,6 +78,24 @@ struct worker *workers_find(const struct workers *workers, const char *name) {
     return NULL;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void registry_by_name(const char **names, size_t n, struct hd_arena *arena, struct workers *ret) {
+    const char **sorted = hd_arena_memdup(arena, names, n * sizeof(*names));
+
+    qsort(sorted, n, sizeof(*sorted), by_text);
+    *ret = (struct workers){HD_NEW_ARRAY(arena, n + 1, struct worker), 0};
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0)
+            ret->rows[ret->n++] = (struct worker){.name = sorted[i],
+                                                  .cordon = HODEI__V1__CORDON_MODE__CORDON_MODE_OPEN,
+                                                  .cordon_actor = "",
+                                                  .cordon_reason = "",
+                                                  .unfit = ""};
+}
+
 struct lost_list lost_list_new(struct hd_arena *arena, size_t cap) {
     return (struct lost_list){HD_NEW_ARRAY(arena, cap + 1, const char *), HD_NEW_ARRAY(arena, cap + 1, struct hd_uuid),
                               HD_NEW_ARRAY(arena, cap + 1, int64_t), 0, cap};

@@ -6,6 +6,7 @@
 #define HD_REGISTRY_REGISTRY_H
 
 #include "hodei/v1/worker.pb-c.h"
+#include "service/mem.h"
 #include "service/push.h"
 #include "service/service.h"
 #include "services/worker-registry/liveness.h"
@@ -125,32 +126,46 @@ enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Ho
 // All that is known of it, jobs and actions too.
 enum hd_status worker_full_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker *ret) HD_MUST_USE;
 
-// store.c
+// The tables, behind one interface with two implementations: PostgreSQL, and an in-memory twin for the simulator. The tests of the
+// registry run on both, so that the twin cannot drift.
+struct registry_store {
+    // Locks the rows of these names (doubles are folded); has an entry for each.
+    enum hd_status (*load)(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret);
+    enum hd_status (*save)(struct hd_ctx *cx, const struct workers *workers);
+    enum hd_status (*live)(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n); // by name
+    enum hd_status (*list)(struct hd_ctx *cx, const char *pool, struct workers *ret);    // "": every pool; by name
+    // Without a lock, for readers; its state is REG_NONE where there is no row.
+    enum hd_status (*get)(struct hd_ctx *cx, const char *name, struct worker *ret);
+    // What people did to a worker, the newest first, at most 100.
+    enum hd_status (*actions)(struct hd_ctx *cx, const char *worker, Hodei__V1__WorkerAction ***ret, size_t *ret_n);
+    enum hd_status (*add_action)(struct hd_ctx *cx, const char *worker, const Hodei__V1__WorkerAction *action);
+    enum hd_status (*forget)(struct hd_ctx *cx, int64_t before_ms);
+    enum hd_status (*fleet_version)(struct hd_ctx *cx, int64_t *ret);
+    enum hd_status (*fleet_bump)(struct hd_ctx *cx, int64_t *ret);
+    enum hd_status (*lose)(struct hd_ctx *cx, const struct lost_list *lost);
+    // Which of these workers have a loss that the orchestrator has not confirmed.
+    enum hd_status (*untold_of)(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret);
+    enum hd_status (*untold)(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
+                             struct lost_list *ret);
+    enum hd_status (*told)(struct hd_ctx *cx, const int64_t *seqs, size_t n);
+    enum hd_status (*streams_due)(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n);
+    enum hd_status (*streams_made)(struct hd_ctx *cx, const struct registry_stream *made, size_t n);
+    enum hd_status (*tokens_known)(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct hd_bytes **ret,
+                                   size_t *ret_n);
+};
 #define REGISTRY_SQL_COUNT 20
-extern const struct hd_sql registry_sql[REGISTRY_SQL_COUNT];
-// Locks the rows of these names (doubles are folded); has an entry for each.
-enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) HD_MUST_USE;
-enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) HD_MUST_USE;
-enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) HD_MUST_USE;
-enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *ret) HD_MUST_USE;
-// Without a lock, for readers; its state is REG_NONE where there is no row.
-enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) HD_MUST_USE;
-// What people did to a worker, the newest first, at most 100: at_ms, actor, action, reason.
-enum hd_status store_actions(struct hd_ctx *cx, const char *worker, struct hd_rows *ret) HD_MUST_USE;
-enum hd_status store_add_action(struct hd_ctx *cx, const char *worker,
-                                const Hodei__V1__WorkerAction *action) HD_MUST_USE;
-enum hd_status store_forget(struct hd_ctx *cx, int64_t before_ms) HD_MUST_USE;
-enum hd_status store_fleet_version(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
-enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) HD_MUST_USE;
-enum hd_status store_lose(struct hd_ctx *cx, const struct lost_list *lost) HD_MUST_USE;
-// Which of these workers have a loss that the orchestrator has not confirmed.
-enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) HD_MUST_USE;
-enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
-                            struct lost_list *ret) HD_MUST_USE;
-enum hd_status store_told(struct hd_ctx *cx, const int64_t *seqs, size_t n) HD_MUST_USE;
-enum hd_status store_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) HD_MUST_USE;
-enum hd_status store_streams_made(struct hd_ctx *cx, const struct registry_stream *made, size_t n) HD_MUST_USE;
-enum hd_status store_tokens_known(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n,
-                                  struct hd_rows *ret) HD_MUST_USE;
+extern const struct hd_sql registry_sql[REGISTRY_SQL_COUNT]; // store_pg.c
+extern const struct registry_store registry_pg_store, registry_mem_store;
+static inline const struct registry_store *registry_store(const struct hd_ctx *cx) {
+    return cx->store ? ((const struct hd_mem *)cx->store)->ops : &registry_pg_store;
+}
+void registry_by_name(const char **names, size_t n, struct hd_arena *arena,
+                      struct workers *ret); // of REG_NONE, no doubles
+
+// The twin (store_mem.c), of hd_mem_tx. Several replicas may share one.
+struct registry_mem;
+struct registry_mem *registry_mem_new(void);
+void registry_mem_free(struct registry_mem *mem);
+struct hd_mem *registry_mem_base(struct registry_mem *mem);
 
 #endif

@@ -42,7 +42,7 @@ static enum hd_status steer_one(struct hd_ctx *cx, struct hd_item *item, struct 
     worker->cordon_reason = request->reason;
     worker->cordon_at_ms = cx->now.wall_ms;
     worker->steered = worker->changed = true;
-    HD_TRY(store_add_action(cx, worker->name, &done));
+    HD_TRY(registry_store(cx)->add_action(cx, worker->name, &done));
     return worker_full_message(cx, worker, (Hodei__V1__Worker *)item->reply);
 }
 
@@ -58,7 +58,7 @@ static enum hd_status steer(struct hd_ctx *cx, struct hd_item *items, size_t n, 
     }
     if (n_names == 0)
         return HD_OK;
-    HD_TRY(store_load(cx, names, n_names, &workers));
+    HD_TRY(registry_store(cx)->load(cx, names, n_names, &workers));
     for (size_t i = 0; i < n; i++)
         if (items[i].err.status == HD_OK)
             HD_TRY(steer_one(cx, &items[i], &workers, action, mode));

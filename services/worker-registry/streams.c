@@ -10,8 +10,8 @@ enum hd_status registry_streams(struct hd_ctx *cx, void *self, struct hd_item *i
 
     registry->n_made = 0;
     if (n_made)
-        HD_TRY(store_streams_made(cx, registry->made, n_made));
-    return store_streams_due(cx, registry->due, REGISTRY_STREAMS_MAX, &registry->n_due);
+        HD_TRY(registry_store(cx)->streams_made(cx, registry->made, n_made));
+    return registry_store(cx)->streams_due(cx, registry->due, REGISTRY_STREAMS_MAX, &registry->n_due);
 }
 
 void registry_after_commit(struct hd_ctx *cx, void *self) {

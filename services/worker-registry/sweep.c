@@ -34,7 +34,7 @@ static enum hd_status carry_out(struct hd_ctx *cx, struct registry *registry, co
     if (n_names == 0)
         return HD_OK;
     struct lost_list lost = lost_list_new(cx->arena, n_names);
-    HD_TRY(store_load(cx, names, n_names, &workers));
+    HD_TRY(registry_store(cx)->load(cx, names, n_names, &workers));
     for (size_t i = 0; i < n; i++) {
         struct worker *worker = verdicts[i] == LIVENESS_ALIVE ? NULL : workers_find(&workers, rows[i].name);
         if (!worker || worker->state == REG_NONE || worker->beats != rows[i].beats ||
@@ -59,7 +59,7 @@ enum hd_status registry_sweep(struct hd_ctx *cx, void *self, struct hd_item *ite
     (void)items;
     (void)n;
 
-    HD_TRY(store_live(cx, &rows, &n_rows));
+    HD_TRY(registry_store(cx)->live(cx, &rows, &n_rows));
     // Before the commit, and rightly: that a count was read at this moment stays true whatever becomes of this transaction.
     liveness_observe(&registry->live, &registry->times, rows, n_rows, cx->bus->ops->connected(cx->bus),
                      cx->now.mono_ms);
@@ -74,5 +74,5 @@ enum hd_status registry_forget(struct hd_ctx *cx, void *self, struct hd_item *it
     const struct registry *registry = self;
     (void)items;
     (void)n;
-    return store_forget(cx, cx->now.wall_ms - registry->forget_ms);
+    return registry_store(cx)->forget(cx, cx->now.wall_ms - registry->forget_ms);
 }

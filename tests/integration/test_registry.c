@@ -1,4 +1,4 @@
-// The worker registry on a real PostgreSQL: joining, leases, silence, losses, the fleet's versions.
+// The worker registry on a real PostgreSQL, and on its twin: joining, leases, silence, losses, the fleet's versions.
 #include "tests/integration/twin.h"
 
 #include <openssl/evp.h>
@@ -17,6 +17,7 @@ enum { CHANGED };                  // what it listens to
 struct world {
     struct twin twin;
     struct registry registry[2];
+    struct registry_mem *mem; // NULL: PostgreSQL
     struct hd_err err;
 };
 
@@ -24,14 +25,18 @@ static void add_registry(struct world *w, size_t i) {
     struct registry *registry = &w->registry[i];
     *registry = (struct registry){.times = {5000, 15000, 5000, 30}, .has_token = true, .forget_ms = 3600000};
     EVP_Digest("join me", 7, registry->token_sha256, NULL, EVP_sha256(), NULL);
-    registry->service = twin_add(&w->twin, &registry_def, servers_pg(), registry);
+    registry->service = w->mem ? twin_add_mem(&w->twin, &registry_def, w->mem, registry)
+                               : twin_add(&w->twin, &registry_def, servers_pg(), registry);
     hd_push_init(&registry->push_lost, &registry_push_lost, registry->service);
 }
 
-static void world_init(struct world *w) {
+static void world_init(struct world *w, bool mem) {
     struct hd_err err;
     memset(w, 0, sizeof(*w));
-    servers_pg_clean();
+    if (mem)
+        w->mem = registry_mem_new();
+    else
+        servers_pg_clean();
     twin_init(&w->twin);
     struct hd_bus *bus = w->twin.bus;
     CHECK_INT(bus->ops->serve(bus, "orchestrator", "Reconcile", RECONCILE, &err), HD_OK);
@@ -45,7 +50,21 @@ static void world_release(struct world *w) {
         hd_push_release(&w->registry[i].push_lost);
     }
     twin_release(&w->twin);
+    registry_mem_free(w->mem);
 }
+
+// Each on a real PostgreSQL and on the twin of the store, which the simulator has.
+#define ON_BOTH(name)                                                                                                  \
+    static void name##_on(struct world *w);                                                                            \
+    TEST(name) {                                                                                                       \
+        for (int mem = 0; mem < 2; mem++) {                                                                            \
+            struct world w;                                                                                            \
+            world_init(&w, mem);                                                                                       \
+            name##_on(&w);                                                                                             \
+            world_release(&w);                                                                                         \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void name##_on(struct world *w)
 
 static int64_t incarnation_of(struct world *w, const char *name);
 
@@ -125,42 +144,37 @@ static bool stream_there(struct world *w, const char *worker, const char *sessio
     return there;
 }
 
-TEST(joins_and_is_known) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "wrong"), HD_UNAUTHENTICATED);
-    CHECK(strstr(w.err.text, "wrong") == NULL); // a token is never said again
-    CHECK_INT(join(&w, "a.>", S1, "join me"), HD_INVALID);
-    CHECK_STR(w.err.field, "name");
-    CHECK_INT(fleet(&w, 0)->n_workers, 0);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK(stream_there(&w, "w1", S1));
-    const Hodei__V1__Fleet *difference = twin_take(&w.twin, HD_ARRIVED_HINT, CHANGED, MSG(fleet));
+ON_BOTH(joins_and_is_known) {
+    CHECK_INT(join(w, "w1", S1, "wrong"), HD_UNAUTHENTICATED);
+    CHECK(strstr(w->err.text, "wrong") == NULL); // a token is never said again
+    CHECK_INT(join(w, "a.>", S1, "join me"), HD_INVALID);
+    CHECK_STR(w->err.field, "name");
+    CHECK_INT(fleet(w, 0)->n_workers, 0);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK(stream_there(w, "w1", S1));
+    const Hodei__V1__Fleet *difference = twin_take(&w->twin, HD_ARRIVED_HINT, CHANGED, MSG(fleet));
     CHECK(difference && difference->n_workers == 1 && difference->version == difference->previous + 1);
-    const Hodei__V1__Fleet *all = fleet(&w, 0);
+    const Hodei__V1__Fleet *all = fleet(w, 0);
     CHECK_INT(all->version, difference ? difference->version : 0);
     CHECK_INT(all->n_workers, 1);
     CHECK_STR(all->workers[0]->session, S1);
     CHECK_INT(all->workers[0]->slots, 4);
     CHECK_INT(all->workers[0]->state, HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE);
-    CHECK_INT(fleet(&w, all->version)->n_workers, 0); // nothing new
-    world_release(&w);
+    CHECK_INT(fleet(w, all->version)->n_workers, 0); // nothing new
 }
 
-TEST(heartbeats_are_leases_and_no_change) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    uint64_t version = fleet(&w, 0)->version;
-    twin_forget(&w.twin);
+ON_BOTH(heartbeats_are_leases_and_no_change) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(w, 0)->version;
+    twin_forget(&w->twin);
     for (int i = 0; i < 10; i++) {
-        CHECK(beat(&w, "w1", S1, false));
-        twin_pass_s(&w.twin, 5);
+        CHECK(beat(w, "w1", S1, false));
+        twin_pass_s(&w->twin, 5);
     }
-    CHECK(!beat(&w, "w1", S2, false)); // another session
-    CHECK(!beat(&w, "w9", S1, false)); // nobody
-    CHECK_INT(fleet(&w, 0)->version, version);
-    const Hodei__V1__ReconcileRequest *held = twin_take(&w.twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
+    CHECK(!beat(w, "w1", S2, false)); // another session
+    CHECK(!beat(w, "w9", S1, false)); // nobody
+    CHECK_INT(fleet(w, 0)->version, version);
+    const Hodei__V1__ReconcileRequest *held = twin_take(&w->twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
     CHECK(held && held->n_workers == 1 && held->workers[0]->n_attempts == 1);
     if (held && held->n_workers == 1) {
         CHECK_STR(held->workers[0]->worker, "w1");
@@ -170,16 +184,15 @@ TEST(heartbeats_are_leases_and_no_change) {
     }
     Hodei__V1__ListWorkersRequest list = HODEI__V1__LIST_WORKERS_REQUEST__INIT;
     Hodei__V1__ListWorkersReply *workers;
-    CHECK_INT(twin_call(&w.twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply), &w.err,
-                        &workers),
+    CHECK_INT(twin_call(&w->twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply),
+                        &w->err, &workers),
               HD_OK);
     CHECK(workers && workers->n_workers == 1 && workers->workers[0]->running == 1);
     list.pool = "other";
-    CHECK_INT(twin_call(&w.twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply), &w.err,
-                        &workers),
+    CHECK_INT(twin_call(&w->twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply),
+                        &w->err, &workers),
               HD_OK);
     CHECK(workers && workers->n_workers == 0);
-    world_release(&w);
 }
 
 static Hodei__V1__Worker *get_worker(struct world *w, const char *name) {
@@ -220,151 +233,134 @@ static void beat_with(struct world *w, const char *unfit) {
     CHECK_INT(reply->now_ms, w->twin.now.wall_ms);
 }
 
-TEST(people_cordon_and_drain) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(steer(&w, "Cordon", "w1", ""), HD_MISSING);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    uint64_t version = fleet(&w, 0)->version;
-    CHECK_INT(steer(&w, "Cordon", "w1", "new kernel"), HD_OK);
-    CHECK_INT(steer(&w, "Cordon", "w1", "new kernel"), HD_OK); // said again
-    const Hodei__V1__Fleet *seen = fleet(&w, version);
+ON_BOTH(people_cordon_and_drain) {
+    CHECK_INT(steer(w, "Cordon", "w1", ""), HD_MISSING);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(w, 0)->version;
+    CHECK_INT(steer(w, "Cordon", "w1", "new kernel"), HD_OK);
+    CHECK_INT(steer(w, "Cordon", "w1", "new kernel"), HD_OK); // said again
+    const Hodei__V1__Fleet *seen = fleet(w, version);
     CHECK_INT(seen->version, version + 1);
     CHECK_INT(seen->workers[0]->cordon->mode, MODE(CORDONED));
-    const Hodei__V1__Worker *worker = get_worker(&w, "w1");
+    const Hodei__V1__Worker *worker = get_worker(w, "w1");
     CHECK_INT(worker->cordon->mode, MODE(CORDONED));
     CHECK_STR(worker->cordon->reason, "new kernel");
     CHECK_STR(worker->cordon->actor, worker->actions[0]->actor);
     CHECK(*worker->cordon->actor);
     CHECK_INT(worker->n_actions, 1);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again
-    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(CORDONED));
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK); // its agent was started again
+    CHECK_INT(get_worker(w, "w1")->cordon->mode, MODE(CORDONED));
     // Drained: it holds nothing, and what was on its way has had time to arrive.
-    CHECK_INT(steer(&w, "Drain", "w1", ""), HD_OK);
-    beat_with(&w, "");
-    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINING));
-    twin_pass(&w.twin, 11000);
-    CHECK(beat(&w, "w1", S1, false)); // holds one
-    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINING));
-    beat_with(&w, "");
-    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINED));
-    CHECK_INT(steer(&w, "Drain", "w1", ""), HD_OK);
-    CHECK_INT(get_worker(&w, "w1")->cordon->mode, MODE(DRAINED));
-    CHECK_INT(steer(&w, "Uncordon", "w1", "done"), HD_OK);
-    worker = get_worker(&w, "w1");
+    CHECK_INT(steer(w, "Drain", "w1", ""), HD_OK);
+    beat_with(w, "");
+    CHECK_INT(get_worker(w, "w1")->cordon->mode, MODE(DRAINING));
+    twin_pass(&w->twin, 11000);
+    CHECK(beat(w, "w1", S1, false)); // holds one
+    CHECK_INT(get_worker(w, "w1")->cordon->mode, MODE(DRAINING));
+    beat_with(w, "");
+    CHECK_INT(get_worker(w, "w1")->cordon->mode, MODE(DRAINED));
+    CHECK_INT(steer(w, "Drain", "w1", ""), HD_OK);
+    CHECK_INT(get_worker(w, "w1")->cordon->mode, MODE(DRAINED));
+    CHECK_INT(steer(w, "Uncordon", "w1", "done"), HD_OK);
+    worker = get_worker(w, "w1");
     CHECK(!worker->cordon);
     CHECK_INT(worker->n_actions, 3);
     CHECK_STR(worker->actions[2]->action, "uncordon");
     CHECK_STR(worker->actions[2]->reason, "done");
-    world_release(&w);
 }
 
-TEST(what_an_agent_says_of_itself_is_shown) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    uint64_t version = fleet(&w, 0)->version;
-    beat_with(&w, "");
-    CHECK_INT(fleet(&w, 0)->version, version); // a load alone is no change
-    beat_with(&w, "9 MiB of disk are free");
-    const Hodei__V1__Fleet *seen = fleet(&w, version);
+ON_BOTH(what_an_agent_says_of_itself_is_shown) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    uint64_t version = fleet(w, 0)->version;
+    beat_with(w, "");
+    CHECK_INT(fleet(w, 0)->version, version); // a load alone is no change
+    beat_with(w, "9 MiB of disk are free");
+    const Hodei__V1__Fleet *seen = fleet(w, version);
     CHECK_STR(seen->workers[0]->unfit, "9 MiB of disk are free");
     CHECK(!seen->workers[0]->load);
-    const Hodei__V1__Worker *worker = get_worker(&w, "w1");
+    const Hodei__V1__Worker *worker = get_worker(w, "w1");
     CHECK_INT(worker->load->disk_bytes_free, 4711);
     CHECK_INT(worker->n_jobs, 1);
     CHECK_INT(worker->jobs[0]->cpu_ms, 99);
-    CHECK(!get_worker(&w, "w2"));
-    world_release(&w);
+    CHECK(!get_worker(w, "w2"));
 }
 
-TEST(silence_ends_in_loss_that_is_told_until_answered) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    twin_pass_s(&w.twin, 8);
-    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
-    twin_pass_s(&w.twin, 4);
-    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT);
-    CHECK(beat(&w, "w1", S1, false));
-    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
-    twin_pass_s(&w.twin, 18);
-    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT); // the lease is over, the margin is not
-    w.twin.silent = true;
-    twin_pass_s(&w.twin, 4);
-    CHECK_INT(state_of(&w, "w1"), REG_LOST);
+ON_BOTH(silence_ends_in_loss_that_is_told_until_answered) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    twin_pass_s(&w->twin, 8);
+    CHECK_INT(state_of(w, "w1"), REG_ONLINE);
+    twin_pass_s(&w->twin, 4);
+    CHECK_INT(state_of(w, "w1"), REG_SUSPECT);
+    CHECK(beat(w, "w1", S1, false));
+    CHECK_INT(state_of(w, "w1"), REG_ONLINE);
+    twin_pass_s(&w->twin, 18);
+    CHECK_INT(state_of(w, "w1"), REG_SUSPECT); // the lease is over, the margin is not
+    w->twin.silent = true;
+    twin_pass_s(&w->twin, 4);
+    CHECK_INT(state_of(w, "w1"), REG_LOST);
     const Hodei__V1__SessionsLostRequest *lost =
-        twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+        twin_take(&w->twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
     CHECK(lost && lost->n_sessions == 1 && strcmp(lost->sessions[0]->session, S1) == 0);
-    CHECK(!beat(&w, "w1", S1, false));                        // a lost session gets no lease
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_UNAVAILABLE); // nor may it join before its loss is known
-    CHECK(*w.err.hint);
-    twin_pass_s(&w.twin, 8); // the question times out
-    w.twin.silent = false;
-    twin_forget(&w.twin);
-    twin_pass_s(&w.twin, 8); // it is asked again, and answered
-    lost = twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+    CHECK(!beat(w, "w1", S1, false));                        // a lost session gets no lease
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_UNAVAILABLE); // nor may it join before its loss is known
+    CHECK(*w->err.hint);
+    twin_pass_s(&w->twin, 8); // the question times out
+    w->twin.silent = false;
+    twin_forget(&w->twin);
+    twin_pass_s(&w->twin, 8); // it is asked again, and answered
+    lost = twin_take(&w->twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
     CHECK(lost && lost->n_sessions == 1);
-    twin_forget(&w.twin);
-    twin_pass_s(&w.twin, 20);
-    CHECK(!twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request))); // and then no more
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
-    world_release(&w);
+    twin_forget(&w->twin);
+    twin_pass_s(&w->twin, 20);
+    CHECK(!twin_take(&w->twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request))); // and then no more
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(state_of(w, "w1"), REG_ONLINE);
 }
 
-TEST(a_session_that_comes_back_from_a_loss_is_another_incarnation) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    int64_t first = incarnation_of(&w, "w1");
+ON_BOTH(a_session_that_comes_back_from_a_loss_is_another_incarnation) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    int64_t first = incarnation_of(w, "w1");
     CHECK(first > 0);
-    twin_pass_s(&w.twin, 1);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again: what was assigned to it holds
-    CHECK_INT(incarnation_of(&w, "w1"), first);
-    twin_pass_s(&w.twin, 12);
-    CHECK_INT(state_of(&w, "w1"), REG_SUSPECT);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK_INT(incarnation_of(&w, "w1"), first);
-    twin_pass_s(&w.twin, 24);
-    CHECK_INT(state_of(&w, "w1"), REG_LOST);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK(incarnation_of(&w, "w1") > first);
-    twin_forget(&w.twin);
-    CHECK(beat(&w, "w1", S1, false)); // and the orchestrator hears of it
-    const Hodei__V1__ReconcileRequest *held = twin_take(&w.twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
-    CHECK(held && held->n_workers == 1 && held->workers[0]->incarnation == incarnation_of(&w, "w1"));
-    world_release(&w);
+    twin_pass_s(&w->twin, 1);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK); // its agent was started again: what was assigned to it holds
+    CHECK_INT(incarnation_of(w, "w1"), first);
+    twin_pass_s(&w->twin, 12);
+    CHECK_INT(state_of(w, "w1"), REG_SUSPECT);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(incarnation_of(w, "w1"), first);
+    twin_pass_s(&w->twin, 24);
+    CHECK_INT(state_of(w, "w1"), REG_LOST);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK(incarnation_of(w, "w1") > first);
+    twin_forget(&w->twin);
+    CHECK(beat(w, "w1", S1, false)); // and the orchestrator hears of it
+    const Hodei__V1__ReconcileRequest *held = twin_take(&w->twin, HD_ARRIVED_RPC, RECONCILE, MSG(reconcile_request));
+    CHECK(held && held->n_workers == 1 && held->workers[0]->incarnation == incarnation_of(w, "w1"));
 }
 
-TEST(a_name_changes_hands_after_its_lease) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK); // its agent was started again
-    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE);
-    CHECK(strstr(w.err.hint, "lease") != NULL);
-    twin_pass_s(&w.twin, 13);
-    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE);
-    CHECK(beat(&w, "w1", S1, false));
-    twin_pass_s(&w.twin, 10);
-    CHECK_INT(join(&w, "w1", S2, "join me"), HD_UNAVAILABLE); // it has a new lease
-    twin_pass_s(&w.twin, 7);
-    twin_forget(&w.twin);
-    CHECK_INT(join(&w, "w1", S2, "join me"), HD_OK);
-    twin_pass_s(&w.twin, 2);
+ON_BOTH(a_name_changes_hands_after_its_lease) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK); // its agent was started again
+    CHECK_INT(join(w, "w1", S2, "join me"), HD_UNAVAILABLE);
+    CHECK(strstr(w->err.hint, "lease") != NULL);
+    twin_pass_s(&w->twin, 13);
+    CHECK_INT(join(w, "w1", S2, "join me"), HD_UNAVAILABLE);
+    CHECK(beat(w, "w1", S1, false));
+    twin_pass_s(&w->twin, 10);
+    CHECK_INT(join(w, "w1", S2, "join me"), HD_UNAVAILABLE); // it has a new lease
+    twin_pass_s(&w->twin, 7);
+    twin_forget(&w->twin);
+    CHECK_INT(join(w, "w1", S2, "join me"), HD_OK);
+    twin_pass_s(&w->twin, 2);
     const Hodei__V1__SessionsLostRequest *lost =
-        twin_take(&w.twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
+        twin_take(&w->twin, HD_ARRIVED_RPC, SESSIONS_LOST, MSG(sessions_lost_request));
     CHECK(lost && lost->n_sessions == 1 && strcmp(lost->sessions[0]->session, S1) == 0);
-    CHECK(!beat(&w, "w1", S1, false));
-    CHECK(beat(&w, "w1", S2, false));
-    CHECK(stream_there(&w, "w1", S2));
-    world_release(&w);
+    CHECK(!beat(w, "w1", S1, false));
+    CHECK(beat(w, "w1", S2, false));
+    CHECK(stream_there(w, "w1", S2));
 }
 
-TEST(two_sessions_join_at_once) {
-    struct world w;
-    world_init(&w);
+ON_BOTH(two_sessions_join_at_once) {
     static Hodei__V1__Executor executors[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
     Hodei__V1__JoinRequest request = HODEI__V1__JOIN_REQUEST__INIT;
     Hodei__V1__JoinReply *reply;
@@ -375,67 +371,57 @@ TEST(two_sessions_join_at_once) {
     request.executors = executors;
     request.n_executors = 1;
     request.session = S1;
-    int first = twin_ask(&w.twin, "", "worker-registry", "Join", &request.base);
+    int first = twin_ask(&w->twin, "", "worker-registry", "Join", &request.base);
     request.session = S2;
-    int second = twin_ask(&w.twin, "", "worker-registry", "Join", &request.base);
-    twin_pass_s(&w.twin, 2);
-    CHECK(twin_answered(&w.twin, first, MSG(join_reply), &w.err, &reply));
-    CHECK_INT(w.err.status, HD_OK);
-    CHECK(twin_answered(&w.twin, second, MSG(join_reply), &w.err, &reply));
-    CHECK_INT(w.err.status, HD_UNAVAILABLE);
-    world_release(&w);
+    int second = twin_ask(&w->twin, "", "worker-registry", "Join", &request.base);
+    twin_pass_s(&w->twin, 2);
+    CHECK(twin_answered(&w->twin, first, MSG(join_reply), &w->err, &reply));
+    CHECK_INT(w->err.status, HD_OK);
+    CHECK(twin_answered(&w->twin, second, MSG(join_reply), &w->err, &reply));
+    CHECK_INT(w->err.status, HD_UNAVAILABLE);
 }
 
-TEST(a_stream_that_is_missing_is_made_again) {
-    struct world w;
-    world_init(&w);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
-    CHECK(!stream_there(&w, "w1", S2)); // not made by looking
-    twin_forget(&w.twin);
-    CHECK(beat(&w, "w1", S1, true));
-    twin_pass_s(&w.twin, 2);
-    CHECK(stream_there(&w, "w1", S1));
-    CHECK_INT(w.registry[0].n_due, 0);
-    world_release(&w);
+ON_BOTH(a_stream_that_is_missing_is_made_again) {
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
+    CHECK(!stream_there(w, "w1", S2)); // not made by looking
+    twin_forget(&w->twin);
+    CHECK(beat(w, "w1", S1, true));
+    twin_pass_s(&w->twin, 2);
+    CHECK(stream_there(w, "w1", S1));
+    CHECK_INT(w->registry[0].n_due, 0);
 }
 
-TEST(too_many_at_once_are_spared) {
-    struct world w;
-    world_init(&w);
+ON_BOTH(too_many_at_once_are_spared) {
     for (int i = 0; i < 10; i++)
-        CHECK_INT(join(&w, hd_arena_printf(&w.twin.arena, "w%d", i), S1, "join me"), HD_OK);
+        CHECK_INT(join(w, hd_arena_printf(&w->twin.arena, "w%d", i), S1, "join me"), HD_OK);
     for (int s = 0; s < 8; s++) {
         for (int i = 4; i < 10; i++)
-            CHECK(beat(&w, hd_arena_printf(&w.twin.arena, "w%d", i), S1, false));
-        twin_pass_s(&w.twin, 5);
+            CHECK(beat(w, hd_arena_printf(&w->twin.arena, "w%d", i), S1, false));
+        twin_pass_s(&w->twin, 5);
     }
-    CHECK(w.registry[0].alarm);
+    CHECK(w->registry[0].alarm);
     CHECK_INT(atomic_load(&registry_metrics[REG_M_ALARM].value), 1);
     for (int i = 0; i < 4; i++)
-        CHECK_INT(state_of(&w, hd_arena_printf(&w.twin.arena, "w%d", i)), REG_SUSPECT);
-    CHECK(beat(&w, "w3", S1, false)); // now they are three of ten
-    twin_pass_s(&w.twin, 2);
-    CHECK(!w.registry[0].alarm);
-    CHECK_INT(state_of(&w, "w0"), REG_LOST);
-    CHECK_INT(state_of(&w, "w3"), REG_ONLINE);
-    world_release(&w);
+        CHECK_INT(state_of(w, hd_arena_printf(&w->twin.arena, "w%d", i)), REG_SUSPECT);
+    CHECK(beat(w, "w3", S1, false)); // now they are three of ten
+    twin_pass_s(&w->twin, 2);
+    CHECK(!w->registry[0].alarm);
+    CHECK_INT(state_of(w, "w0"), REG_LOST);
+    CHECK_INT(state_of(w, "w3"), REG_ONLINE);
 }
 
-TEST(replicas_share_the_truth) {
-    struct world w;
-    world_init(&w);
-    add_registry(&w, 1);
-    CHECK_INT(join(&w, "w1", S1, "join me"), HD_OK);
+ON_BOTH(replicas_share_the_truth) {
+    add_registry(w, 1);
+    CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
     for (int i = 0; i < 12; i++) { // requests go to either
-        twin_pass_s(&w.twin, 5);
-        CHECK(beat(&w, "w1", S1, false));
+        twin_pass_s(&w->twin, 5);
+        CHECK(beat(w, "w1", S1, false));
     }
-    CHECK_INT(state_of(&w, "w1"), REG_ONLINE);
-    uint64_t version = fleet(&w, 0)->version;
-    twin_pass_s(&w.twin, 25);
-    CHECK_INT(state_of(&w, "w1"), REG_LOST);
-    CHECK_INT(fleet(&w, 0)->version, version + 2); // suspect and lost, each once
-    world_release(&w);
+    CHECK_INT(state_of(w, "w1"), REG_ONLINE);
+    uint64_t version = fleet(w, 0)->version;
+    twin_pass_s(&w->twin, 25);
+    CHECK_INT(state_of(w, "w1"), REG_LOST);
+    CHECK_INT(fleet(w, 0)->version, version + 2); // suspect and lost, each once
 }
 
 TEST_MAIN

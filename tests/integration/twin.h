@@ -6,7 +6,7 @@
 #define HD_TESTS_INTEGRATION_TWIN_H
 
 #include "base/buf.h"
-#include "service/service.h"
+#include "service/mem.h"
 #include "tests/unit/test.h"
 
 #define TWIN_SERVICES 4
@@ -47,14 +47,23 @@ static inline void twin_init(struct twin *twin) {
 }
 
 // The service's state must outlive the twin.
-static inline struct hd_service *twin_add(struct twin *twin, const struct hd_service_def *def, const char *conninfo,
-                                          void *self) {
+static inline struct hd_service *twin_add_env(struct twin *twin, const struct hd_service_def *def,
+                                              struct hd_service_env env, void *self) {
     size_t i = twin->n_services++;
-    twin->buses[i] = hd_bus_mem_new(twin->net, def->name);
-    twin->dbs[i] = hd_service_db_new(def, conninfo);
-    struct hd_service_env env = {.bus = twin->buses[i], .tx = &hd_tx_pg, .rng = &twin->rng, .db = twin->dbs[i]};
+    env.bus = twin->buses[i] = hd_bus_mem_new(twin->net, def->name);
+    env.rng = &twin->rng;
+    twin->dbs[i] = env.db;
     twin->services[i] = hd_service_new(def, &env, self);
     return twin->services[i];
+}
+static inline struct hd_service *twin_add(struct twin *twin, const struct hd_service_def *def, const char *conninfo,
+                                          void *self) {
+    return twin_add_env(twin, def, (struct hd_service_env){.tx = &hd_tx_pg, .db = hd_service_db_new(def, conninfo)},
+                        self);
+}
+static inline struct hd_service *twin_add_mem(struct twin *twin, const struct hd_service_def *def, void *mem,
+                                              void *self) { // begins with a struct hd_mem
+    return twin_add_env(twin, def, (struct hd_service_env){.tx = &hd_mem_tx, .store = mem}, self);
 }
 
 static inline void twin_release(struct twin *twin) {

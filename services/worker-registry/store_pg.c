@@ -114,24 +114,12 @@ static void read_worker(const struct hd_rows *rows, size_t row, struct worker *r
     ret->usage = hd_row_bytes(rows, row, 16);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-enum hd_status store_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) {
-    const char **sorted = hd_arena_memdup(cx->arena, names, n * sizeof(*names));
-    struct workers workers = {HD_NEW_ARRAY(cx->arena, n + 1, struct worker), 0};
+static enum hd_status pg_load(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret) {
+    struct workers workers;
     struct hd_rows rows;
 
-    qsort(sorted, n, sizeof(*sorted), by_text);
-    for (size_t i = 0; i < n; i++)
-        if (i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0)
-            workers.rows[workers.n++] = (struct worker){.name = sorted[i],
-                                                        .cordon = HODEI__V1__CORDON_MODE__CORDON_MODE_OPEN,
-                                                        .cordon_actor = "",
-                                                        .cordon_reason = "",
-                                                        .unfit = ""};
-    HD_TRY(HD_RUN(cx, &registry_sql[LOAD], &rows, HD_TEXTS(sorted, n)));
+    registry_by_name(names, n, cx->arena, &workers);
+    HD_TRY(HD_RUN(cx, &registry_sql[LOAD], &rows, HD_TEXTS(names, n)));
     for (size_t i = 0; i < rows.n; i++) {
         struct worker *worker = workers_find(&workers, hd_row_text(&rows, i, 0));
         if (worker)
@@ -239,13 +227,13 @@ static enum hd_status save_joins(struct hd_ctx *cx, const struct workers *worker
     return HD_OK;
 }
 
-enum hd_status store_save(struct hd_ctx *cx, const struct workers *workers) {
+static enum hd_status pg_save(struct hd_ctx *cx, const struct workers *workers) {
     HD_TRY(save_beats(cx, workers));
     HD_TRY(save_joins(cx, workers));
     return save_cordons(cx, workers);
 }
 
-enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) {
+static enum hd_status pg_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) {
     struct hd_rows rows;
     HD_TRY(hd_db_run(cx, &registry_sql[LIVE], NULL, 0, &rows));
     struct liveness_row *live = HD_NEW_ARRAY(cx->arena, rows.n + 1, struct liveness_row);
@@ -260,7 +248,7 @@ enum hd_status store_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *
     return HD_OK;
 }
 
-enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *ret) {
+static enum hd_status pg_list(struct hd_ctx *cx, const char *pool, struct workers *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[LIST], &rows, HD_TEXT(pool)));
     *ret = (struct workers){HD_NEW_ARRAY(cx->arena, rows.n + 1, struct worker), rows.n};
@@ -269,7 +257,7 @@ enum hd_status store_list(struct hd_ctx *cx, const char *pool, struct workers *r
     return HD_OK;
 }
 
-enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret) {
+static enum hd_status pg_get(struct hd_ctx *cx, const char *name, struct worker *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[GET], &rows, HD_TEXT(name)));
     *ret = (struct worker){.name = name};
@@ -278,16 +266,28 @@ enum hd_status store_get(struct hd_ctx *cx, const char *name, struct worker *ret
     return HD_OK;
 }
 
-enum hd_status store_actions(struct hd_ctx *cx, const char *worker, struct hd_rows *ret) {
-    return HD_RUN(cx, &registry_sql[ACTIONS_LIST], ret, HD_TEXT(worker));
+static enum hd_status pg_actions(struct hd_ctx *cx, const char *worker, Hodei__V1__WorkerAction ***ret, size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &registry_sql[ACTIONS_LIST], &rows, HD_TEXT(worker)));
+    *ret = HD_NEW_ARRAY(cx->arena, rows.n + 1, Hodei__V1__WorkerAction *);
+    for (*ret_n = 0; *ret_n < rows.n; ++*ret_n) {
+        Hodei__V1__WorkerAction *action =
+            (Hodei__V1__WorkerAction *)hd_pb_new(cx->arena, &hodei__v1__worker_action__descriptor);
+        action->at_ms = hd_row_int(&rows, *ret_n, 0);
+        action->actor = hd_arena_strdup(cx->arena, hd_row_text(&rows, *ret_n, 1));
+        action->action = hd_arena_strdup(cx->arena, hd_row_text(&rows, *ret_n, 2));
+        action->reason = hd_arena_strdup(cx->arena, hd_row_text(&rows, *ret_n, 3));
+        (*ret)[*ret_n] = action;
+    }
+    return HD_OK;
 }
 
-enum hd_status store_add_action(struct hd_ctx *cx, const char *worker, const Hodei__V1__WorkerAction *action) {
+static enum hd_status pg_add_action(struct hd_ctx *cx, const char *worker, const Hodei__V1__WorkerAction *action) {
     return HD_RUN(cx, &registry_sql[ACTIONS_ADD], NULL, HD_TEXT(worker), HD_I64(action->at_ms), HD_TEXT(action->actor),
                   HD_TEXT(action->action), HD_TEXT(action->reason));
 }
 
-enum hd_status store_forget(struct hd_ctx *cx, int64_t before_ms) {
+static enum hd_status pg_forget(struct hd_ctx *cx, int64_t before_ms) {
     HD_TRY(HD_RUN(cx, &registry_sql[FORGET_WORKERS], NULL, HD_I64(before_ms)));
     return HD_RUN(cx, &registry_sql[FORGET_LOST], NULL, HD_I64(before_ms));
 }
@@ -301,15 +301,15 @@ static enum hd_status version_of(struct hd_ctx *cx, const struct hd_sql *sql, in
     return HD_OK;
 }
 
-enum hd_status store_fleet_version(struct hd_ctx *cx, int64_t *ret) {
+static enum hd_status pg_fleet_version(struct hd_ctx *cx, int64_t *ret) {
     return version_of(cx, &registry_sql[VERSION], ret);
 }
 
-enum hd_status store_fleet_bump(struct hd_ctx *cx, int64_t *ret) {
+static enum hd_status pg_fleet_bump(struct hd_ctx *cx, int64_t *ret) {
     return version_of(cx, &registry_sql[BUMP], ret);
 }
 
-enum hd_status store_lose(struct hd_ctx *cx, const struct lost_list *lost) {
+static enum hd_status pg_lose(struct hd_ctx *cx, const struct lost_list *lost) {
     return HD_RUN(cx, &registry_sql[LOSE], NULL, HD_TEXTS(lost->workers, lost->n), HD_UUIDS(lost->sessions, lost->n),
                   HD_I64S(lost->incarnations, lost->n), HD_I64(cx->now.wall_ms));
 }
@@ -324,15 +324,15 @@ static struct lost_list read_lost(struct hd_ctx *cx, const struct hd_rows *rows)
     return lost;
 }
 
-enum hd_status store_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) {
+static enum hd_status pg_untold_of(struct hd_ctx *cx, const char **names, size_t n, struct lost_list *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD_OF], &rows, HD_TEXTS(names, n)));
     *ret = read_lost(cx, &rows);
     return HD_OK;
 }
 
-enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
-                            struct lost_list *ret) {
+static enum hd_status pg_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
+                                struct lost_list *ret) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[UNTOLD], &rows, HD_I64(limit), HD_I64(skip)));
     *ret = read_lost(cx, &rows);
@@ -341,11 +341,11 @@ enum hd_status store_untold(struct hd_ctx *cx, unsigned skip, unsigned limit, in
     return HD_OK;
 }
 
-enum hd_status store_told(struct hd_ctx *cx, const int64_t *seqs, size_t n) {
+static enum hd_status pg_told(struct hd_ctx *cx, const int64_t *seqs, size_t n) {
     return HD_RUN(cx, &registry_sql[TOLD], NULL, HD_I64S(seqs, n));
 }
 
-enum hd_status store_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) {
+static enum hd_status pg_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &registry_sql[DUE], &rows, HD_I64((int64_t)max)));
     for (size_t i = 0; i < rows.n; i++) {
@@ -356,7 +356,7 @@ enum hd_status store_streams_due(struct hd_ctx *cx, struct registry_stream *ret,
     return HD_OK;
 }
 
-enum hd_status store_streams_made(struct hd_ctx *cx, const struct registry_stream *made, size_t n) {
+static enum hd_status pg_streams_made(struct hd_ctx *cx, const struct registry_stream *made, size_t n) {
     const char **names = HD_NEW_ARRAY(cx->arena, n, const char *);
     struct hd_uuid *sessions = HD_NEW_ARRAY(cx->arena, n, struct hd_uuid);
     for (size_t i = 0; i < n; i++) {
@@ -366,6 +366,32 @@ enum hd_status store_streams_made(struct hd_ctx *cx, const struct registry_strea
     return HD_RUN(cx, &registry_sql[MADE], NULL, HD_TEXTS(names, n), HD_UUIDS(sessions, n));
 }
 
-enum hd_status store_tokens_known(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct hd_rows *ret) {
-    return HD_RUN(cx, &registry_sql[TOKENS], ret, HD_BYTESS(hashes, n));
+static enum hd_status pg_tokens_known(struct hd_ctx *cx, const struct hd_bytes *hashes, size_t n, struct hd_bytes **ret,
+                                      size_t *ret_n) {
+    struct hd_rows rows;
+    HD_TRY(HD_RUN(cx, &registry_sql[TOKENS], &rows, HD_BYTESS(hashes, n)));
+    *ret = HD_NEW_ARRAY(cx->arena, rows.n + 1, struct hd_bytes);
+    for (*ret_n = 0; *ret_n < rows.n; ++*ret_n)
+        (*ret)[*ret_n] = hd_row_bytes(&rows, *ret_n, 0);
+    return HD_OK;
 }
+
+const struct registry_store registry_pg_store = {
+    .load = pg_load,
+    .save = pg_save,
+    .live = pg_live,
+    .list = pg_list,
+    .get = pg_get,
+    .actions = pg_actions,
+    .add_action = pg_add_action,
+    .forget = pg_forget,
+    .fleet_version = pg_fleet_version,
+    .fleet_bump = pg_fleet_bump,
+    .lose = pg_lose,
+    .untold_of = pg_untold_of,
+    .untold = pg_untold,
+    .told = pg_told,
+    .streams_due = pg_streams_due,
+    .streams_made = pg_streams_made,
+    .tokens_known = pg_tokens_known,
+};
