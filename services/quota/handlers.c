@@ -53,7 +53,7 @@ static enum hd_status fill(struct hd_ctx *cx, const struct quota *self, struct h
 
     struct hd_quota none = hd_quota_unlimited();
     none.of[HD_QUOTA_JOBS] = slash ? QUOTA_JOBS_MAX : self->default_jobs;
-    HD_TRY(quota_store_get(cx, tenants, 1, &limits, &n));
+    HD_TRY(quota_store(cx)->get(cx, tenants, 1, &limits, &n));
     reply->tenant = hd_arena_strdup(cx->arena, item->principal->tenant);
     if (slash)
         reply->project = hd_arena_strdup(cx->arena, slash + 1);
@@ -126,7 +126,7 @@ static bool limit_valid(struct hd_ctx *cx, struct hd_item *item) {
 static enum hd_status set_one(struct hd_ctx *cx, const struct quota *self, struct hd_item *item) {
     const struct quota_limit limit = limit_of(cx->arena, item);
     bool stale;
-    HD_TRY(quota_store_set(cx, &limit, ((const Hodei__V1__SetQuotaRequest *)item->msg)->if_version, &stale));
+    HD_TRY(quota_store(cx)->set(cx, &limit, ((const Hodei__V1__SetQuotaRequest *)item->msg)->if_version, &stale));
     if (!stale)
         return fill(cx, self, item);
     hd_item_fail(item, HD_CONFLICT, "the limits have been changed since they were read");
@@ -213,8 +213,8 @@ enum hd_status quota_get_grants(struct hd_ctx *cx, void *self, struct hd_item *i
 
         if (!grants_request_valid(&items[i]))
             continue;
-        HD_TRY(quota_store_make(cx, tenants, request->n_tenants, quota->default_jobs));
-        HD_TRY(quota_store_get(cx, tenants, request->n_tenants, &limits, &reply->n_grants));
+        HD_TRY(quota_store(cx)->make(cx, tenants, request->n_tenants, quota->default_jobs));
+        HD_TRY(quota_store(cx)->get(cx, tenants, request->n_tenants, &limits, &reply->n_grants));
         reply->grants = grants_of(cx->arena, limits, reply->n_grants);
     }
     return HD_OK;
@@ -229,7 +229,7 @@ static enum hd_status load(struct hd_ctx *cx, enum quota_holder holder, unsigned
     struct quota_limit *limits;
     size_t n;
 
-    HD_TRY(quota_store_unconfirmed(cx, holder, skip, limit, &limits, &n));
+    HD_TRY(quota_store(cx)->unconfirmed(cx, holder, skip, limit, &limits, &n));
     struct hd_push_keys keys = {
         .n = n, .tenants = HD_NEW_ARRAY(cx->arena, n, const char *), .versions = HD_NEW_ARRAY(cx->arena, n, int64_t)};
     for (size_t i = 0; i < n; i++) {
@@ -250,7 +250,7 @@ static enum hd_status load(struct hd_ctx *cx, enum quota_holder holder, unsigned
         return load(cx, holder, skip, limit, ret_keys, ret_request);                                                   \
     }                                                                                                                  \
     static enum hd_status confirm_##name(struct hd_ctx *cx, const struct hd_push_keys *keys) {                         \
-        return quota_store_confirm(cx, holder, keys);                                                                  \
+        return quota_store(cx)->confirm(cx, holder, keys);                                                             \
     }                                                                                                                  \
     enum hd_status due(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {                               \
         (void)items, (void)n;                                                                                          \
@@ -275,15 +275,23 @@ static const struct hd_push_def push_defs[QUOTA_HOLDERS] = {
     [QUOTA_LOGS] = PUSH("observability", logs, QUOTA_A_PUSHED_LOGS, QUOTA_PUSH_LOGS_TIMER),
 };
 
-enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
-                          struct hd_err *err) {
+struct quota *quota_new(int64_t default_jobs) {
     struct quota *self = hd_calloc(1, sizeof(*self));
+    self->default_jobs = default_jobs;
+    return self;
+}
 
-    (void)err;
+void quota_attach(struct quota *self, struct hd_service *service) {
     self->service = service;
-    self->default_jobs = hd_settings_int(settings, "default-concurrent-jobs");
     for (size_t i = 0; i < QUOTA_HOLDERS; i++)
         hd_push_init(&self->push[i], &push_defs[i], service);
+}
+
+enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
+                          struct hd_err *err) {
+    (void)err;
+    struct quota *self = quota_new(hd_settings_int(settings, "default-concurrent-jobs"));
+    quota_attach(self, service);
     *ret_self = self;
     return HD_OK;
 }

@@ -5,10 +5,10 @@
 #ifndef HD_QUOTA_QUOTA_H
 #define HD_QUOTA_QUOTA_H
 
-#include "hodei/v1/quota.pb-c.h"
-#include "service/push.h"
-
 #include "base/quota.h"
+#include "hodei/v1/quota.pb-c.h"
+#include "service/mem.h"
+#include "service/push.h"
 
 #define QUOTA_JOBS_MAX 1000000
 #define QUOTA_TENANT_BYTES 200
@@ -40,7 +40,11 @@ struct quota {
     size_t next_usage;
 };
 
-// handlers.c
+extern const struct hd_service_def quota_def; // service.c
+
+// handlers.c. By hand: new, the service, attach.
+struct quota *quota_new(int64_t default_jobs);
+void quota_attach(struct quota *self, struct hd_service *service);
 enum hd_status quota_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                           struct hd_err *err);
 void quota_release(void *self);
@@ -61,7 +65,6 @@ void quota_usage_release(struct quota *self);
 enum quota_metric { QUOTA_M_SET, QUOTA_M_PUSHED, QUOTA_M_PUSH_FAILED, QUOTA_METRIC_COUNT };
 extern struct hd_metric quota_metrics[QUOTA_METRIC_COUNT];
 
-// store.c
 struct quota_limit {
     const char *tenant;
     struct hd_quota limit;
@@ -69,22 +72,33 @@ struct quota_limit {
     uint64_t version;
     bool borrow, confirmed;
 };
-extern const struct hd_sql quota_sql[];
-extern const size_t quota_sql_len;
-// Those that are there, by tenant.
-enum hd_status quota_store_get(struct hd_ctx *cx, const char *const *tenants, size_t n, struct quota_limit **ret,
-                               size_t *ret_n) HD_MUST_USE;
-// A new version where a limit changes; nothing where all are the same. if_version not 0: only where that is the version that stands, or
-// *ret_stale is set.
-enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version,
-                               bool *ret_stale) HD_MUST_USE;
-// Makes the rows that are not there.
-enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n,
-                                int64_t concurrent_jobs) HD_MUST_USE;
-// Of the holder that has to confirm them.
-enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
-                                       struct quota_limit **ret, size_t *ret_n) HD_MUST_USE;
-enum hd_status quota_store_confirm(struct hd_ctx *cx, enum quota_holder holder,
-                                   const struct hd_push_keys *keys) HD_MUST_USE;
+// The table, behind one interface with two implementations: PostgreSQL, and an in-memory twin for the simulator.
+struct quota_store {
+    // Those that are there, by tenant.
+    enum hd_status (*get)(struct hd_ctx *cx, const char *const *tenants, size_t n, struct quota_limit **ret,
+                          size_t *ret_n);
+    // A new version where a limit changes; nothing where all are the same. if_version not 0: only where that is the version that
+    // stands, or *ret_stale is set.
+    enum hd_status (*set)(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version, bool *ret_stale);
+    // Makes the rows that are not there.
+    enum hd_status (*make)(struct hd_ctx *cx, const char *const *tenants, size_t n, int64_t concurrent_jobs);
+    // Of the holder that has to confirm them, by tenant.
+    enum hd_status (*unconfirmed)(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
+                                  struct quota_limit **ret, size_t *ret_n);
+    enum hd_status (*confirm)(struct hd_ctx *cx, enum quota_holder holder, const struct hd_push_keys *keys);
+};
+#define QUOTA_SQL_COUNT (4 + 2 * QUOTA_HOLDERS)
+extern const struct hd_sql quota_sql[QUOTA_SQL_COUNT]; // store_pg.c
+extern const struct quota_store quota_pg_store, quota_mem_store;
+static inline const struct quota_store *quota_store(const struct hd_ctx *cx) {
+    return cx->store ? ((const struct hd_mem *)cx->store)->ops : &quota_pg_store;
+}
+
+// The twin (store_mem.c), of hd_mem_tx. Several replicas may share one.
+struct quota_mem;
+struct quota_mem *quota_mem_new(void);
+void quota_mem_free(struct quota_mem *mem);
+struct hd_mem *quota_mem_base(struct quota_mem *mem);
+bool quota_mem_find(const struct quota_mem *mem, const char *tenant, struct quota_limit *ret);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/buf.h"
+
 struct hd_metric registry_metrics[REG_M_COUNT] = {
     [REG_M_JOINS] = {"hodei_registry_joins_total", "result=\"ok\"", "Joins", HD_COUNTER, 0},
     [REG_M_JOINS_REFUSED] = {"hodei_registry_joins_total", "result=\"refused\"", "Joins", HD_COUNTER, 0},
@@ -19,6 +21,23 @@ struct hd_metric registry_metrics[REG_M_COUNT] = {
                            HD_COUNTER, 0},
 };
 
+struct registry *registry_new(const struct liveness_times *times, int64_t forget_ms, const char *token) {
+    struct registry *self = hd_calloc(1, sizeof(*self));
+    self->times = *times;
+    self->forget_ms = forget_ms;
+    self->has_token = *token != '\0';
+    liveness_init(&self->live);
+    if (!self->has_token || EVP_Digest(token, strlen(token), self->token_sha256, NULL, EVP_sha256(), NULL) == 1)
+        return self;
+    registry_release(self);
+    return NULL;
+}
+
+void registry_attach(struct registry *self, struct hd_service *service) {
+    self->service = service;
+    hd_push_init(&self->push_lost, &registry_push_lost, service);
+}
+
 enum hd_status registry_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                              struct hd_err *err) {
     const char *token = hd_settings_text(settings, "join-token");
@@ -34,19 +53,10 @@ enum hd_status registry_init(struct hd_service *service, const struct hd_setting
         hd_err_hint(err, "make lease-ttl at least twice heartbeat");
         return HD_INVALID;
     }
-    struct registry *self = calloc(1, sizeof(*self));
+    struct registry *self = registry_new(&times, hd_settings_int(settings, "forget-after"), token);
     if (!self)
-        abort();
-    self->service = service;
-    self->times = times;
-    self->forget_ms = hd_settings_int(settings, "forget-after");
-    self->has_token = *token != '\0';
-    liveness_init(&self->live);
-    hd_push_init(&self->push_lost, &registry_push_lost, service);
-    if (self->has_token && EVP_Digest(token, strlen(token), self->token_sha256, NULL, EVP_sha256(), NULL) != 1) {
-        registry_release(self);
         return hd_err_set(err, HD_INTERNAL, "SHA-256 of the join token could not be computed");
-    }
+    registry_attach(self, service);
     if (!self->has_token)
         hd_warn("no join token is set (HODEI_JOIN_TOKEN or --join-token-file): only tokens of the table join_tokens "
                 "let workers in");
@@ -58,7 +68,8 @@ void registry_release(void *self) {
     struct registry *registry = self;
     if (registry) {
         liveness_release(&registry->live);
-        hd_push_release(&registry->push_lost);
+        if (registry->service)
+            hd_push_release(&registry->push_lost);
     }
     free(registry);
 }

@@ -55,7 +55,9 @@ extern struct hd_metric registry_metrics[REG_M_COUNT];
 enum registry_answer_kind { REG_A_RECONCILE, REG_A_LOST };
 extern const struct hd_push_def registry_push_lost; // lost.c
 
-// registry.c
+// registry.c. By hand: new, the service, attach. `token` is the join token, "": none; NULL comes back where it cannot be hashed.
+struct registry *registry_new(const struct liveness_times *times, int64_t forget_ms, const char *token);
+void registry_attach(struct registry *self, struct hd_service *service);
 enum hd_status registry_init(struct hd_service *service, const struct hd_settings *settings, void **ret_self,
                              struct hd_err *err);
 void registry_release(void *self);
@@ -167,5 +169,6 @@ struct registry_mem;
 struct registry_mem *registry_mem_new(void);
 void registry_mem_free(struct registry_mem *mem);
 struct hd_mem *registry_mem_base(struct registry_mem *mem);
+bool registry_mem_find(const struct registry_mem *mem, const char *name, struct worker *ret);
 
 #endif

@@ -44,7 +44,7 @@ static struct worker kept(struct registry_mem *mem, const struct worker *worker)
     return row;
 }
 
-static struct mem_worker *find(struct registry_mem *mem, const char *name) {
+static struct mem_worker *find(const struct registry_mem *mem, const char *name) {
     for (size_t i = 0; i < mem->workers.n; i++) {
         struct mem_worker *row = mem->workers.items[i];
         if (!row->gone && strcmp(row->w.name, name) == 0)
@@ -378,4 +378,11 @@ void registry_mem_free(struct registry_mem *mem) {
 
 struct hd_mem *registry_mem_base(struct registry_mem *mem) {
     return &mem->base;
+}
+
+bool registry_mem_find(const struct registry_mem *mem, const char *name, struct worker *ret) {
+    const struct mem_worker *row = find(mem, name);
+    if (row)
+        *ret = row->w;
+    return row;
 }

@@ -1,8 +1,6 @@
 // The worker registry on a real PostgreSQL, and on its twin: joining, leases, silence, losses, the fleet's versions.
 #include "tests/integration/twin.h"
 
-#include <openssl/evp.h>
-
 #include "hodei/v1/flow.pb-c.h"
 #include "services/worker-registry/registry.h"
 #include "tests/integration/servers.h"
@@ -16,18 +14,16 @@ enum { CHANGED };                  // what it listens to
 
 struct world {
     struct twin twin;
-    struct registry registry[2];
+    struct registry *registry[2];
     struct registry_mem *mem; // NULL: PostgreSQL
     struct hd_err err;
 };
 
 static void add_registry(struct world *w, size_t i) {
-    struct registry *registry = &w->registry[i];
-    *registry = (struct registry){.times = {5000, 15000, 5000, 30}, .has_token = true, .forget_ms = 3600000};
-    EVP_Digest("join me", 7, registry->token_sha256, NULL, EVP_sha256(), NULL);
-    registry->service = w->mem ? twin_add_mem(&w->twin, &registry_def, w->mem, registry)
-                               : twin_add(&w->twin, &registry_def, servers_pg(), registry);
-    hd_push_init(&registry->push_lost, &registry_push_lost, registry->service);
+    struct registry *registry = w->registry[i] =
+        registry_new(&(struct liveness_times){5000, 15000, 5000, 30}, 3600000, "join me");
+    registry_attach(registry, w->mem ? twin_add_mem(&w->twin, &registry_def, w->mem, registry)
+                                     : twin_add(&w->twin, &registry_def, servers_pg(), registry));
 }
 
 static void world_init(struct world *w, bool mem) {
@@ -45,11 +41,9 @@ static void world_init(struct world *w, bool mem) {
     add_registry(w, 0);
 }
 static void world_release(struct world *w) {
-    for (size_t i = 0; i < w->twin.n_services; i++) {
-        liveness_release(&w->registry[i].live);
-        hd_push_release(&w->registry[i].push_lost);
-    }
     twin_release(&w->twin);
+    for (size_t i = 0; i < 2; i++)
+        registry_release(w->registry[i]);
     registry_mem_free(w->mem);
 }
 
@@ -388,7 +382,7 @@ ON_BOTH(a_stream_that_is_missing_is_made_again) {
     CHECK(beat(w, "w1", S1, true));
     twin_pass_s(&w->twin, 2);
     CHECK(stream_there(w, "w1", S1));
-    CHECK_INT(w->registry[0].n_due, 0);
+    CHECK_INT(w->registry[0]->n_due, 0);
 }
 
 ON_BOTH(too_many_at_once_are_spared) {
@@ -399,13 +393,13 @@ ON_BOTH(too_many_at_once_are_spared) {
             CHECK(beat(w, hd_arena_printf(&w->twin.arena, "w%d", i), S1, false));
         twin_pass_s(&w->twin, 5);
     }
-    CHECK(w->registry[0].alarm);
+    CHECK(w->registry[0]->alarm);
     CHECK_INT(atomic_load(&registry_metrics[REG_M_ALARM].value), 1);
     for (int i = 0; i < 4; i++)
         CHECK_INT(state_of(w, hd_arena_printf(&w->twin.arena, "w%d", i)), REG_SUSPECT);
     CHECK(beat(w, "w3", S1, false)); // now they are three of ten
     twin_pass_s(&w->twin, 2);
-    CHECK(!w->registry[0].alarm);
+    CHECK(!w->registry[0]->alarm);
     CHECK_INT(state_of(w, "w0"), REG_LOST);
     CHECK_INT(state_of(w, "w3"), REG_ONLINE);
 }

@@ -22,7 +22,9 @@ enum { GET, LOCK, SET, MAKE, UNCONFIRMED, CONFIRM = UNCONFIRMED + QUOTA_HOLDERS,
                                            " ON l.tenant = k.tenant AND l.version = k.version"                         \
                                            " WHERE NOT l." column " ORDER BY l.tenant FOR UPDATE OF l)"}
 
-const struct hd_sql quota_sql[] = {
+_Static_assert(COUNT == QUOTA_SQL_COUNT, "the header says how many");
+
+const struct hd_sql quota_sql[QUOTA_SQL_COUNT] = {
     [GET] = {"quota_get", "SELECT " COLUMNS " FROM limits WHERE tenant = ANY ($1::text[]) ORDER BY tenant"},
     [LOCK] = {"quota_lock", "SELECT version FROM limits WHERE tenant = $1::text FOR UPDATE"},
     // A holder that has nothing to do with what has changed need not be told.
@@ -48,7 +50,6 @@ const struct hd_sql quota_sql[] = {
     HOLDER(QUOTA_PIPELINES, "pipelines", "pipelines_confirmed"),
     HOLDER(QUOTA_LOGS, "logs", "logs_confirmed"),
 };
-const size_t quota_sql_len = sizeof(quota_sql) / sizeof(quota_sql[0]);
 
 static void take_rows(struct hd_arena *arena, const struct hd_rows *rows, struct quota_limit **ret, size_t *ret_n) {
     struct quota_limit *limits = HD_NEW_ARRAY(arena, rows->n, struct quota_limit);
@@ -65,16 +66,15 @@ static void take_rows(struct hd_arena *arena, const struct hd_rows *rows, struct
     *ret_n = rows->n;
 }
 
-enum hd_status quota_store_get(struct hd_ctx *cx, const char *const *tenants, size_t n, struct quota_limit **ret,
-                               size_t *ret_n) {
+static enum hd_status pg_get(struct hd_ctx *cx, const char *const *tenants, size_t n, struct quota_limit **ret,
+                             size_t *ret_n) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &quota_sql[GET], &rows, HD_TEXTS(tenants, n)));
     take_rows(cx->arena, &rows, ret, ret_n);
     return HD_OK;
 }
 
-enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version,
-                               bool *ret_stale) {
+static enum hd_status pg_set(struct hd_ctx *cx, const struct quota_limit *limit, uint64_t if_version, bool *ret_stale) {
     const int64_t *of = limit->limit.of;
     struct hd_rows rows;
     *ret_stale = false;
@@ -91,19 +91,27 @@ enum hd_status quota_store_set(struct hd_ctx *cx, const struct quota_limit *limi
                   HD_I32(limit->borrow));
 }
 
-enum hd_status quota_store_make(struct hd_ctx *cx, const char *const *tenants, size_t n, int64_t concurrent_jobs) {
+static enum hd_status pg_make(struct hd_ctx *cx, const char *const *tenants, size_t n, int64_t concurrent_jobs) {
     return HD_RUN(cx, &quota_sql[MAKE], NULL, HD_TEXTS(tenants, n), HD_I64(concurrent_jobs));
 }
 
-enum hd_status quota_store_unconfirmed(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
-                                       struct quota_limit **ret, size_t *ret_n) {
+static enum hd_status pg_unconfirmed(struct hd_ctx *cx, enum quota_holder holder, unsigned skip, unsigned limit,
+                                     struct quota_limit **ret, size_t *ret_n) {
     struct hd_rows rows;
     HD_TRY(HD_RUN(cx, &quota_sql[UNCONFIRMED + (int)holder], &rows, HD_I32((int32_t)limit), HD_I32((int32_t)skip)));
     take_rows(cx->arena, &rows, ret, ret_n);
     return HD_OK;
 }
 
-enum hd_status quota_store_confirm(struct hd_ctx *cx, enum quota_holder holder, const struct hd_push_keys *keys) {
+static enum hd_status pg_confirm(struct hd_ctx *cx, enum quota_holder holder, const struct hd_push_keys *keys) {
     return HD_RUN(cx, &quota_sql[CONFIRM + (int)holder], NULL, HD_TEXTS(keys->tenants, keys->n),
                   HD_I64S(keys->versions, keys->n));
 }
+
+const struct quota_store quota_pg_store = {
+    .get = pg_get,
+    .set = pg_set,
+    .make = pg_make,
+    .unconfirmed = pg_unconfirmed,
+    .confirm = pg_confirm,
+};
