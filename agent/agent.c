@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "agent/connection/reports.h"
+#include "agent/stream/journal.h"
 #include "base/log.h"
 #include "base/pb.h"
 
@@ -13,6 +14,7 @@
 #define LOGS_OUT_MAX 12 // 3 MiB: what bounds the memory that logs take, however many jobs write
 #define WORK_AGAIN_MS 500
 #define COMPLAIN_MS 10000
+#define PROBE_MS 1000 // of a journal that could not be written
 #define SHIM_AWAY_MS 5000
 enum tag { TAG_REPORT = 1, TAG_LOG };
 
@@ -89,10 +91,16 @@ static bool receive(struct agent *agent) {
 // --- what is carried out ---------------------------------------------------------------------------------------------
 
 static bool write_journal(struct agent *agent) {
-    const struct effects *fx = &agent->session.fx;
+    struct effects *fx = &agent->session.fx;
     struct hd_err err = {0};
+    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms >= agent->probe_ms) {
+        // No work comes while it cannot be written, so nothing else would show that it can be again. Said twice a floor is what it was.
+        journal_encode_floor(&fx->journal, agent->session.floor_ms);
+        fx->sync = true;
+    }
     if (!fx->journal.len)
         return true;
+    agent->probe_ms = agent->session.now.mono_ms + PROBE_MS;
     if (agent->env.record(agent->env.arg, fx->journal.data, fx->journal.len, fx->sync, &err) == HD_OK) {
         agent->journal_problem[0] = '\0';
         return true;
@@ -245,6 +253,8 @@ int64_t agent_due_ms(const struct agent *agent) {
     if (!agent->env.bus->ops->connected(agent->env.bus)) // nothing can be told
         return SESSION_NEVER;
     int64_t due = session_due_ms(&agent->session);
+    if (*agent->journal_problem && agent->probe_ms < due)
+        due = agent->probe_ms;
     if (!agent->connection.asking && agent->connection.due_ms < due)
         due = agent->connection.due_ms;
     if (agent->session.unsent.head && agent->reports_out < REPORTS_OUT_MAX && agent->reports_at_ms < due)

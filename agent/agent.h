@@ -50,6 +50,7 @@ struct agent {
     int64_t complained_ms, shim_since_ms; // since when the shim is there, or is not
     bool shim_was_up;
     char journal_problem[200]; // "": it can be written
+    int64_t probe_ms;          // when it is tried again
     char unfit[300];           // as it was told last
     int64_t reports_at_ms;     // no report is said before
     struct hd_arrived arrived[AGENT_ARRIVALS], works[AGENT_ARRIVALS];

@@ -16,7 +16,7 @@ static bool run_ended(int state) {
 // --- at the start of a process ---------------------------------------------------------------------------------------
 
 // What its jobs ask for together is never more than the worker has.
-static void check_room(struct sim *sim, struct worker *worker, const char *attempt,
+static void check_room(struct sim *sim, struct sim_worker *worker, const char *attempt,
                        const Hodei__V1__CompiledJob *spec) {
     struct hd_resources taken = {0};
     unsigned running = 0;
@@ -38,14 +38,15 @@ static void check_room(struct sim *sim, struct worker *worker, const char *attem
 }
 
 // Of a group no more run than it has slots, wherever they are, whatever is known of their workers.
-static void check_slots(struct sim *sim, struct worker *worker, const char *attempt) {
+static void check_slots(struct sim *sim, struct sim_worker *worker, const char *attempt) {
+    const char *group = peers_group(sim, attempt);
     unsigned others = 0;
     for (size_t w = 0; w < sim->n_workers; w++)
         for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
             struct shim_job *job = &sim->workers[w].jobs[i];
             if (&sim->workers[w] == worker && hd_streq(job->attempt, attempt))
-                job->group = SIM_GROUP;
-            else if (job->used && !job->ended && job->group && ++others == sim->group_slots)
+                job->group = group;
+            else if (job->used && !job->ended && job->group == group && ++others == sim->group_slots)
                 sim_fail(sim,
                          "attempt %s is started while %u others, one of them %s on %s, hold all slots of their group",
                          attempt, others, job->attempt, sim->workers[w].name);
@@ -73,7 +74,7 @@ static void check_held(struct sim *sim, const struct orc_job *job) {
         sim_fail(sim, "job %u is to be held, and has %zu attempts that nobody decided", job->idx, made);
 }
 
-void check_start(struct sim *sim, struct worker *worker, const char *attempt) {
+void check_start(struct sim *sim, struct sim_worker *worker, const char *attempt) {
     uint64_t key = check_key(attempt);
     uintptr_t starts = (uintptr_t)hd_map_get(&sim->starts, key) + 1;
     struct hd_uuid id;
@@ -136,10 +137,11 @@ static void check_loss(struct sim *sim, const struct orc_attempt *attempt) {
     if (was_fenced(sim, attempt))
         return;
     for (size_t i = 0; i < sim->n_workers; i++) {
-        const struct worker *worker = &sim->workers[i];
-        if (!hd_streq(worker->name, attempt->worker))
+        const struct sim_worker *worker = &sim->workers[i];
+        struct worker known; // to the registry
+        if (!hd_streq(worker->name, attempt->worker) || !registry_mem_find(sim->registry, worker->name, &known))
             continue;
-        if (by_registry && !worker->lost && worker->incarnation == attempt->incarnation)
+        if (by_registry && known.state != REG_LOST && known.incarnation == attempt->incarnation)
             sim_fail(sim, "an attempt of job %u is lost, and %s, which it was placed on, was not", attempt->job->idx,
                      attempt->worker);
         if (!by_registry && !worker->machine_gone && hd_map_get(&sim->outcomes, check_key(text)))
@@ -247,16 +249,19 @@ static void check_jobs(struct sim *sim) {
 
 // A group has no more members in its slots than it has slots, and their jobs have not ended.
 static void check_groups(struct sim *sim) {
-    size_t holding = 0;
+    size_t holding[SIM_TENANTS] = {0};
     for (size_t i = 0; i < sim->mem->members.n; i++) {
         const struct mem_member *member = sim->mem->members.items[i];
         if (member->gone || member->m.state != ORC_MEMBER_HOLDING)
             continue;
         const struct orc_job *job = orc_ws_job(&sim->mem->all, member->m.run, member->m.idx);
-        if (++holding > sim->group_slots)
-            sim_fail(sim, "%zu are in the %u slots of their group", holding, sim->group_slots);
-        if (!job || orc_job_ended(job->state))
+        if (!job || orc_job_ended(job->state)) {
             sim_fail(sim, "job %u has ended and holds the slot of its group", member->m.idx);
+            return;
+        }
+        for (size_t t = 0; t < SIM_TENANTS; t++)
+            if (hd_streq(job->run->tenant, sim_tenants[t]) && ++holding[t] > sim->group_slots)
+                sim_fail(sim, "%zu are in the %u slots of their group", holding[t], sim->group_slots);
     }
 }
 

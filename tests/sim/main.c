@@ -49,8 +49,6 @@ static bool run_seed(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
 // Each must be caught: an invariant that never fails says nothing.
 static int run_mutants(struct sim *sim) {
     static const char *const names[] = {
-        [MUTANT_INCARNATION] = "agents that do not know that they were taken for lost",
-        [MUTANT_LATE] = "a registry that does not say what was lost of a session",
         [MUTANT_JOURNAL] = "an agent that forgets its journal",
         [MUTANT_KEYS] = "a store that knows no idempotency keys",
         [MUTANT_COUNTERS] = "a store that drops changes of counters",

@@ -1,34 +1,18 @@
-// Everybody whom the simulator plays itself: users, pipelines, quota and the registry, on one bus, never crashing. They ask again
-// until they are answered, as the real ones do.
+// Everybody whom the simulator plays itself: users, pipelines and observability, on one bus, never crashing. They ask again until they are
+// answered, as the real ones do.
 #include "tests/sim/sim.h"
 
-enum {
-    ASK_VERSION = 0,
-    ASK_START = 100,
-    ASK_CANCEL = 200,
-    ASK_LOST = 300,
-    ASK_RECONCILE = 400,
-    ASK_DECIDE = 500,
-    ASK_PART = 600,
-    ASK_LOST_LATE = 700
-};
-enum { SERVE_JOIN, SERVE_BEAT, SERVE_FLEET, SERVE_GRANTS, TAKE_LOGS };
+enum { ASK_VERSION = 0, ASK_START = 100, ASK_CANCEL = 200, ASK_DECIDE = 300, ASK_LIMITS = 400, ASK_LOST_LATE = 500 };
+enum { TAKE_LOGS };
 #define ASK_MS 2000
 #define JOB_MS 3600000
 
 // --- saying ----------------------------------------------------------------------------------------------------------
 
-static void reply(struct sim *sim, const char *to, const ProtobufCMessage *body) {
-    Hodei__V1__RpcReply msg = HODEI__V1__RPC_REPLY__INIT;
-    uint8_t *data;
-    size_t len;
-    hd_pb_pack(&sim->arena, body, &msg.body.data, &msg.body.len);
-    hd_pb_pack(&sim->arena, &msg.base, &data, &len);
-    sim->peer->ops->send(sim->peer, to, data, len);
-}
+const char *const sim_tenants[SIM_TENANTS] = {"acme", "zeta"};
 
-static void ask(struct sim *sim, const char *method, const char *tenant, const char *key, const ProtobufCMessage *body,
-                int kind) {
+static void ask_of(struct sim *sim, const char *service, const char *method, const char *tenant, const char *key,
+                   const ProtobufCMessage *body, int kind) {
     Hodei__V1__RpcRequest msg = HODEI__V1__RPC_REQUEST__INIT;
     Hodei__V1__Principal principal = HODEI__V1__PRINCIPAL__INIT;
     uint8_t *data;
@@ -41,7 +25,12 @@ static void ask(struct sim *sim, const char *method, const char *tenant, const c
     msg.timeout_ms = ASK_MS;
     hd_pb_pack(&sim->arena, body, &msg.body.data, &msg.body.len);
     hd_pb_pack(&sim->arena, &msg.base, &data, &len);
-    sim->peer->ops->ask(sim->peer, hd_subject_rpc(&sim->arena, "orchestrator", method), data, len, kind, 0, ASK_MS);
+    sim->peer->ops->ask(sim->peer, hd_subject_rpc(&sim->arena, service, method), data, len, kind, 0, ASK_MS);
+}
+
+static void ask(struct sim *sim, const char *method, const char *tenant, const char *key, const ProtobufCMessage *body,
+                int kind) {
+    ask_of(sim, "orchestrator", method, tenant, key, body, kind);
 }
 
 // --- pipelines -------------------------------------------------------------------------------------------------------
@@ -98,7 +87,8 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
     Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
     snprintf(pipeline->name, sizeof(pipeline->name), "p%zu", number);
     *plan = (Hodei__V1__CompiledPipeline)HODEI__V1__COMPILED_PIPELINE__INIT;
-    plan->tenant = (char *)(uintptr_t)SIM_TENANT;
+    pipeline->tenant = (unsigned)hd_rng_below(&sim->rng, SIM_TENANTS);
+    plan->tenant = (char *)(uintptr_t)sim_tenants[pipeline->tenant];
     plan->name = pipeline->name;
     plan->version = 1;
     plan->project = (char *)(uintptr_t)(hd_rng_below(&sim->rng, 2) ? SIM_PROJECT : "default");
@@ -129,7 +119,8 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
             if (hd_rng_below(&sim->rng, 3) == 0)
                 add_edge(arena, plan, k, i);
     }
-    if (number > 0 && hd_rng_below(&sim->rng, 2)) { // on.pipeline: the one before, so that no loop begins
+    if (number > 0 && pipeline->tenant == pipeline[-1].tenant &&
+        hd_rng_below(&sim->rng, 2)) { // on.pipeline: the one before, so that no loop begins
         static const uint32_t masks[] = {1, 2, 1 | 2 | 8};
         plan->on_pipeline = HD_NEW_ARRAY(arena, 1, Hodei__V1__PipelineTrigger *);
         plan->on_pipeline[0] = HD_NEW(arena, Hodei__V1__PipelineTrigger);
@@ -146,32 +137,26 @@ static void make_limits(struct sim *sim) {
     bool follows = false;
     for (size_t i = 0; i < sim->n_pipelines; i++)
         follows |= sim->pipelines[i].plan->n_on_pipeline > 0;
-    sim->limits = hd_quota_unlimited();
-    sim->limits.of[HD_QUOTA_JOBS] = sim_between(sim, 1, 12);
-    if (hd_rng_below(&sim->rng, 2))
-        sim->limits.of[HD_QUOTA_CPU] = sim_between(sim, SIM_CPU_MILLI, 3 * SIM_CPU_MILLI);
-    if (hd_rng_below(&sim->rng, 2))
-        sim->limits.of[HD_QUOTA_MEMORY] = sim_between(sim, 10, 30);
-    if (!follows && hd_rng_below(&sim->rng, 2))
-        sim->limits.of[HD_QUOTA_QUEUED] = sim_between(sim, SIM_JOBS, 2 * SIM_JOBS);
-    sim->part = hd_quota_unlimited();
-    sim->part.of[HD_QUOTA_JOBS] = sim_between(sim, 1, 6);
-    if (hd_rng_below(&sim->rng, 2))
-        sim->part.of[HD_QUOTA_CPU] = sim_between(sim, SIM_CPU_MILLI, 2 * SIM_CPU_MILLI);
+    for (size_t t = 0; t <= SIM_TENANTS; t++) {
+        int64_t *of = sim->limits[t].of;
+        sim->limits[t] = hd_quota_unlimited();
+        of[HD_QUOTA_JOBS] = sim_between(sim, 1, t < SIM_TENANTS ? 12 : 6);
+        if (hd_rng_below(&sim->rng, 2))
+            of[HD_QUOTA_CPU] = sim_between(sim, SIM_CPU_MILLI, (t < SIM_TENANTS ? 3 : 2) * SIM_CPU_MILLI);
+        if (t < SIM_TENANTS && hd_rng_below(&sim->rng, 2))
+            of[HD_QUOTA_MEMORY] = sim_between(sim, 10, 30);
+        if (t < SIM_TENANTS && !follows && hd_rng_below(&sim->rng, 2))
+            of[HD_QUOTA_QUEUED] = sim_between(sim, SIM_JOBS, 2 * SIM_JOBS);
+    }
 }
 
 void peers_init(struct sim *sim) {
     struct hd_err err;
     const struct hd_bus_ops *ops = sim->peer->ops;
     bool ok = ops->ensure_streams(sim->peer, &err) == HD_OK &&
-              ops->serve(sim->peer, "worker-registry", "Join", SERVE_JOIN, &err) == HD_OK &&
-              ops->serve(sim->peer, "worker-registry", "Heartbeat", SERVE_BEAT, &err) == HD_OK &&
-              ops->serve(sim->peer, "worker-registry", "GetFleet", SERVE_FLEET, &err) == HD_OK &&
-              ops->serve(sim->peer, "quota", "GetGrants", SERVE_GRANTS, &err) == HD_OK &&
               ops->feed_open(sim->peer, "LOGS", "observability_logs", "", true, 64, TAKE_LOGS, &err) == HD_OK;
     if (!ok)
         sim_fail(sim, "the peers cannot start");
-    sim->fleet_version = 1;
     sim->group_slots = hd_rng_below(&sim->rng, 2) ? 1 : (unsigned)sim_between(sim, 2, 3);
     sim->n_pipelines = (size_t)sim_between(sim, 1, SIM_PIPELINES);
     for (size_t i = 0; i < sim->n_pipelines; i++)
@@ -188,145 +173,58 @@ void peers_init(struct sim *sim) {
     }
 }
 
-// --- the registry ----------------------------------------------------------------------------------------------------
+// --- what comes late, and limits ----------------------------------------------------------------------------------------
 
-static struct worker *worker_of(struct sim *sim, const char *name, const char *session) {
-    for (size_t i = 0; i < sim->n_workers; i++)
-        if (hd_streq(sim->workers[i].name, name) && hd_streq(sim->workers[i].session_text, session))
-            return &sim->workers[i];
-    return NULL;
-}
-
-static void take_join(struct sim *sim, const struct hd_arrived *arrived, const Hodei__V1__JoinRequest *request) {
-    Hodei__V1__JoinReply join = HODEI__V1__JOIN_REPLY__INIT;
-    struct worker *worker = worker_of(sim, request->name, request->session);
-    struct hd_err err;
-    if (!worker || sim->peer->ops->ensure_work(sim->peer, worker->name, worker->session_text, &err) != HD_OK)
-        return;
-    if (!worker->joined || worker->lost) {
-        sim->fleet_version++;
-        worker->incarnation++;
-    }
-    worker->joined = true;
-    worker->lost = worker->lost_told = false;
-    worker->beat_ms = sim->now.mono_ms;
-    join.lease_ms = SIM_LEASE_MS;
-    join.heartbeat_ms = 5000;
-    join.stream = hd_arena_printf(&sim->arena, "WORK_%s", worker->name);
-    join.consumer = worker->session_text;
-    join.incarnation = sim->mutant == MUTANT_INCARNATION ? 0 : worker->incarnation;
-    reply(sim, arrived->reply, &join.base);
-}
-
-static void take_beat(struct sim *sim, const struct hd_arrived *arrived, Hodei__V1__HeartbeatRequest *request) {
-    Hodei__V1__HeartbeatReply beat = HODEI__V1__HEARTBEAT_REPLY__INIT;
-    struct worker *worker = worker_of(sim, request->worker, request->session);
-    if (!worker)
-        return;
-    beat.rejoin = !worker->joined || worker->lost;
-    beat.lease_ms = beat.rejoin ? 0 : SIM_LEASE_MS;
-    reply(sim, arrived->reply, &beat.base);
-    if (beat.rejoin)
-        return;
-    worker->beat_ms = sim->now.mono_ms;
-    Hodei__V1__ReconcileRequest reconcile = HODEI__V1__RECONCILE_REQUEST__INIT;
-    Hodei__V1__HeldByWorker held = HODEI__V1__HELD_BY_WORKER__INIT, *list[] = {&held};
-    held.worker = worker->name;
-    held.session = worker->session_text;
-    held.incarnation = worker->incarnation;
-    held.received_at_ms = sim->now.wall_ms + sim->registry_skew_ms;
-    held.sent_at_ms = request->at_ms;
-    held.attempts = request->attempts;
-    held.n_attempts = request->n_attempts;
-    reconcile.workers = list;
-    reconcile.n_workers = 1;
-    ask(sim, "Reconcile", "", "", &reconcile.base, ASK_RECONCILE);
-}
-
-static void answer_fleet(struct sim *sim, const struct hd_arrived *arrived, const Hodei__V1__GetFleetRequest *request) {
-    Hodei__V1__Fleet fleet = HODEI__V1__FLEET__INIT;
-    Hodei__V1__Executor can[] = {HODEI__V1__EXECUTOR__EXECUTOR_SHELL};
-    if (request->version != sim->fleet_version) {
-        fleet.version = sim->fleet_version;
-        fleet.workers = HD_NEW_ARRAY(&sim->arena, sim->n_workers, Hodei__V1__Worker *);
-    }
-    for (size_t i = 0; fleet.version && i < sim->n_workers; i++) {
-        struct worker *worker = &sim->workers[i];
-        if (!worker->joined)
-            continue;
-        Hodei__V1__Worker *as = HD_NEW(&sim->arena, Hodei__V1__Worker);
-        *as = (Hodei__V1__Worker)HODEI__V1__WORKER__INIT;
-        as->name = worker->name;
-        as->pool = (char *)(uintptr_t) "default";
-        as->slots = worker->slots;
-        as->capacity = HD_NEW(&sim->arena, Hodei__V1__Resources);
-        hd_resources_write(&worker->told, as->capacity);
-        as->executors = can;
-        as->n_executors = 1;
-        as->session = worker->session_text;
-        as->incarnation = worker->incarnation;
-        as->state =
-            worker->lost ? HODEI__V1__WORKER_STATE__WORKER_STATE_LOST : HODEI__V1__WORKER_STATE__WORKER_STATE_ONLINE;
-        fleet.workers[fleet.n_workers++] = as;
-    }
-    reply(sim, arrived->reply, &fleet.base);
-}
-
-static void tell_lost(struct sim *sim, const struct worker *worker, int64_t incarnation, int kind) {
+static void tell_lost_late(struct sim *sim, struct sim_worker *worker) {
     Hodei__V1__SessionsLostRequest request = HODEI__V1__SESSIONS_LOST_REQUEST__INIT;
     Hodei__V1__LostSession session = HODEI__V1__LOST_SESSION__INIT, *list[] = {&session};
-    session.worker = (char *)(uintptr_t)worker->name;
-    session.session = (char *)(uintptr_t)worker->session_text;
-    session.incarnation = sim->mutant == MUTANT_LATE ? 0 : incarnation;
+    session.worker = worker->name;
+    session.session = worker->session_text;
+    session.incarnation = worker->before;
     request.sessions = list;
     request.n_sessions = 1;
-    ask(sim, "SessionsLost", "", "", &request.base, kind);
+    ask(sim, "SessionsLost", "", "", &request.base, ASK_LOST_LATE);
 }
 
+// A registry that was paused tells once more what it has told.
 static void watch_workers(struct sim *sim) {
     for (size_t i = 0; i < sim->n_workers; i++) {
-        struct worker *worker = &sim->workers[i];
-        if (worker->joined && !worker->lost && sim->now.mono_ms > worker->beat_ms + SIM_LOST_MS) {
-            worker->lost = true;
-            worker->lost_told = sim->mutant == MUTANT_SESSIONS;
-            sim->fleet_version++;
-            sim_event(sim, "%s: lost", worker->name);
-        }
-        if (worker->incarnation > 1 && !worker->lost && sim_chance(sim, 100)) // by a process that was paused
-            tell_lost(sim, worker, worker->incarnation - 1, ASK_LOST_LATE);
-        if (!worker->lost || worker->lost_told)
+        struct sim_worker *worker = &sim->workers[i];
+        struct worker known;
+        if (!registry_mem_find(sim->registry, worker->name, &known))
             continue;
-        worker->lost_told = true; // until the answer says otherwise
-        tell_lost(sim, worker, worker->incarnation, ASK_LOST + (int)i);
+        if (known.incarnation != worker->incarnation) {
+            worker->before = worker->incarnation;
+            worker->incarnation = known.incarnation;
+            sim_event(sim, "%s: incarnation %" PRId64, worker->name, worker->incarnation);
+        }
+        if (worker->before && known.state != REG_LOST && sim_chance(sim, 100))
+            tell_lost_late(sim, worker);
     }
 }
 
-// --- quota -----------------------------------------------------------------------------------------------------------
-
-static void answer_grants(struct sim *sim, const struct hd_arrived *arrived) {
-    Hodei__V1__GetGrantsReply grants = HODEI__V1__GET_GRANTS_REPLY__INIT;
-    Hodei__V1__Grant grant = HODEI__V1__GRANT__INIT, *list[] = {&grant};
-    grant.tenant = (char *)(uintptr_t)SIM_TENANT;
-    grant.version = 1;
-    hd_quota_write(&sim->limits, &grant.base);
-    grants.grants = list;
-    grants.n_grants = 1;
-    reply(sim, arrived->reply, &grants.base);
+static const char *owner_of(size_t limits) {
+    return limits < SIM_TENANTS ? sim_tenants[limits] : "acme/" SIM_PROJECT;
 }
 
-// A project's limits come by themselves: nobody asks for them.
-static void put_part(struct sim *sim) {
-    Hodei__V1__PutGrantsRequest request = HODEI__V1__PUT_GRANTS_REQUEST__INIT;
-    Hodei__V1__Grant grant = HODEI__V1__GRANT__INIT, *list[] = {&grant};
-    if (sim->part_put || sim->part_asked)
+// Set, and known to who enforces them.
+static bool limits_confirmed(const struct sim *sim, size_t i) {
+    struct quota_limit row;
+    return quota_mem_find(sim->quota, owner_of(i), &row) && row.confirmed &&
+           memcmp(row.limit.of, sim->limits[i].of, sizeof(row.limit.of)) == 0;
+}
+
+static void set_limits(struct sim *sim, size_t i) {
+    Hodei__V1__SetQuotaRequest request = HODEI__V1__SET_QUOTA_REQUEST__INIT;
+    struct quota_limit row;
+    if (sim->limits_asked[i] || (quota_mem_find(sim->quota, owner_of(i), &row) &&
+                                 memcmp(row.limit.of, sim->limits[i].of, sizeof(row.limit.of)) == 0))
         return;
-    grant.tenant = (char *)(uintptr_t)(SIM_TENANT "/" SIM_PROJECT);
-    grant.version = 1;
-    hd_quota_write(&sim->part, &grant.base);
-    request.grants = list;
-    request.n_grants = 1;
-    sim->part_asked = true;
-    ask(sim, "PutGrants", "", "", &request.base, ASK_PART);
+    hd_quota_write(&sim->limits[i], &request.base);
+    if (i == SIM_TENANTS)
+        request.project = (char *)(uintptr_t)SIM_PROJECT;
+    sim->limits_asked[i] = true;
+    ask_of(sim, "quota", "SetQuota", sim_tenants[i % SIM_TENANTS], "", &request.base, ASK_LIMITS + (int)i);
 }
 
 // --- users -----------------------------------------------------------------------------------------------------------
@@ -349,22 +247,28 @@ static void decide(struct sim *sim) {
         request.job = hd_arena_printf(&sim->arena, "j%u", job->idx);
         sim->decision_asked = true;
         sim_event(sim, "%s of %s in %s", method, request.job, run);
-        ask(sim, method, SIM_TENANT, key, &request.base, ASK_DECIDE);
+        ask(sim, method, job->run->tenant, key, &request.base, ASK_DECIDE);
     }
 }
 
 // Before that a run may end that nobody listens to yet.
 static bool all_put(const struct sim *sim) {
-    if (!sim->part_put)
-        return false;
+    for (size_t i = 0; i <= SIM_TENANTS; i++)
+        if (!limits_confirmed(sim, i))
+            return false;
     for (size_t i = 0; i < sim->n_pipelines; i++)
         if (!sim->pipelines[i].put)
             return false;
     return true;
 }
 
+static const char *tenant_of(const struct sim *sim, const struct sim_run *run) {
+    return sim_tenants[sim->pipelines[run->pipeline].tenant];
+}
+
 static void ask_what_is_due(struct sim *sim) {
-    put_part(sim);
+    for (size_t i = 0; i <= SIM_TENANTS; i++)
+        set_limits(sim, i);
     for (size_t i = 0; i < sim->n_pipelines; i++) {
         struct sim_pipeline *pipeline = &sim->pipelines[i];
         if (pipeline->put || pipeline->asked)
@@ -381,7 +285,7 @@ static void ask_what_is_due(struct sim *sim) {
             Hodei__V1__StartRunRequest request = HODEI__V1__START_RUN_REQUEST__INIT;
             request.pipeline = sim->pipelines[run->pipeline].name;
             run->asked = true;
-            ask(sim, "StartRun", SIM_TENANT, run->key, &request.base, ASK_START + (int)i);
+            ask(sim, "StartRun", tenant_of(sim, run), run->key, &request.base, ASK_START + (int)i);
         }
         if (run->accepted && run->cancel_at_ms && sim->now.mono_ms >= run->cancel_at_ms && !run->cancel_asked &&
             !run->cancel_accepted) {
@@ -390,7 +294,7 @@ static void ask_what_is_due(struct sim *sim) {
             hd_uuid_format(run->id, id);
             request.id = id;
             run->cancel_asked = true;
-            ask(sim, "CancelRun", SIM_TENANT, "", &request.base, ASK_CANCEL + (int)i);
+            ask(sim, "CancelRun", tenant_of(sim, run), "", &request.base, ASK_CANCEL + (int)i);
         }
     }
 }
@@ -427,9 +331,8 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
     if (kind == ASK_VERSION) {
         sim->pipelines[i].asked = false;
         sim->pipelines[i].put |= ok;
-    } else if (kind == ASK_PART) {
-        sim->part_asked = false;
-        sim->part_put |= ok;
+    } else if (kind == ASK_LIMITS) {
+        sim->limits_asked[i] = false; // the twin says whether they are set
     } else if (kind == ASK_START) {
         sim->runs[i].asked = false;
         if (ok)
@@ -441,8 +344,6 @@ static void take_answer(struct sim *sim, const struct hd_arrived *arrived) {
         sim->runs[i].cancel_accepted |= ok || (answer && answer->status == HODEI__V1__STATUS__STATUS_PRECONDITION);
     } else if (kind == ASK_DECIDE) {
         sim->decision_asked = false; // refused where the worker came back in time, or is asked again
-    } else if (kind == ASK_LOST && !ok) {
-        sim->workers[i].lost_told = false;
     }
 }
 
@@ -499,45 +400,11 @@ static void take_logs(struct sim *sim, const struct hd_arrived *arrived) {
 
 // --- the turn --------------------------------------------------------------------------------------------------------
 
-static void take_request(struct sim *sim, const struct hd_arrived *arrived) {
-    static const ProtobufCMessageDescriptor *const types[] = {
-        [SERVE_JOIN] = &hodei__v1__join_request__descriptor,
-        [SERVE_BEAT] = &hodei__v1__heartbeat_request__descriptor,
-        [SERVE_FLEET] = &hodei__v1__get_fleet_request__descriptor,
-        [SERVE_GRANTS] = &hodei__v1__get_grants_request__descriptor,
-    };
-    ProtobufCMessage *msg;
-    struct hd_err err;
-    if (hd_pb_unpack(&sim->arena, &hodei__v1__rpc_request__descriptor, arrived->data, arrived->len, &err, &msg) !=
-            HD_OK ||
-        hd_pb_unpack(&sim->arena, types[arrived->table], ((Hodei__V1__RpcRequest *)msg)->body.data,
-                     ((Hodei__V1__RpcRequest *)msg)->body.len, &err, &msg) != HD_OK) {
-        sim_fail(sim, "a request to the peers cannot be read: %s", err.text);
-        return;
-    }
-    switch (arrived->table) {
-    case SERVE_JOIN:
-        take_join(sim, arrived, (const Hodei__V1__JoinRequest *)msg);
-        break;
-    case SERVE_BEAT:
-        take_beat(sim, arrived, (Hodei__V1__HeartbeatRequest *)msg);
-        break;
-    case SERVE_FLEET:
-        answer_fleet(sim, arrived, (const Hodei__V1__GetFleetRequest *)msg);
-        break;
-    default:
-        answer_grants(sim, arrived);
-        break;
-    }
-}
-
 void peers_turn(struct sim *sim) {
     struct hd_arrived arrived[32];
     size_t n = sim->peer->ops->receive(sim->peer, arrived, 32);
     for (size_t i = 0; i < n; i++) {
-        if (arrived[i].kind == HD_ARRIVED_RPC)
-            take_request(sim, &arrived[i]);
-        else if (arrived[i].kind == HD_ARRIVED_ANSWER)
+        if (arrived[i].kind == HD_ARRIVED_ANSWER)
             take_answer(sim, &arrived[i]);
         else if (arrived[i].kind == HD_ARRIVED_FEED)
             take_logs(sim, &arrived[i]);
@@ -553,12 +420,13 @@ static const struct orc_attempt *row_of(const struct sim *sim, const char *attem
     return hd_uuid_parse(attempt, &id) == HD_OK ? orc_ws_attempt(&sim->mem->all, id) : NULL;
 }
 
-bool peers_in_group(const struct sim *sim, const char *attempt) {
+const char *peers_group(const struct sim *sim, const char *attempt) {
     const struct orc_attempt *row = row_of(sim, attempt);
     for (size_t i = 0; row && i < sim->n_pipelines; i++)
         if (hd_streq(sim->pipelines[i].name, row->job->run->pipeline))
-            return sim->pipelines[i].plan->jobs[row->job->idx]->concurrency;
-    return false;
+            return sim->pipelines[i].plan->jobs[row->job->idx]->concurrency ? sim_tenants[sim->pipelines[i].tenant]
+                                                                            : NULL;
+    return NULL;
 }
 
 bool peers_will_cancel(const struct sim *sim, const char *attempt) {

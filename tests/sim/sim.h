@@ -1,8 +1,8 @@
-// The simulator: the real handlers of orchestrator and scheduler (two replicas each) and the real agent, in one process, on the
-// in-memory bus, a simulated clock and the store's twin. A seed drives everything.
+// The simulator: the real handlers of orchestrator, scheduler, worker-registry and quota (two replicas each) and the real agent, in one
+// process, on the in-memory bus, a simulated clock and the stores' twins. A seed drives everything.
 //
 // world.c    replicas, time, faults, the order in which everybody has a turn
-// peers.c    everybody else: users, pipelines, quota, worker-registry
+// peers.c    everybody else: users, pipelines, observability (logs)
 // worker.c   a machine: disk (journal), shim (jobs that outlive the agent), agent
 // check.c    invariants, after each step and at the end
 // real.c     the orchestrators on a real PostgreSQL
@@ -26,19 +26,22 @@
 #include "services/orchestrator/advance.h"
 #include "services/orchestrator/mem.h"
 #include "services/orchestrator/orchestrator.h"
+#include "services/quota/quota.h"
 #include "services/scheduler/scheduler.h"
+#include "services/worker-registry/registry.h"
 
 #define SIM_REPLICAS 2
 #define SIM_WORKERS 3
 #define SIM_PIPELINES 3
 #define SIM_RUNS 8
+#define SIM_TENANTS 2
 #define SIM_JOBS 8
 #define SIM_SHIM_JOBS 512
 #define SIM_TRACE 60
-#define SIM_FRAMES 300   // of one job's log, at most
-#define SIM_FRAME_DATA 8 // bytes of each: its number
-#define SIM_TENANT "acme"
-#define SIM_PROJECT "part"
+#define SIM_FRAMES 300     // of one job's log, at most
+#define SIM_FRAME_DATA 8   // bytes of each: its number
+#define SIM_PROJECT "part" // of the first tenant
+#define SIM_TOKEN "join me"
 #define SIM_GROUP "turnstile" // of concurrency
 #define SIM_CPU_MILLI 2000    // every worker has that much, so that every job fits each of them
 #define SIM_LEASE_MS 15000
@@ -56,21 +59,24 @@ enum sim_mutant {
     MUTANT_COUNTERS,    // the store drops a change of a tenant's counters now and then
     MUTANT_LIMITS,      // the orchestrator sees twice the memory that a tenant may use
     MUTANT_PARTS,       // the orchestrator sees no limits of projects
-    MUTANT_INCARNATION, // the registry does not tell agents in which incarnation they are
-    MUTANT_LATE,        // the registry does not say which incarnation is lost
     MUTANT_COUNT
 };
+
+enum sim_kind { SIM_ORCHESTRATOR, SIM_SCHEDULER, SIM_REGISTRY, SIM_QUOTA, SIM_KINDS };
+#define SIM_SERVICES (SIM_KINDS * SIM_REPLICAS) // the first ones are the orchestrators
 
 struct sim;
 struct replica {
     struct sim *sim;
-    bool scheduler;
+    enum sim_kind kind;
     const char *name;
     struct hd_service *service; // NULL: down
     struct hd_db *db;           // of an orchestrator on a real PostgreSQL; else NULL
     struct hd_bus *bus;
     struct orchestrator *orc;
     struct scheduler *sch;
+    struct registry *reg;
+    struct quota *quota;
     struct hd_rng rng;
     int64_t back_ms; // when it is started again; or goes on, where it is paused
     int64_t skew_ms; // of its wall clock
@@ -80,13 +86,13 @@ struct replica {
 struct shim_job {
     char attempt[HD_UUID_TEXT];
     bool used, ended, told_start, told_end, cancelled, exclusive;
-    const char *group;          // of concurrency; NULL: none
+    const char *group;          // of concurrency, as its tenant, who has one; NULL: none
     int64_t started_ms, end_ms; // mono
     int outcome;                // AttemptState
     struct hd_resources asks;
     uint32_t frames, told_frames, acked_frame; // of its log: in the spool, said to the agent, said to be stored
 };
-struct worker {
+struct sim_worker {
     struct sim *sim;
     char name[16];
     struct hd_uuid session;
@@ -100,12 +106,11 @@ struct worker {
     bool hello_said, machine_gone; // machine_gone: at least once
     int64_t back_ms, skew_ms;      // skew_ms: of its wall clock
     int64_t fence_ms;              // mono: until when the shim lets exclusive jobs run; 0: it was not told
-    // What the registry knows.
-    bool joined, lost, lost_told, work_ensured;
-    int64_t beat_ms, incarnation;
+    int64_t incarnation, before;   // in which the registry has it, and had it before; 0: none
 };
 
 struct sim_pipeline {
+    unsigned tenant;
     char name[24];
     Hodei__V1__CompiledPipeline *plan;
     bool holds[SIM_JOBS]; // on_worker_lost: hold
@@ -131,16 +136,16 @@ struct sim {
     int64_t began_ms;
     struct orc_mem *mem;
     struct orc_store_ops store_ops; // of the twin, or of a mutant of it
-    struct replica replicas[2 * SIM_REPLICAS];
+    struct registry_mem *registry;
+    struct registry_store registry_ops; // of the twin, or of a mutant of it
+    struct quota_mem *quota;
+    struct replica replicas[SIM_SERVICES];
     struct hd_bus *peer;
-    struct worker workers[SIM_WORKERS];
+    struct sim_worker workers[SIM_WORKERS];
     size_t n_workers;
-    uint64_t fleet_version;
-    int64_t registry_skew_ms; // of its wall clock
-    struct hd_quota limits;   // of the tenant
-    struct hd_quota part;     // of its project SIM_PROJECT, within them
-    unsigned group_slots;     // of SIM_GROUP
-    bool part_asked, part_put;
+    struct hd_quota limits[SIM_TENANTS + 1]; // of the tenants, and of the project of the first, within its own
+    bool limits_asked[SIM_TENANTS + 1];
+    unsigned group_slots; // of SIM_GROUP, of each tenant
     struct sim_pipeline pipelines[SIM_PIPELINES];
     size_t n_pipelines;
     struct sim_run runs[SIM_RUNS];
@@ -171,6 +176,8 @@ static inline int64_t sim_skew(struct sim *sim) {
     return sim_between(sim, -most, most);
 }
 
+extern const char *const sim_tenants[SIM_TENANTS]; // peers.c
+
 // world.c
 void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant);
 void sim_release(struct sim *sim);
@@ -187,19 +194,19 @@ void real_close(void);
 // peers.c
 void peers_init(struct sim *sim);
 void peers_turn(struct sim *sim);
-bool peers_done(const struct sim *sim);                             // every user has an answer
-bool peers_in_group(const struct sim *sim, const char *attempt);    // its job is of a concurrency group
-uint64_t peers_stored(const struct sim *sim, const char *attempt);  // frames of its log
-bool peers_will_cancel(const struct sim *sim, const char *attempt); // or have cancelled, the run of it
+bool peers_done(const struct sim *sim);                              // every user has an answer
+const char *peers_group(const struct sim *sim, const char *attempt); // of concurrency, as its tenant; NULL: none
+uint64_t peers_stored(const struct sim *sim, const char *attempt);   // frames of its log
+bool peers_will_cancel(const struct sim *sim, const char *attempt);  // or have cancelled, the run of it
 
 // worker.c
 void worker_init(struct sim *sim, size_t i);
-void worker_release(struct worker *worker);
-void worker_turn(struct worker *worker);
-void worker_crash(struct worker *worker, bool machine); // the agent alone, or its jobs too
+void worker_release(struct sim_worker *worker);
+void worker_turn(struct sim_worker *worker);
+void worker_crash(struct sim_worker *worker, bool machine); // the agent alone, or its jobs too
 
 // check.c
-void check_start(struct sim *sim, struct worker *worker, const char *attempt);
+void check_start(struct sim *sim, struct sim_worker *worker, const char *attempt);
 void check_step(struct sim *sim);
 void check_end(struct sim *sim);
 bool check_all_ended(const struct sim *sim);

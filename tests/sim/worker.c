@@ -6,20 +6,20 @@
 #define STATE(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define CAUSE(x) HODEI__V1__CAUSE__CAUSE_##x
 
-static struct hd_now clock_of(const struct worker *worker) {
+static struct hd_now clock_of(const struct sim_worker *worker) {
     return (struct hd_now){worker->sim->now.wall_ms + worker->skew_ms, worker->sim->now.mono_ms};
 }
 
 // --- the shim --------------------------------------------------------------------------------------------------------
 
-static struct shim_job *job_of(struct worker *worker, const char *attempt) {
+static struct shim_job *job_of(struct sim_worker *worker, const char *attempt) {
     for (size_t i = 0; i < SIM_SHIM_JOBS; i++)
         if (worker->jobs[i].used && hd_streq(worker->jobs[i].attempt, attempt))
             return &worker->jobs[i];
     return NULL;
 }
 
-static void start_job(struct worker *worker, const char *attempt, bool exclusive) {
+static void start_job(struct sim_worker *worker, const char *attempt, bool exclusive) {
     struct sim *sim = worker->sim;
     size_t i = 0;
     if (job_of(worker, attempt)) // said again: the shim knows it
@@ -35,7 +35,7 @@ static void start_job(struct worker *worker, const char *attempt, bool exclusive
     hd_strlcpy(job->attempt, attempt, sizeof(job->attempt));
     job->end_ms = sim->now.mono_ms + sim_between(sim, 1, hd_rng_below(&sim->rng, 4) ? 300 : 20000);
     job->outcome = hd_rng_below(&sim->rng, 10) ? STATE(SUCCEEDED) : STATE(FAILED);
-    if (peers_in_group(sim, attempt) && hd_rng_below(&sim->rng, 5) == 0)
+    if (peers_group(sim, attempt) && hd_rng_below(&sim->rng, 5) == 0)
         job->end_ms = sim->now.mono_ms + sim_between(sim, 20000, 60000); // longer than a worker is waited for
     if (peers_will_cancel(sim, attempt) && hd_rng_below(&sim->rng, 3) == 0)
         job->end_ms = INT64_MAX; // only a cancel ends it
@@ -46,7 +46,7 @@ static void start_job(struct worker *worker, const char *attempt, bool exclusive
 
 #define FRAME_BYTES (sizeof(struct spool_header) + SIM_FRAME_DATA)
 
-static void write_log(struct worker *worker, struct shim_job *job) {
+static void write_log(struct sim_worker *worker, struct shim_job *job) {
     struct sim *sim = worker->sim;
     if (job->frames >= SIM_FRAMES || hd_rng_below(&sim->rng, 4))
         return;
@@ -55,7 +55,7 @@ static void write_log(struct worker *worker, struct shim_job *job) {
 }
 
 // What the agent is told to be stored is, and is not asked for again.
-static void log_acked(struct worker *worker, const Hodei__V1__ShimLogAck *ack) {
+static void log_acked(struct sim_worker *worker, const Hodei__V1__ShimLogAck *ack) {
     struct shim_job *job = job_of(worker, ack->attempt);
     if (ack->next_frame > peers_stored(worker->sim, ack->attempt) || ack->next_byte != ack->next_frame * FRAME_BYTES)
         sim_fail(worker->sim,
@@ -67,7 +67,7 @@ static void log_acked(struct worker *worker, const Hodei__V1__ShimLogAck *ack) {
 }
 
 static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, void *ret, size_t len, size_t *ret_len) {
-    struct worker *worker = arg;
+    struct sim_worker *worker = arg;
     const struct shim_job *job = job_of(worker, attempt);
     uint8_t *out = ret;
     *ret_len = 0;
@@ -86,7 +86,7 @@ static enum hd_status read_log(void *arg, const char *attempt, uint64_t from, vo
 }
 
 static void to_shim(void *arg, const Hodei__V1__ShimMessage *msg) {
-    struct worker *worker = arg;
+    struct sim_worker *worker = arg;
     for (size_t i = 0; i < msg->n_log_acks; i++)
         log_acked(worker, msg->log_acks[i]);
     if (msg->lease_until_ms > worker->fence_ms)
@@ -108,7 +108,7 @@ static void to_shim(void *arg, const Hodei__V1__ShimMessage *msg) {
     }
 }
 
-static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *arena, struct shim_job *job) {
+static Hodei__V1__ShimState *state_of(struct sim_worker *worker, struct hd_arena *arena, struct shim_job *job) {
     Hodei__V1__ShimState *state = HD_NEW(arena, Hodei__V1__ShimState);
     *state = (Hodei__V1__ShimState)HODEI__V1__SHIM_STATE__INIT;
     state->attempt = job->attempt;
@@ -132,7 +132,7 @@ static Hodei__V1__ShimState *state_of(struct worker *worker, struct hd_arena *ar
 }
 
 static const Hodei__V1__ShimMessage *from_shim(void *arg, struct hd_arena *arena) {
-    struct worker *worker = arg;
+    struct sim_worker *worker = arg;
     Hodei__V1__ShimMessage *msg = HD_NEW(arena, Hodei__V1__ShimMessage);
     *msg = (Hodei__V1__ShimMessage)HODEI__V1__SHIM_MESSAGE__INIT;
     msg->hello = !worker->hello_said;
@@ -147,7 +147,7 @@ static const Hodei__V1__ShimMessage *from_shim(void *arg, struct hd_arena *arena
     return msg->hello || msg->n_states ? msg : NULL;
 }
 
-static void end_jobs(struct worker *worker) {
+static void end_jobs(struct sim_worker *worker) {
     for (size_t i = 0; i < SIM_SHIM_JOBS; i++) {
         struct shim_job *job = &worker->jobs[i];
         if (!job->used || job->ended)
@@ -168,7 +168,7 @@ static void end_jobs(struct worker *worker) {
 // --- the agent -------------------------------------------------------------------------------------------------------
 
 static enum hd_status record(void *arg, const void *data, size_t len, bool sync, struct hd_err *err) {
-    struct worker *worker = arg;
+    struct sim_worker *worker = arg;
     (void)sync;
     if (sim_chance(worker->sim, 200))
         return hd_err_set(err, HD_UNAVAILABLE, "journal: the disk is full");
@@ -178,14 +178,14 @@ static enum hd_status record(void *arg, const void *data, size_t len, bool sync,
 
 static const char *token(void *arg, struct hd_arena *arena, struct hd_err *err) {
     (void)arg, (void)arena, (void)err;
-    return "join me";
+    return SIM_TOKEN;
 }
 
 static void replay(void *arg, const Hodei__V1__JournalRecord *each) {
-    session_replay(&((struct worker *)arg)->agent->session, each);
+    session_replay(&((struct sim_worker *)arg)->agent->session, each);
 }
 
-static void start_agent(struct worker *worker) {
+static void start_agent(struct sim_worker *worker) {
     struct sim *sim = worker->sim;
     struct hd_err err = {0};
     const struct agent_def def = {.worker = worker->name,
@@ -211,13 +211,13 @@ static void start_agent(struct worker *worker) {
     sim_event(sim, "%s: agent starts", worker->name);
 }
 
-static void stop_agent(struct worker *worker) {
+static void stop_agent(struct sim_worker *worker) {
     agent_release(worker->agent);
     free(HD_STEAL(worker->agent));
     worker->bus->ops->free(HD_STEAL(worker->bus));
 }
 
-void worker_crash(struct worker *worker, bool machine) {
+void worker_crash(struct sim_worker *worker, bool machine) {
     struct sim *sim = worker->sim;
     if (!worker->agent)
         return;
@@ -235,7 +235,7 @@ void worker_crash(struct worker *worker, bool machine) {
 }
 
 void worker_init(struct sim *sim, size_t i) {
-    struct worker *worker = &sim->workers[i];
+    struct sim_worker *worker = &sim->workers[i];
     worker->sim = sim;
     snprintf(worker->name, sizeof(worker->name), "w%zu", i + 1);
     worker->slots = (unsigned)sim_between(sim, 1, 4);
@@ -250,13 +250,13 @@ void worker_init(struct sim *sim, size_t i) {
     start_agent(worker);
 }
 
-void worker_release(struct worker *worker) {
+void worker_release(struct sim_worker *worker) {
     if (worker->agent)
         stop_agent(worker);
     hd_buf_release(&worker->journal);
 }
 
-void worker_turn(struct worker *worker) {
+void worker_turn(struct sim_worker *worker) {
     end_jobs(worker);
     if (worker->sim->now.mono_ms < worker->back_ms) // down, or cut off
         return;

@@ -17,18 +17,47 @@ static bool crash_at(void *arg, const char *point) {
     return true;
 }
 
+static const struct liveness_times liveness = {5000, SIM_LEASE_MS, SIM_LOST_MS - SIM_LEASE_MS, 30};
+
+static struct hd_mem *store_of(const struct replica *replica) { // NULL: it has none, or a real one
+    struct sim *sim = replica->sim;
+    switch (replica->kind) {
+    case SIM_ORCHESTRATOR:
+        return sim->postgres ? NULL : &sim->mem->base;
+    case SIM_REGISTRY:
+        return registry_mem_base(sim->registry);
+    case SIM_QUOTA:
+        return quota_mem_base(sim->quota);
+    default:
+        return NULL;
+    }
+}
+
 static void replica_start(struct replica *replica) {
     struct sim *sim = replica->sim;
     struct hd_service_env env = {.rng = &replica->rng, .crash_at = crash_at, .arg = replica};
     replica->crashed = false;
     env.bus = replica->bus = hd_bus_mem_new(sim->net, replica->name);
-    if (replica->scheduler) {
+    env.store = store_of(replica);
+    env.tx = env.store ? &hd_mem_tx : NULL;
+    switch (replica->kind) {
+    case SIM_SCHEDULER:
         replica->sch = sch_new(hd_uuid7(sim->now.wall_ms, &replica->rng));
         replica->service = hd_service_new(&sch_def, &env, replica->sch);
         sch_attach(replica->sch, replica->service);
-    } else {
+        break;
+    case SIM_REGISTRY:
+        replica->reg = registry_new(&liveness, 24 * 3600000LL, SIM_TOKEN);
+        replica->service = hd_service_new(&registry_def, &env, replica->reg);
+        registry_attach(replica->reg, replica->service);
+        break;
+    case SIM_QUOTA:
+        replica->quota = quota_new(500);
+        replica->service = hd_service_new(&quota_def, &env, replica->quota);
+        quota_attach(replica->quota, replica->service);
+        break;
+    default:
         env.tx = sim->postgres ? &hd_tx_pg : &hd_mem_tx;
-        env.store = sim->postgres ? NULL : sim->mem;
         env.db = replica->db = sim->postgres ? hd_service_db_new(&orc_def, sim->postgres) : NULL;
         replica->orc = sim->postgres ? orc_new(&orc_pg_store, NULL) : orc_new(&sim->store_ops, sim->mem);
         replica->service = hd_service_new(&orc_def, &env, replica->orc);
@@ -41,6 +70,8 @@ static void replica_stop(struct replica *replica) {
     hd_service_free(HD_STEAL(replica->service));
     sch_free(HD_STEAL(replica->sch));
     orc_free(HD_STEAL(replica->orc));
+    registry_release(HD_STEAL(replica->reg));
+    quota_release(HD_STEAL(replica->quota));
     hd_db_free(HD_STEAL(replica->db));
     replica->bus->ops->free(HD_STEAL(replica->bus));
 }
@@ -56,8 +87,8 @@ void replica_turn(struct replica *replica) {
     if (!replica->crashed)
         return;
     replica_stop(replica);
-    if (!sim->postgres)
-        hd_mem_tx.rollback(NULL, sim->mem); // what was open is gone with its connection
+    if (store_of(replica))
+        hd_mem_tx.rollback(NULL, store_of(replica)); // what was open is gone with its connection
     replica->back_ms = now.mono_ms + sim_between(sim, 5, 4000);
 }
 
@@ -105,6 +136,12 @@ static enum hd_status follow_forgetful(struct hd_ctx *cx, void *store, const str
                                        size_t *ret_added) {
     return orc_mem_store.follow_ups_add(cx, store, ended, hd_rng_below(&mutant_rng, 4) ? n : 0, ret_added);
 }
+static enum hd_status untold_none(struct hd_ctx *cx, unsigned skip, unsigned limit, int64_t *ret_seqs,
+                                  struct lost_list *ret) {
+    (void)skip, (void)limit, (void)ret_seqs;
+    *ret = lost_list_new(cx->arena, 0);
+    return HD_OK;
+}
 static enum hd_status insert_keyless(struct hd_ctx *cx, void *store, struct orc_ws *ws) {
     for (size_t i = 0; i < ws->runs.n; i++)
         if (ws->runs.items[i]->was == 0)
@@ -115,7 +152,8 @@ static enum hd_status insert_keyless(struct hd_ctx *cx, void *store, struct orc_
 // --- the world -------------------------------------------------------------------------------------------------------
 
 void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
-    static const char *const names[] = {"orchestrator-1", "orchestrator-2", "scheduler-1", "scheduler-2"};
+    static const char *const names[] = {"orchestrator-1",    "orchestrator-2",    "scheduler-1", "scheduler-2",
+                                        "worker-registry-1", "worker-registry-2", "quota-1",     "quota-2"};
     bool trace = sim->trace;
     const char *postgres = sim->postgres;
     memset(sim, 0, sizeof(*sim));
@@ -131,6 +169,12 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
     sim->began_ms = sim->now.mono_ms;
     hd_memnet_tick(sim->net, sim->now.mono_ms);
     sim->mem = orc_mem_new();
+    sim->registry = registry_mem_new();
+    sim->quota = quota_mem_new();
+    sim->registry_ops = registry_mem_store;
+    registry_mem_base(sim->registry)->ops = &sim->registry_ops;
+    if (mutant == MUTANT_SESSIONS)
+        sim->registry_ops.untold = untold_none;
     if (postgres)
         real_begin(sim);
     sim->store_ops = orc_mem_store;
@@ -150,15 +194,18 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
         sim->store_ops.follow_ups_add = follow_forgetful;
     if (mutant == MUTANT_KEYS)
         sim->store_ops.runs_insert = insert_keyless;
-    sim->registry_skew_ms = sim_skew(sim);
     sim->peer = hd_bus_mem_new(sim->net, "peer");
     peers_init(sim);
     sim->n_workers = (size_t)sim_between(sim, 1, SIM_WORKERS);
     for (size_t i = 0; i < sim->n_workers; i++)
         worker_init(sim, i);
-    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++) {
-        sim->replicas[i] = (struct replica){
-            .sim = sim, .scheduler = i >= SIM_REPLICAS, .name = names[i], .skew_ms = sim_between(sim, -400, 400)};
+    for (size_t i = 0; i < SIM_SERVICES; i++) {
+        enum sim_kind kind = (enum sim_kind)(i / SIM_REPLICAS);
+        sim->replicas[i] =
+            (struct replica){.sim = sim,
+                             .kind = kind,
+                             .name = names[i],
+                             .skew_ms = kind < SIM_REGISTRY ? sim_between(sim, -400, 400) : sim_skew(sim)};
         hd_rng_seed(&sim->replicas[i].rng, hd_rng_next(&sim->rng));
     }
     hd_memnet_faults(sim->net, (struct hd_memnet_faults){.duplicate = (unsigned)sim_between(sim, 0, 10),
@@ -168,13 +215,15 @@ void sim_init(struct sim *sim, uint64_t seed, enum sim_mutant mutant) {
 }
 
 void sim_release(struct sim *sim) {
-    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++)
+    for (size_t i = 0; i < SIM_SERVICES; i++)
         replica_stop(&sim->replicas[i]);
     for (size_t i = 0; i < sim->n_workers; i++)
         worker_release(&sim->workers[i]);
     sim->peer->ops->free(sim->peer);
     hd_memnet_free(sim->net);
     orc_mem_free(sim->mem);
+    registry_mem_free(sim->registry);
+    quota_mem_free(sim->quota);
     hd_map_release(&sim->starts);
     hd_map_release(&sim->outcomes);
     hd_map_release(&sim->ends);
@@ -190,11 +239,11 @@ static void inject(struct sim *sim) {
         hd_memnet_wipe(sim->net);
     }
     if (sim_chance(sim, 300)) { // deaf for a while: a pause of the process, or a cut
-        struct replica *replica = &sim->replicas[hd_rng_below(&sim->rng, 2 * SIM_REPLICAS)];
+        struct replica *replica = &sim->replicas[hd_rng_below(&sim->rng, SIM_SERVICES)];
         replica->back_ms = sim->now.mono_ms + sim_between(sim, 100, 6000);
         sim_event(sim, "%s: deaf until %" PRId64, replica->name, replica->back_ms - sim->began_ms);
     }
-    struct worker *worker = &sim->workers[hd_rng_below(&sim->rng, sim->n_workers)];
+    struct sim_worker *worker = &sim->workers[hd_rng_below(&sim->rng, sim->n_workers)];
     if (sim_chance(sim, 300))
         worker_crash(worker, hd_rng_below(&sim->rng, 3) == 0);
     if (sim_chance(sim, 500)) {
@@ -206,7 +255,7 @@ static void inject(struct sim *sim) {
 static void step(struct sim *sim) {
     unsigned fine = sim->quiet ? 2 : 10; // of so many steps one is a long one
     int64_t ms = hd_rng_below(&sim->rng, fine) ? sim_between(sim, 1, 20) : sim_between(sim, 20, 300);
-    size_t n = 2 * SIM_REPLICAS + sim->n_workers + 1, order[2 * SIM_REPLICAS + SIM_WORKERS + 1] = {0};
+    size_t n = SIM_SERVICES + sim->n_workers + 1, order[SIM_SERVICES + SIM_WORKERS + 1] = {0};
     bool turned = false; // both of them at once
     sim->now.mono_ms += ms;
     sim->now.wall_ms += ms;
@@ -222,10 +271,10 @@ static void step(struct sim *sim) {
             if (!turned)
                 real_turns(sim);
             turned = true;
-        } else if (order[i] < 2 * SIM_REPLICAS)
+        } else if (order[i] < SIM_SERVICES)
             replica_turn(&sim->replicas[order[i]]);
         else if (order[i] < n - 1)
-            worker_turn(&sim->workers[order[i] - 2 * SIM_REPLICAS]);
+            worker_turn(&sim->workers[order[i] - SIM_SERVICES]);
         else
             peers_turn(sim);
         check_step(sim);
@@ -239,7 +288,7 @@ void sim_run(struct sim *sim) {
     sim->quiet = true;
     sim_event(sim, "the faults end");
     hd_memnet_faults(sim->net, (struct hd_memnet_faults){0});
-    for (size_t i = 0; i < 2 * SIM_REPLICAS; i++)
+    for (size_t i = 0; i < SIM_SERVICES; i++)
         sim->replicas[i].back_ms = 0;
     for (size_t i = 0; i < sim->n_workers; i++)
         if (sim->workers[i].back_ms > sim->now.mono_ms + 5000)

@@ -443,6 +443,24 @@ TEST(a_full_disk_takes_no_work_and_loses_none) {
     world_release(&w);
 }
 
+// The work that could not be written down has gone elsewhere, and none comes to who says that it takes none.
+TEST(a_disk_that_has_room_again_is_noticed) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    w.disk_full = true;
+    assign(&w, assignment(&w, new_id(&w), EXEC(SHELL)));
+    hd_memnet_wipe(w.net);
+    pass(&w, 3000);
+    CHECK_STR(w.unfit, "journal: full");
+    w.disk_full = false;
+    CHECK(agent_due_ms(w.agent) <= w.now.mono_ms + 1000);
+    for (int i = 0; i < 2; i++)
+        pass(&w, 1000);
+    CHECK_STR(w.unfit, "");
+    world_release(&w);
+}
+
 TEST(stopping_takes_the_jobs_along) {
     struct world w;
     world_init(&w);
