@@ -12,6 +12,7 @@ void hd_mem_added(struct hd_mem *mem, void (*pop)(void *at), void *at) {
         mem->undo = grown;
         mem->cap_undo = cap;
     }
+    mem->changes++;
     mem->undo[mem->n_undo++] = (struct hd_mem_undo){.pop = pop, .at = at};
 }
 
@@ -48,6 +49,7 @@ const char *hd_mem_text(struct hd_mem *mem, const char *text) {
 static void end(struct hd_mem *mem, bool undo) {
     while (mem->n_undo > 0) {
         struct hd_mem_undo *last = &mem->undo[--mem->n_undo];
+        mem->changes += undo;
         if (undo && last->pop)
             last->pop(last->at);
         else if (undo)

@@ -37,6 +37,7 @@ struct hd_mem {
     bool open;
     int64_t next_outbox;
     int64_t rows_written;
+    uint64_t changes; // so many, and takings back of them
 };
 
 extern const struct hd_tx_ops hd_mem_tx; // its store is a struct hd_mem

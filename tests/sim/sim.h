@@ -158,6 +158,7 @@ struct sim {
     char events[SIM_TRACE][160];
     unsigned n_events, crashes, wipes, held, decided; // held: jobs whose worker was gone; decided: by somebody
     bool decision_asked;
+    uint64_t checked; // changes of the tables, at the last look
 };
 
 // main.c
