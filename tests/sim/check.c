@@ -270,8 +270,8 @@ static void check_runs(struct sim *sim) {
     for (size_t i = 0; i < sim->mem->all.runs.n; i++)
         started += hd_uuid_zero(sim->mem->all.runs.items[i]->rerun_of) &&
                    hd_uuid_zero(sim->mem->all.runs.items[i]->started_by);
-    if (started > sim->n_runs)
-        sim_fail(sim, "%zu runs for %zu idempotency keys", started, sim->n_runs);
+    if (started > sim->n_runs + sim->again)
+        sim_fail(sim, "%zu runs for %zu idempotency keys", started, sim->n_runs + sim->again);
     for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
         const struct orc_run *run = sim->mem->all.runs.items[i];
         check_final(sim, "run", run->id.b, sizeof(run->id.b), run->state, run_ended(run->state));

@@ -82,6 +82,24 @@ static int make_on_worker_lost(struct sim *sim, bool *ret_holds) {
                       : HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE;
 }
 
+static Hodei__V1__CompiledJob *make_job(struct sim *sim, uint32_t i) {
+    struct hd_arena *arena = &sim->arena;
+    Hodei__V1__CompiledJob *job = HD_NEW(arena, Hodei__V1__CompiledJob);
+    *job = (Hodei__V1__CompiledJob)HODEI__V1__COMPILED_JOB__INIT;
+    job->name = hd_arena_printf(arena, "j%u", i);
+    job->pool = (char *)(uintptr_t) "default";
+    job->executor = HODEI__V1__EXECUTOR__EXECUTOR_SHELL;
+    job->steps = HD_NEW_ARRAY(arena, 1, Hodei__V1__Step *);
+    job->steps[0] = HD_NEW(arena, Hodei__V1__Step);
+    *job->steps[0] = (Hodei__V1__Step)HODEI__V1__STEP__INIT;
+    job->steps[0]->script = (char *)(uintptr_t) "true";
+    job->n_steps = 1;
+    job->timeout_ms = JOB_MS;
+    job->cancel_grace_ms = 1000;
+    job->on_worker_lost = HODEI__V1__ON_WORKER_LOST__ON_WORKER_LOST_REQUEUE;
+    return job;
+}
+
 static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t number) {
     struct hd_arena *arena = &sim->arena;
     Hodei__V1__CompiledPipeline *plan = HD_NEW(arena, Hodei__V1__CompiledPipeline);
@@ -95,20 +113,9 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
     plan->n_jobs = (size_t)sim_between(sim, 1, SIM_JOBS);
     plan->jobs = HD_NEW_ARRAY(arena, plan->n_jobs, Hodei__V1__CompiledJob *);
     for (uint32_t i = 0; i < plan->n_jobs; i++) {
-        Hodei__V1__CompiledJob *job = plan->jobs[i] = HD_NEW(arena, Hodei__V1__CompiledJob);
-        *job = (Hodei__V1__CompiledJob)HODEI__V1__COMPILED_JOB__INIT;
-        job->name = hd_arena_printf(arena, "j%u", i);
-        job->pool = (char *)(uintptr_t) "default";
-        job->executor = HODEI__V1__EXECUTOR__EXECUTOR_SHELL;
-        job->steps = HD_NEW_ARRAY(arena, 1, Hodei__V1__Step *);
-        job->steps[0] = HD_NEW(arena, Hodei__V1__Step);
-        *job->steps[0] = (Hodei__V1__Step)HODEI__V1__STEP__INIT;
-        job->steps[0]->script = (char *)(uintptr_t) "true";
-        job->n_steps = 1;
-        job->timeout_ms = JOB_MS;
+        Hodei__V1__CompiledJob *job = plan->jobs[i] = make_job(sim, i);
         if (hd_rng_below(&sim->rng, 2))
             job->resources = make_resources(sim);
-        job->cancel_grace_ms = 1000;
         if (hd_rng_below(&sim->rng, 4) == 0)
             job->retry = make_retry(sim);
         if (hd_rng_below(&sim->rng, 8) == 0)
@@ -130,6 +137,59 @@ static void make_pipeline(struct sim *sim, struct sim_pipeline *pipeline, size_t
         plan->n_on_pipeline = 1;
     }
     pipeline->plan = plan;
+}
+
+// Many small jobs of one tenant, for as long as others have not ended: nobody may starve by it.
+static void make_flood(struct sim *sim) {
+    struct hd_arena *arena = &sim->arena;
+    struct sim_pipeline *pipeline = &sim->pipelines[sim->n_pipelines];
+    Hodei__V1__CompiledPipeline *plan;
+    make_pipeline(sim, pipeline, sim->n_pipelines);
+    plan = pipeline->plan;
+    plan->project = (char *)(uintptr_t) "default";
+    plan->n_on_pipeline = 0;
+    plan->has_groups = false;
+    plan->n_jobs = SIM_FLOOD_JOBS;
+    plan->jobs = HD_NEW_ARRAY(arena, plan->n_jobs, Hodei__V1__CompiledJob *);
+    for (uint32_t i = 0; i < plan->n_jobs; i++) {
+        plan->jobs[i] = make_job(sim, i);
+        plan->jobs[i]->resources = HD_NEW(arena, Hodei__V1__Resources);
+        *plan->jobs[i]->resources = (Hodei__V1__Resources)HODEI__V1__RESOURCES__INIT;
+        plan->jobs[i]->resources->cpu_milli = sim_between(sim, 1, SIM_CPU_MILLI / 2);
+        pipeline->holds[i] = false;
+    }
+    for (int i = 0; i < SIM_FLOOD; i++) {
+        struct sim_run *run = &sim->runs[sim->n_runs++];
+        *run = (struct sim_run){.flood = true, .pipeline = (int)sim->n_pipelines, .at_ms = sim->now.mono_ms + 500};
+        snprintf(run->key, sizeof(run->key), "flood%d", i);
+    }
+    sim->n_pipelines++;
+    sim->limits[pipeline->tenant] = hd_quota_unlimited();
+    sim->limits[pipeline->tenant].of[HD_QUOTA_JOBS] = SIM_FLOOD * SIM_FLOOD_JOBS;
+}
+
+static bool others_ended(const struct sim *sim) {
+    for (size_t i = 0; i < sim->mem->all.runs.n; i++) {
+        const struct orc_run *run = sim->mem->all.runs.items[i];
+        bool ended = run->state >= HODEI__V1__RUN_STATE__RUN_STATE_SUCCEEDED;
+        if (!ended && !hd_streq(run->pipeline, sim->pipelines[sim->n_pipelines - 1].name))
+            return false;
+    }
+    for (size_t i = 0; i < sim->n_runs; i++)
+        if (!sim->runs[i].accepted && !sim->runs[i].flood)
+            return false;
+    return true;
+}
+
+static void flood_again(struct sim *sim) {
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        struct sim_run *run = &sim->runs[i];
+        const struct orc_run *row = run->flood && run->accepted ? orc_ws_run(&sim->mem->all, run->id) : NULL;
+        if (!row || row->state < HODEI__V1__RUN_STATE__RUN_STATE_SUCCEEDED || others_ended(sim))
+            continue;
+        run->accepted = false;
+        snprintf(run->key, sizeof(run->key), "flood-%u", ++sim->again);
+    }
 }
 
 // Each job fits into them alone. A start that is refused is tried again; one that should follow another run would be given up.
@@ -171,6 +231,8 @@ void peers_init(struct sim *sim) {
         if (hd_rng_below(&sim->rng, 4) == 0)
             run->cancel_at_ms = run->at_ms + sim_between(sim, 1, 8000);
     }
+    if (hd_rng_below(&sim->rng, 8) == 0)
+        make_flood(sim);
 }
 
 // --- what comes late, and limits ----------------------------------------------------------------------------------------
@@ -279,6 +341,7 @@ static void ask_what_is_due(struct sim *sim) {
         pipeline->asked = true;
         ask(sim, "PutVersions", "", "", &request.base, ASK_VERSION + (int)i);
     }
+    flood_again(sim);
     for (size_t i = 0; i < sim->n_runs; i++) {
         struct sim_run *run = &sim->runs[i];
         if (!run->accepted && !run->asked && sim->now.mono_ms >= run->at_ms && all_put(sim)) {

@@ -34,6 +34,8 @@
 #define SIM_WORKERS 3
 #define SIM_PIPELINES 3
 #define SIM_RUNS 8
+#define SIM_FLOOD 8 // runs that come again and again, of one tenant
+#define SIM_FLOOD_JOBS 4
 #define SIM_TENANTS 2
 #define SIM_JOBS 8
 #define SIM_SHIM_JOBS 512
@@ -122,6 +124,7 @@ struct sim_run {
     int64_t at_ms, cancel_at_ms; // 0: not cancelled
     struct hd_uuid id;
     bool asked, accepted, cancel_asked, cancel_accepted;
+    bool flood; // it comes again as long as others have not ended
 };
 
 struct sim {
@@ -146,10 +149,11 @@ struct sim {
     struct hd_quota limits[SIM_TENANTS + 1]; // of the tenants, and of the project of the first, within its own
     bool limits_asked[SIM_TENANTS + 1];
     unsigned group_slots; // of SIM_GROUP, of each tenant
-    struct sim_pipeline pipelines[SIM_PIPELINES];
+    struct sim_pipeline pipelines[SIM_PIPELINES + 1];
     size_t n_pipelines;
-    struct sim_run runs[SIM_RUNS];
+    struct sim_run runs[SIM_RUNS + SIM_FLOOD];
     size_t n_runs;
+    unsigned again;         // runs of the flood that came after others
     struct hd_map starts;   // attempt (hash) → number of starts
     struct hd_map outcomes; // attempt (hash) → outcome
     struct hd_map written;  // attempt (hash) → frames of its log, on machines that have never gone
