@@ -327,5 +327,10 @@ struct sch_verdict sch_explain_offer(struct hd_arena *arena, const struct sch_fl
     } else {
         v.text = hd_arena_printf(arena, "%s: %s; more workers would shorten it", v.text, where);
     }
+    for (size_t i = 0; i < fleet->n; i++)
+        if (fleet->workers[i]->reserved_for == offer->key)
+            v.text = hd_arena_printf(
+                arena, "%s; since it has waited long, worker \"%s\" takes nothing else until it has room for it",
+                v.text, fleet->workers[i]->name);
     return v;
 }

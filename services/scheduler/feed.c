@@ -140,6 +140,9 @@ enum hd_status sch_feed(struct hd_ctx *cx, void *self, struct hd_item *items, si
         take_ready(pool, feed);
     }
     sch_place_all(cx, scheduler);
+    for (struct sch_pool *pool = scheduler->pools; pool; pool = pool->next)
+        if (pool->told && sch_leads(pool, cx->now.mono_ms) && sch_reserve_due(pool, cx->now.wall_ms))
+            hd_metric_add(&sch_metrics[SCH_M_RESERVED], 1);
     return HD_OK;
 }
 
@@ -230,5 +233,8 @@ enum hd_status sch_tend(struct hd_ctx *cx, void *self, struct hd_item *items, si
         }
     }
     sch_place_all(cx, scheduler);
+    for (struct sch_pool *pool = scheduler->pools; pool; pool = pool->next)
+        if (pool->told && sch_leads(pool, cx->now.mono_ms) && sch_reserve_due(pool, cx->now.wall_ms))
+            hd_metric_add(&sch_metrics[SCH_M_RESERVED], 1);
     return HD_OK;
 }

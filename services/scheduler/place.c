@@ -51,7 +51,7 @@ bool sch_takes_work(const struct sch_worker *worker) {
 }
 
 struct sch_room sch_room_of(const struct sch_worker *worker) {
-    if (!sch_takes_work(worker) || worker->full_until_mono_ms || worker->used >= worker->slots)
+    if (!sch_takes_work(worker) || worker->full_until_mono_ms || worker->reserved_for || worker->used >= worker->slots)
         return (struct sch_room){0};
     return (struct sch_room){worker->slots - worker->used, hd_resources_left(&worker->capacity, &worker->taken)};
 }

@@ -46,6 +46,7 @@ struct sch_worker {
     char unfit[200];            // why its agent takes no work, cut off; "": it does
     int64_t full_until_mono_ms; // not 0: it refused a job, so it has less room than it said
     uint64_t seen;              // fleet version that named it last
+    uint64_t reserved_for;      // key of the offer that it is kept free for; 0: none
 };
 
 #define SCH_MAX_SLOTS 1000000 // of a worker; more is taken as this

@@ -24,9 +24,12 @@ void sch_pool_changed(struct sch_pool *pool) {
 }
 
 void sch_pool_leave(struct sch_worker *worker) {
-    struct sch_pool *pool = HD_STEAL(worker->pool);
+    struct sch_pool *pool = worker->pool;
     if (!pool)
         return;
+    if (pool->reserved == worker)
+        sch_reserve_end(pool);
+    worker->pool = NULL;
     struct sch_worker *last = pool->workers[--pool->n_workers];
     pool->workers[worker->pos] = last;
     last->pos = worker->pos;
@@ -100,27 +103,35 @@ static struct sch_worker *best_worker(const struct sch_pool *pool, const struct 
 void sch_pool_reopen(struct sch_pool *pool) {
     if (pool->unsorted)
         sort(pool);
+    sch_reserve_check(pool);
     for (struct sch_class *class = pool->queue.classes.first; class; class = class->behind)
         if (class->blocked && (!class->n_spots || best_worker(pool, class)))
             sch_queue_open(&pool->queue, class);
 }
 
+static struct sch_offer *take(struct sch_pool *pool, struct sch_offer *offer, struct sch_worker *worker) {
+    sch_queue_take(&pool->queue, offer);
+    offer->worker = worker;
+    hd_strlcpy(offer->session, worker->session, sizeof(offer->session));
+    offer->incarnation = worker->incarnation;
+    sch_pool_give(worker, &offer->asks);
+    return offer;
+}
+
 struct sch_offer *sch_pool_next(struct sch_pool *pool, int64_t now_ms) {
     struct sch_offer *offer;
+    struct sch_worker *worker;
     if (pool->unsorted)
         sch_pool_reopen(pool);
-    while ((offer = sch_queue_best(&pool->queue, now_ms))) {
-        struct sch_worker *worker = best_worker(pool, offer->class);
-        if (!worker) {
-            sch_queue_block(&pool->queue, offer->class);
-            continue;
-        }
-        sch_queue_take(&pool->queue, offer);
-        offer->worker = worker;
-        hd_strlcpy(offer->session, worker->session, sizeof(offer->session));
-        offer->incarnation = worker->incarnation;
-        sch_pool_give(worker, &offer->asks);
+    if (pool->reserved && (offer = sch_reserve_take(pool, &worker))) {
+        take(pool, offer, worker);
+        sch_pool_reopen(pool); // what room is left there is everybody's
         return offer;
+    }
+    while ((offer = sch_queue_best(&pool->queue, now_ms))) {
+        if ((worker = best_worker(pool, offer->class)))
+            return take(pool, offer, worker);
+        sch_queue_block(&pool->queue, offer->class);
     }
     return NULL;
 }

@@ -17,6 +17,7 @@ struct sch_pool {
     struct sch_offer *sent_first, *sent_last; // placings, oldest first
     struct sch_worker **workers;              // of the fleet, in this pool; in their order unless `unsorted`
     size_t n_workers, cap_workers;
+    struct sch_worker *reserved; // for one offer; NULL: none
     bool unsorted;
     uint64_t state; // of the list; indexes built for another are not valid
     bool leading;   // until until_mono_ms
@@ -43,6 +44,14 @@ void sch_pool_take_back(struct sch_worker *worker, const struct hd_resources *as
 void sch_pool_reopen(struct sch_pool *pool);
 // The best offer that has room is taken, with its worker and session set, and the place is given. NULL: nothing more can be placed.
 struct sch_offer *sch_pool_next(struct sch_pool *pool, int64_t now_ms);
+// reserve.c. The first: now and then, after all that can be placed has been; true where a worker was reserved. The second ends a
+// reservation that is of no use any more. The third: the offer that has a worker reserved, which has room for it now; the reservation is
+// over. NULL: none.
+bool sch_reserve_due(struct sch_pool *pool, int64_t now_ms);
+void sch_reserve_check(struct sch_pool *pool);
+struct sch_offer *sch_reserve_take(struct sch_pool *pool, struct sch_worker **ret);
+void sch_reserve_end(struct sch_pool *pool);
+
 struct sch_verdict sch_pool_explain(struct hd_arena *arena, const struct sch_pool *pool, const struct sch_offer *offer,
                                     struct hd_now now);
 

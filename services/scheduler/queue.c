@@ -36,6 +36,19 @@ int64_t sch_band_rank(const struct sch_queue *queue, int32_t priority, int64_t o
     return priority + (step_ms > 0 && now_ms > oldest_ms ? (now_ms - oldest_ms) / step_ms : 0);
 }
 
+bool sch_spot_before(const struct sch_queue *queue, const struct sch_spot *a, const struct sch_spot *b,
+                     int64_t now_ms) {
+    const struct sch_band *x = a->group->band, *y = b->group->band;
+    int64_t x_rank = sch_band_rank(queue, x->priority, a->first.ready_at_ms, now_ms);
+    int64_t y_rank = sch_band_rank(queue, y->priority, b->first.ready_at_ms, now_ms);
+    int64_t x_share = a->group->tenant->share, y_share = b->group->tenant->share;
+    if (x_rank != y_rank)
+        return x_rank > y_rank;
+    if (x->priority != y->priority)
+        return x->priority > y->priority;
+    return x_share != y_share ? x_share < y_share : age_before(&a->first, &b->first);
+}
+
 // --- shares ----------------------------------------------------------------------------------------------------------
 
 // part/whole in 2^-30; what the pool does not have counts for nothing.

@@ -11,7 +11,7 @@
 //
 // Offers lie in lanes (class, tenant, priority) by age; a tenant's lanes of one priority are a group; a band has its groups by share
 // and by age. A class for which no worker has room is blocked: its lanes are passed over, and it costs nothing until capacity
-// grows. A step costs a logarithm of what waits, besides the bands and the lanes of one group; it never looks at the jobs of a
+// grows (or a worker is kept free for it: reserve.c). A step costs a logarithm of what waits, besides the bands and the lanes of one group; it never looks at the jobs of a
 // class one by one.
 //
 // An offer is made by sch_queue_add, waits in its lane until sch_queue_take, counts as a live job of its tenant from then
@@ -31,7 +31,8 @@ struct sch_weight {
     int64_t weight; // 1..SCH_WEIGHT_MAX; a tenant that is not listed has 1
 };
 struct sch_rules {
-    int64_t ageing_ms; // 0: no ageing
+    int64_t ageing_ms;  // 0: no ageing
+    int64_t reserve_ms; // who has waited so long has a worker kept free for it (reserve.c); 0: never
     struct sch_weight *weights;
     size_t n_weights;
 };
@@ -127,6 +128,8 @@ void sch_queue_open(struct sch_queue *queue, struct sch_class *class);  // and c
 // What the pool has in all: shares are of that.
 void sch_queue_capacity(struct sch_queue *queue, int64_t slots, const struct hd_resources *capacity);
 
+// The order, of two lanes by their first offers, whether their classes are blocked or not.
+bool sch_spot_before(const struct sch_queue *queue, const struct sch_spot *a, const struct sch_spot *b, int64_t now_ms);
 bool sch_offer_older(const void *a, const void *b); // of two offers
 int64_t sch_band_rank(const struct sch_queue *queue, int32_t priority, int64_t oldest_ms, int64_t now_ms);
 

@@ -20,6 +20,7 @@ enum sch_answer { SCH_A_LEASE, SCH_A_FLEET };
     6000 // after this a leader goes on without the reset that it was not told: reconciliation fills the gap
 #define SCH_RECONCILE_EVERY 5 // leases
 #define SCH_AGEING_MS 600000  // where no setting says otherwise
+#define SCH_RESERVE_MS 60000  // the same
 
 struct scheduler {
     struct hd_service *service; // borrowed; NULL until attached
@@ -43,6 +44,7 @@ enum sch_metric {
     SCH_M_STALE,
     SCH_M_REFUSED,
     SCH_M_RESENT,
+    SCH_M_RESERVED,
     SCH_M_POOLS,
     SCH_M_WORKERS,
     SCH_METRIC_COUNT

@@ -12,6 +12,8 @@ struct hd_metric sch_metrics[SCH_METRIC_COUNT] = {
     [SCH_M_STALE] = {"hodei_scheduler_results_total", "result=\"stale\"", "answers to placements", HD_COUNTER},
     [SCH_M_REFUSED] = {"hodei_scheduler_refused_total", NULL, "jobs that agents had no room for", HD_COUNTER},
     [SCH_M_RESENT] = {"hodei_scheduler_resent_total", NULL, "placements said again", HD_COUNTER},
+    [SCH_M_RESERVED] = {"hodei_scheduler_reserved_total", NULL, "workers kept free for a job that had waited long",
+                        HD_COUNTER},
     [SCH_M_POOLS] = {"hodei_scheduler_led_pools", NULL, "pools that this process leads", HD_GAUGE},
     [SCH_M_WORKERS] = {"hodei_scheduler_workers", NULL, "workers known", HD_GAUGE},
 };
@@ -42,6 +44,9 @@ static const struct hd_setting settings[] = {
     {"spread-pools", HD_SET_TEXT, NULL, "pools that are spread whatever --placement says, separated by commas"},
     {"ageing", HD_SET_DURATION, "10m", "a job that has waited that long counts as one point of priority more; 0: never",
      .min = 0, .max = 86400000},
+    {"reserve-after", HD_SET_DURATION, "1m",
+     "for a job that has waited that long a worker that could hold it is kept free; 0: never", .min = 0,
+     .max = 86400000},
     {"tenant-weights", HD_SET_TEXT, NULL, "tenant=1..1000, separated by commas; who is not named has 1"},
 };
 
@@ -49,6 +54,7 @@ struct scheduler *sch_new(struct hd_uuid holder) {
     struct scheduler *scheduler = hd_calloc(1, sizeof(*scheduler));
     hd_uuid_format(holder, scheduler->holder);
     scheduler->rules.ageing_ms = SCH_AGEING_MS;
+    scheduler->rules.reserve_ms = SCH_RESERVE_MS;
     return scheduler;
 }
 

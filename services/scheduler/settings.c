@@ -52,6 +52,7 @@ enum hd_status sch_configure(struct scheduler *scheduler, const struct hd_settin
         return hd_err_set(err, HD_INVALID, "placement: \"%.40s\" is not pack or spread", placement);
     scheduler->policy = hd_streq(placement, "spread") ? SCH_SPREAD : SCH_PACK;
     scheduler->rules.ageing_ms = hd_settings_int(settings, "ageing");
+    scheduler->rules.reserve_ms = hd_settings_int(settings, "reserve-after");
     scheduler->texts = hd_calloc(1, size + strlen(pools) + 1);
     memcpy(scheduler->texts, weights, size);
     memcpy(scheduler->texts + size, pools, strlen(pools) + 1);

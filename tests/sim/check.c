@@ -5,6 +5,8 @@
 #define ATTEMPT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
 
+#define PASSED_OVER_MS 300000 // the flood, twice, on one slot, and what makes a worker be kept free
+
 uint64_t check_key(const char *attempt) {
     return hd_hash(attempt, strlen(attempt), 11);
 }
@@ -211,6 +213,21 @@ static void check_tenant(struct sim *sim, const struct orc_tenant *tenant) {
     }
 }
 
+// What quota takes for confirmed is what the orchestrator goes by.
+static void check_limits(struct sim *sim) {
+    struct quota_limit row;
+    for (size_t i = 0; i <= SIM_TENANTS; i++) {
+        if (!peers_limits_set(sim, i, &row) || !row.confirmed)
+            continue;
+        const struct orc_tenant *tenant = orc_ws_tenant(&sim->mem->all, row.tenant);
+        bool same = tenant && tenant->granted;
+        for (unsigned d = 0; same && d < HD_QUOTA_RUNS_DAY; d++)
+            same = tenant->limit.of[d] == row.limit.of[d];
+        if (!same)
+            sim_fail(sim, "the limits of %s are confirmed, and the orchestrator has others", row.tenant);
+    }
+}
+
 // By a loss or a refusal a job fails only where no other attempt is allowed.
 static void check_failed(struct sim *sim, const struct orc_job *job) {
     const struct orc_attempt *attempt = orc_ws_attempt(&sim->mem->all, job->attempt);
@@ -229,6 +246,15 @@ static void check_failed(struct sim *sim, const struct orc_job *job) {
         sim_fail(sim, "job %u of %s is to be held for its worker, and has failed", job->idx, job->run->key);
 }
 
+// Every worker could hold any job, and none waits for long for who came before: so that is being passed over.
+static void check_waiting(struct sim *sim, const struct orc_job *job) {
+    int64_t now_ms = sim->now.wall_ms, quiet_ms = now_ms - (sim->now.mono_ms - sim->quiet_ms);
+    int64_t since_ms = job->ready_ms > quiet_ms ? job->ready_ms : quiet_ms;
+    if (sim->quiet && job->state == JOB(READY) && now_ms - since_ms > PASSED_OVER_MS)
+        sim_fail(sim, "job %u of %s is ready for %" PRId64 " ms, and others are started", job->idx, job->run->key,
+                 now_ms - since_ms);
+}
+
 static void check_jobs(struct sim *sim) {
     for (size_t i = 0; i < sim->mem->all.jobs.n; i++) {
         const struct orc_job *job = sim->mem->all.jobs.items[i];
@@ -238,6 +264,7 @@ static void check_jobs(struct sim *sim) {
         } key = {job->run->id, job->idx, 0};
         if (!steered(sim, job->run))
             check_final(sim, "job", &key, sizeof(key), job->state, orc_job_ended(job->state));
+        check_waiting(sim, job);
         if (job->state == JOB(FAILED))
             check_failed(sim, job);
         if (run_ended(job->run->state) && !orc_job_ended(job->state))
@@ -280,7 +307,8 @@ static void check_runs(struct sim *sim) {
 
 // What has not changed was right before. (A real PostgreSQL is looked at as a whole each time.)
 void check_step(struct sim *sim) {
-    uint64_t changes = sim->mem->base.changes + registry_mem_base(sim->registry)->changes;
+    uint64_t changes =
+        sim->mem->base.changes + registry_mem_base(sim->registry)->changes + quota_mem_base(sim->quota)->changes;
     if (!sim->postgres && changes == sim->checked)
         return;
     sim->checked = changes;
@@ -288,6 +316,7 @@ void check_step(struct sim *sim) {
     check_jobs(sim);
     check_groups(sim);
     check_runs(sim);
+    check_limits(sim);
 }
 
 // --- at the end ------------------------------------------------------------------------------------------------------

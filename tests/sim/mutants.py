@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 
-ORC, SCH, AGENT, RUN = "services/orchestrator/", "services/scheduler/", "agent/", "libhodei/service/"
+ORC, REG, AGENT, RUN = "services/orchestrator/", "services/worker-registry/", "agent/", "libhodei/service/"
 MUTANTS = [
     # The runner.
     ("a commit that is not one: what was said of it goes out", RUN + "batch.c",
@@ -58,12 +58,28 @@ MUTANTS = [
     ("what its time has come for is left alone", ORC + "handlers_workers.c", "        orc_job_due(ws.jobs.items[i], &chance);\n", "        (void)chance;\n"),
     ("what a leader misses is not told to it", ORC + "handlers_pool.c", "    if (!lease.granted || (!lease.fresh && !request->reconcile))\n", "    if (!lease.granted || !lease.fresh)\n"),
     ("places that are free are not given back", ORC + "handlers_pool.c", "            orc_out_freed(out, cx, pool->name, placed[i], false);\n", "            (void)entry;\n"),
+    # The registry and quota.
+    ("an agent is not told in which incarnation it is", REG + "join.c", "    answer->incarnation = worker->incarnation;\n", ""),
+    ("a session that was lost comes back as the same incarnation", REG + "join.c", "    if (!same || before == REG_NONE || before == REG_LOST)\n", "    if (!same || before == REG_NONE)\n"),
+    ("a loss does not say of which incarnation", REG + "lost.c", "        session->incarnation = lost.incarnations[i];\n", ""),
+    ("a loss is not written down", REG + "fleet.c", "        HD_TRY(registry_store(cx)->lose(cx, lost));\n", ""),
+    ("who is silent is lost while its lease runs", REG + "liveness.c", "        if (silent_ms >= times->lease_ms + times->margin_ms) {\n", "        if (silent_ms >= 2 * times->heartbeat_ms) {\n"),
+    ("a stream that is missing is not made again", REG + "heartbeat.c", "        worker->stream_ready = false;\n", ""),
+    ("what a worker holds is not passed on", REG + "heartbeat.c", "    ask_reconcile(cx, held, n_held);\n", "    (void)ask_reconcile;\n"),
+    ("what becomes of a worker is no change of the fleet", REG + "registry.c", "    worker->changed = worker->changed || worker->state != step.row->to;\n", ""),
+    ("a grant does not say which one is newer", "services/quota/handlers.c", "        grants[i]->version = limits[i].version;\n", "        grants[i]->version = 1;\n"),
+    ("a grant is told once", "services/quota/handlers.c", "    return load(cx, holder, skip, limit, ret_keys, ret_request);", "    static int told; /* NOLINT */ return load(cx, holder, skip + (told++ > 3), limit, ret_keys, ret_request);"),
     # The scheduler.
+    ("for nobody a worker is kept free", "services/scheduler/reserve.c", "    if (pool->reserved || reserve_ms <= 0 || pool->unsorted)\n", "    if (pool->reserved || reserve_ms <= 0 || pool->unsorted || 1)\n"),
+    ("a worker is kept free for who is gone", "services/scheduler/reserve.c", "    if (pool->reserved && (!offer || !could_hold(pool->reserved, offer->class)))\n", "    if (pool->reserved && offer && !could_hold(pool->reserved, offer->class))\n"),
+    ("who has most goes first", "services/scheduler/queue.c", "    return x->share != y->share ? x->share < y->share : group_older(a, b);\n", "    return x->share != y->share ? x->share > y->share : group_older(a, b);\n"),
     # Agents.
     ("an agent starts what comes again", AGENT + "stream/stream.c", "    if (session_find(session, id))\n", "    if (session_find(session, id) && !session_find(session, id)->ended)\n"),
     ("an agent starts without a lease", AGENT + "stream/stream.c", "    bool start = may_start && session->shim_up", "    (void)may_start;\n    bool start = session->shim_up"),
     ("an agent does not look at the incarnation", AGENT + "stream/stream.c", "    else if (other)\n", "    else if (other && 0)\n"),
     ("an agent starts before it has recorded", AGENT + "agent.c", "    bool recorded = write_journal(agent);\n", "    bool recorded = true;\n"),
+    ("an agent does not notice that its disk has room again", AGENT + "agent.c", "    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms >= agent->probe_ms) {\n",
+     "    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms < 0) {\n"),
     ("an agent tells an end once", AGENT + "connection/reports.c", "    move_due(&session->sent, &session->unsent, session->now.mono_ms);\n", ""),
     # Logs.
     ("an attempt is settled before its log is stored", AGENT + "connection/logs.c", "    return (log->complete || (attempt->ended && !log->orphan)) && log->acked_frame >= log->known_frame;\n",

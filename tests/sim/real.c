@@ -231,7 +231,7 @@ static void look_at_runs(struct orc_mem *mem) {
 }
 
 static void look_at_jobs(struct orc_mem *mem) {
-    PGresult *rows = ask("SELECT run_id, idx, state, attempt, attempts, losses, retries FROM jobs");
+    PGresult *rows = ask("SELECT run_id, idx, state, attempt, attempts, losses, retries, ready_ms FROM jobs");
     for (int i = 0; i < PQntuples(rows); i++) {
         struct orc_run *run = orc_ws_run(&mem->all, uuid_at(rows, i, 0));
         struct orc_job *job = orc_ws_add_job(&mem->all, run, (uint32_t)number_at(rows, i, 1));
@@ -240,6 +240,7 @@ static void look_at_jobs(struct orc_mem *mem) {
         job->attempts = (uint32_t)number_at(rows, i, 4);
         job->losses = (uint32_t)number_at(rows, i, 5);
         job->retries = (uint32_t)number_at(rows, i, 6);
+        job->ready_ms = number_at(rows, i, 7);
     }
     PQclear(rows);
     rows = ask("SELECT id, run_id, idx, state, worker, session, incarnation, gone_ms, cause FROM attempts");

@@ -154,6 +154,7 @@ struct sim {
     struct sim_run runs[SIM_RUNS + SIM_FLOOD];
     size_t n_runs;
     unsigned again;         // runs of the flood that came after others
+    int64_t quiet_ms;       // mono: since when no more faults happen
     struct hd_map starts;   // attempt (hash) → number of starts
     struct hd_map outcomes; // attempt (hash) → outcome
     struct hd_map written;  // attempt (hash) → frames of its log, on machines that have never gone
@@ -199,7 +200,8 @@ void real_close(void);
 // peers.c
 void peers_init(struct sim *sim);
 void peers_turn(struct sim *sim);
-bool peers_done(const struct sim *sim);                              // every user has an answer
+bool peers_limits_set(const struct sim *sim, size_t i, struct quota_limit *ret); // those that are meant
+bool peers_done(const struct sim *sim);                                          // every user has an answer
 const char *peers_group(const struct sim *sim, const char *attempt); // of concurrency, as its tenant; NULL: none
 uint64_t peers_stored(const struct sim *sim, const char *attempt);   // frames of its log
 bool peers_will_cancel(const struct sim *sim, const char *attempt);  // or have cancelled, the run of it

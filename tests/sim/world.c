@@ -3,7 +3,7 @@
 
 #define FAULTS_MIN_MS 15000
 #define FAULTS_MAX_MS 60000
-#define QUIET_MAX_MS 900000 // all must have ended by then
+#define QUIET_MAX_MS 1200000 // all must have ended by then
 
 // --- replicas --------------------------------------------------------------------------------------------------------
 
@@ -286,6 +286,7 @@ void sim_run(struct sim *sim) {
     while (!sim->failed && sim->now.mono_ms < faults_end)
         step(sim);
     sim->quiet = true;
+    sim->quiet_ms = sim->now.mono_ms;
     sim_event(sim, "the faults end");
     hd_memnet_faults(sim->net, (struct hd_memnet_faults){0});
     for (size_t i = 0; i < SIM_SERVICES; i++)
