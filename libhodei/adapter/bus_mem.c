@@ -481,6 +481,17 @@ void hd_memnet_wipe(struct hd_memnet *net) {
         mem_stream_wipe(stream);
 }
 
+void hd_memnet_forget(struct hd_memnet *net, const char *prefix) {
+    for (struct mem_stream **at = &net->streams, *stream; (stream = *at);) {
+        if (!hd_starts_with(stream->name, prefix)) {
+            at = &stream->next;
+            continue;
+        }
+        *at = stream->next;
+        mem_stream_free(stream);
+    }
+}
+
 bool hd_memnet_idle(const struct hd_memnet *net) {
     if (net->asks)
         return false;

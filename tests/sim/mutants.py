@@ -71,8 +71,6 @@ MUTANTS = [
     ("a grant is told once", "services/quota/handlers.c", "    return load(cx, holder, skip, limit, ret_keys, ret_request);", "    static int told; /* NOLINT */ return load(cx, holder, skip + (told++ > 3), limit, ret_keys, ret_request);"),
     # The scheduler.
     ("for nobody a worker is kept free", "services/scheduler/reserve.c", "    if (pool->reserved || reserve_ms <= 0 || pool->unsorted)\n", "    if (pool->reserved || reserve_ms <= 0 || pool->unsorted || 1)\n"),
-    ("a worker is kept free for who is gone", "services/scheduler/reserve.c", "    if (pool->reserved && (!offer || !could_hold(pool->reserved, offer->class)))\n", "    if (pool->reserved && offer && !could_hold(pool->reserved, offer->class))\n"),
-    ("who has most goes first", "services/scheduler/queue.c", "    return x->share != y->share ? x->share < y->share : group_older(a, b);\n", "    return x->share != y->share ? x->share > y->share : group_older(a, b);\n"),
     # Agents.
     ("an agent starts what comes again", AGENT + "stream/stream.c", "    if (session_find(session, id))\n", "    if (session_find(session, id) && !session_find(session, id)->ended)\n"),
     ("an agent starts without a lease", AGENT + "stream/stream.c", "    bool start = may_start && session->shim_up", "    (void)may_start;\n    bool start = session->shim_up"),

@@ -171,6 +171,8 @@ static enum hd_status record(void *arg, const void *data, size_t len, bool sync,
     struct sim_worker *worker = arg;
     (void)sync;
     if (sim_chance(worker->sim, 200))
+        worker->full_until_ms = worker->sim->now.mono_ms + sim_between(worker->sim, 1, 20000);
+    if (!worker->sim->quiet && worker->sim->now.mono_ms < worker->full_until_ms)
         return hd_err_set(err, HD_UNAVAILABLE, "journal: the disk is full");
     hd_buf_add(&worker->journal, data, len);
     return HD_OK;

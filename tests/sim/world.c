@@ -237,6 +237,8 @@ static void inject(struct sim *sim) {
         sim->wipes++;
         sim_event(sim, "all streams are wiped");
         hd_memnet_wipe(sim->net);
+        if (hd_rng_below(&sim->rng, 2))
+            hd_memnet_forget(sim->net, "WORK_");
     }
     if (sim_chance(sim, 300)) { // deaf for a while: a pause of the process, or a cut
         struct replica *replica = &sim->replicas[hd_rng_below(&sim->rng, SIM_SERVICES)];
