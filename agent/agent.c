@@ -93,8 +93,10 @@ static bool receive(struct agent *agent) {
 static bool write_journal(struct agent *agent) {
     struct effects *fx = &agent->session.fx;
     struct hd_err err = {0};
-    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms >= agent->probe_ms) {
-        // No work comes while it cannot be written, so nothing else would show that it can be again. Said twice a floor is what it was.
+    bool probe = agent->n_works || agent->session.now.mono_ms >= agent->probe_ms;
+    if (!fx->journal.len && *agent->journal_problem && probe) {
+        // No work comes while it cannot be written, so nothing else would show that it can be again; and what was not written then must
+        // be, before any work counts as taken. Said twice a floor is what it was.
         journal_encode_floor(&fx->journal, agent->session.floor_ms);
         fx->sync = true;
     }

@@ -90,9 +90,9 @@ void session_release(struct session *session) {
 }
 
 // A settled one of the turn may be in both lists of it, so it is freed only where it is dead, and not before the next turn.
-static void forget_taken(struct session *session) {
+static void forget_made(struct session *session) {
     struct attempt **dead = &session->dead;
-    for (struct attempt *next, *attempt = session->taken; attempt; attempt = next) {
+    for (struct attempt *next, *attempt = session->made; attempt; attempt = next) {
         next = attempt->next_turn;
         attempt->next_turn = NULL;
         attempt->fresh = false;
@@ -101,7 +101,7 @@ static void forget_taken(struct session *session) {
             *dead = attempt;
         }
     }
-    session->taken = NULL;
+    session->made = NULL;
 }
 
 void session_carried_out(struct session *session) {
@@ -111,7 +111,7 @@ void session_carried_out(struct session *session) {
 }
 
 void session_begin(struct session *session, struct hd_arena *arena, struct hd_now now) {
-    forget_taken(session);
+    forget_made(session);
     free_dead(session);
     session->arena = arena;
     session->now = now;
@@ -128,16 +128,26 @@ static void vacate(struct session *session, const struct attempt *attempt) {
     hd_resources_take(&session->occupied, &attempt->asks);
 }
 
+void session_made(struct session *session, struct attempt *attempt) {
+    attempt->fresh = true;
+    attempt->next_turn = session->made;
+    session->made = attempt;
+}
+
+// Nothing of it may be said, since it is not on the disk. (Of a tombstone that is taken back its place in the ring stays, which refuses
+// too much and never too little.)
 void session_undo(struct session *session) {
-    for (struct attempt *attempt = session->taken; attempt; attempt = attempt->next_turn) {
+    for (struct attempt *attempt = session->made; attempt; attempt = attempt->next_turn) {
         if (attempt->dead)
             continue;
+        if (attempt->buried)
+            hd_map_remove(&session->tombstones, session_key(attempt->id));
         hd_map_remove(&session->attempts, session_key(attempt->id));
         vacate(session, attempt);
         queue_leave(CHAIN_REPORT, attempt);
         queue_leave(CHAIN_LOG, attempt);
         attempt->dead = true; // freed by the next turn
-        hd_metric_add(&session_metrics[SESSION_M_TAKEN], -1);
+        hd_metric_add(&session_metrics[SESSION_M_TAKEN], -(int64_t)attempt->taken);
     }
     session->fx.shim.n_jobs = 0;
 }

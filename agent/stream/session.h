@@ -73,7 +73,7 @@ enum report_state {
 };
 struct attempt {
     struct attempt_link links[CHAINS];
-    struct attempt *next_turn; // in session->taken or session->dead
+    struct attempt *next_turn; // in session->made or session->dead
     struct hd_uuid id;
     char text[HD_UUID_TEXT];
     uint8_t *detail; // packed Assignment without steps and env; NULL where it was never one of ours
@@ -83,7 +83,8 @@ struct attempt {
     bool started, ended;
     bool cancelled;       // the orchestrator asked
     bool stopped;         // the agent leaves and takes its jobs along
-    bool fresh;           // in session->taken
+    bool fresh;           // in session->made: of this turn
+    bool taken, buried;   // it was assigned and taken; it has a tombstone of this turn
     pid_t pid;            // of the step that runs, also its process group; 0: none
     int64_t steps_cpu_ms; // of its steps that have ended
     bool dead;            // to be freed after the turn
@@ -163,7 +164,7 @@ struct session {
     struct hd_arena *arena;
     struct hd_now now;
     struct effects fx;
-    struct attempt *taken, *dead;
+    struct attempt *made, *dead;
 };
 
 void session_init(struct session *session, struct hd_uuid id, const char *worker, unsigned slots,
@@ -201,6 +202,8 @@ uint64_t session_key(struct hd_uuid id);
 struct attempt *session_find(const struct session *session, struct hd_uuid id);
 // It takes a slot and what it asks for (NULL: nothing) until its end.
 struct attempt *session_add(struct session *session, struct hd_uuid id, const Hodei__V1__Resources *asks);
+void session_made(struct session *session,
+                  struct attempt *attempt); // added by what has come: session_undo takes it back
 // 0: none.
 int session_tombstone(const struct session *session, struct hd_uuid id);
 void session_bury(struct session *session, struct hd_uuid id, bool settled); // idempotent

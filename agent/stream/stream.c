@@ -14,9 +14,12 @@
 #define TOMBSTONE_SETTLED 1
 
 // An attempt that exists only to be told of: it never started here.
-static void answer(struct session *session, struct hd_uuid id, Hodei__V1__AttemptState state, Hodei__V1__Cause cause,
-                   const char *message) {
-    session_end(session, session_add(session, id, NULL), state, cause, message);
+static struct attempt *answer(struct session *session, struct hd_uuid id, Hodei__V1__AttemptState state,
+                              Hodei__V1__Cause cause, const char *message) {
+    struct attempt *attempt = session_add(session, id, NULL);
+    session_end(session, attempt, state, cause, message);
+    session_made(session, attempt);
+    return attempt;
 }
 
 // It is never started, and the owner hears so. The record makes that hold after a restart.
@@ -24,7 +27,7 @@ static void refuse(struct session *session, struct hd_uuid id, Hodei__V1__Attemp
                    const char *message) {
     session_record(session, &id, KIND(TOMBSTONE), NULL, 0);
     session_bury(session, id, false);
-    answer(session, id, state, cause, message);
+    answer(session, id, state, cause, message)->buried = true;
     hd_metric_add(&session_metrics[SESSION_M_REFUSED], 1);
 }
 
@@ -57,9 +60,8 @@ static void take(struct session *session, struct hd_uuid id, const Hodei__V1__As
         memcpy(attempt->detail, data, len);
         attempt->detail_len = len;
     }
-    attempt->fresh = true;
-    attempt->next_turn = session->taken;
-    session->taken = attempt;
+    attempt->taken = true;
+    session_made(session, attempt);
     hd_metric_add(&session_metrics[SESSION_M_TAKEN], 1);
     executor->start(session, attempt, assignment);
 }
@@ -137,12 +139,14 @@ static void cancel(struct session *session, const Hodei__V1__CancelAttempt *canc
         cancel_held(session, attempt, cancelled->forget);
         return;
     }
-    if (!session_tombstone(session, id) && hd_uuid_time_ms(id) > session->floor_ms) {
+    bool buries = !session_tombstone(session, id) && hd_uuid_time_ms(id) > session->floor_ms;
+    if (buries) {
         session_record(session, &id, KIND(TOMBSTONE), NULL, 0);
         session_bury(session, id, false);
     }
     if (!cancelled->forget && session->attempts.n < SESSION_HELD_MAX)
-        answer(session, id, STATE(CANCELLED), CAUSE(CANCELLED), "it was cancelled before it was started");
+        answer(session, id, STATE(CANCELLED), CAUSE(CANCELLED), "it was cancelled before it was started")->buried =
+            buries;
 }
 
 bool session_work(struct session *session, const Hodei__V1__Work *work, bool may_start) {

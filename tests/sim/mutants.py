@@ -76,8 +76,8 @@ MUTANTS = [
     ("an agent starts without a lease", AGENT + "stream/stream.c", "    bool start = may_start && session->shim_up", "    (void)may_start;\n    bool start = session->shim_up"),
     ("an agent does not look at the incarnation", AGENT + "stream/stream.c", "    else if (other)\n", "    else if (other && 0)\n"),
     ("an agent starts before it has recorded", AGENT + "agent.c", "    bool recorded = write_journal(agent);\n", "    bool recorded = true;\n"),
-    ("an agent does not notice that its disk has room again", AGENT + "agent.c", "    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms >= agent->probe_ms) {\n",
-     "    if (!fx->journal.len && *agent->journal_problem && agent->session.now.mono_ms < 0) {\n"),
+    ("an agent does not notice that its disk has room again", AGENT + "agent.c", "    bool probe = agent->n_works || agent->session.now.mono_ms >= agent->probe_ms;\n",
+     "    bool probe = agent->n_works;\n"),
     ("an agent tells an end once", AGENT + "connection/reports.c", "    move_due(&session->sent, &session->unsent, session->now.mono_ms);\n", ""),
     # Logs.
     ("an attempt is settled before its log is stored", AGENT + "connection/logs.c", "    return (log->complete || (attempt->ended && !log->orphan)) && log->acked_frame >= log->known_frame;\n",

@@ -107,6 +107,7 @@ struct sim_worker {
     struct shim_job jobs[SIM_SHIM_JOBS];
     bool hello_said, machine_gone; // machine_gone: at least once
     int64_t full_until_ms;         // its disk
+    bool behind;                   // the journal lacks something
     int64_t back_ms, skew_ms;      // skew_ms: of its wall clock
     int64_t fence_ms;              // mono: until when the shim lets exclusive jobs run; 0: it was not told
     int64_t incarnation, before;   // in which the registry has it, and had it before; 0: none

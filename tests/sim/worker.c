@@ -172,8 +172,15 @@ static enum hd_status record(void *arg, const void *data, size_t len, bool sync,
     (void)sync;
     if (sim_chance(worker->sim, 200))
         worker->full_until_ms = worker->sim->now.mono_ms + sim_between(worker->sim, 1, 20000);
-    if (!worker->sim->quiet && worker->sim->now.mono_ms < worker->full_until_ms)
+    if (!worker->sim->quiet && worker->sim->now.mono_ms < worker->full_until_ms) {
+        worker->behind = true;
         return hd_err_set(err, HD_UNAVAILABLE, "journal: the disk is full");
+    }
+    if (worker->behind) { // the whole, before anything else, as agent/process.c has it
+        hd_buf_clear(&worker->journal);
+        session_snapshot(&worker->agent->session, &worker->journal);
+    }
+    worker->behind = false;
     hd_buf_add(&worker->journal, data, len);
     return HD_OK;
 }
@@ -199,7 +206,7 @@ static void start_agent(struct sim_worker *worker) {
     worker->bus = hd_bus_mem_new(sim->net, worker->name);
     const struct agent_env env = {worker->bus, &sim->rng, record, from_shim, to_shim, read_log, NULL, worker};
     worker->agent = hd_calloc(1, sizeof(*worker->agent));
-    worker->hello_said = false;
+    worker->hello_said = worker->behind = false;
     if (agent_init(worker->agent, &def, &env, clock_of(worker), &err) != HD_OK)
         sim_fail(sim, "%s: %s", worker->name, err.text);
     if (sim->mutant == MUTANT_JOURNAL)

@@ -461,6 +461,31 @@ TEST(a_disk_that_has_room_again_is_noticed) {
     world_release(&w);
 }
 
+// What it would not know after a restart must not be said: that something was refused, or cancelled before it was started.
+TEST(a_full_disk_lets_nothing_be_said_that_is_not_written_down) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    Hodei__V1__Assignment *late = assignment(&w, new_id(&w), EXEC(SHELL)), *refused = assignment(&w, new_id(&w), 9);
+    w.disk_full = true;
+    cancel(&w, late->attempt, false);
+    assign(&w, refused);
+    for (int i = 0; i < 6; i++) // they come again, and again
+        pass(&w, 1000);
+    CHECK_INT(w.n_reports, 0);
+    agent_kill(&w);
+    w.disk_full = false;
+    agent_start(&w);
+    settle_down(&w);
+    for (int i = 0; i < 4; i++)
+        pass(&w, 1000);
+    CHECK_INT(w.n_reports, 2);
+    CHECK_INT(last_report(&w)->cause, CAUSE(START_FAILED)); // and not by the tombstone
+    assign(&w, late);
+    CHECK_INT(w.n_started, 0);
+    world_release(&w);
+}
+
 TEST(stopping_takes_the_jobs_along) {
     struct world w;
     world_init(&w);
