@@ -128,20 +128,36 @@ static void vacate(struct session *session, const struct attempt *attempt) {
     hd_resources_take(&session->occupied, &attempt->asks);
 }
 
+static struct tombstone *stone_at(struct session *session, size_t i) { // from the oldest
+    return &session->stones[(session->first_stone + i) % session->cap_stones];
+}
+
 void session_made(struct session *session, struct attempt *attempt) {
     attempt->fresh = true;
     attempt->next_turn = session->made;
     session->made = attempt;
 }
 
-// Nothing of it may be said, since it is not on the disk. (Of a tombstone that is taken back its place in the ring stays, which refuses
-// too much and never too little.)
+// A tombstone of this turn: it stands among the last ones.
+static void unbury(struct session *session, struct hd_uuid id) {
+    size_t at = session->n_stones;
+    while (at > 0 && !hd_uuid_eq(stone_at(session, at - 1)->id, id))
+        at--;
+    if (!at)
+        return;
+    for (; at < session->n_stones; at++)
+        *stone_at(session, at - 1) = *stone_at(session, at);
+    session->n_stones--;
+    hd_map_remove(&session->tombstones, session_key(id));
+}
+
+// Nothing of it may be said, since it is not on the disk.
 void session_undo(struct session *session) {
     for (struct attempt *attempt = session->made; attempt; attempt = attempt->next_turn) {
         if (attempt->dead)
             continue;
         if (attempt->buried)
-            hd_map_remove(&session->tombstones, session_key(attempt->id));
+            unbury(session, attempt->id);
         hd_map_remove(&session->attempts, session_key(attempt->id));
         vacate(session, attempt);
         queue_leave(CHAIN_REPORT, attempt);
@@ -216,8 +232,7 @@ void session_bury(struct session *session, struct hd_uuid id, bool settled) {
         drop_stone(session);
     if (session->n_stones == session->cap_stones)
         grow_stones(session);
-    session->stones[(session->first_stone + session->n_stones++) % session->cap_stones] =
-        (struct tombstone){id, session->now.mono_ms};
+    *stone_at(session, session->n_stones++) = (struct tombstone){id, session->now.mono_ms};
     hd_map_put(&session->tombstones, session_key(id), settled ? STONE_SETTLED : STONE_NEVER);
 }
 
