@@ -33,6 +33,7 @@ struct world {
     int64_t incarnation;
     const char *machine; // why it can take no work
     char unfit[200];     // as the last heartbeat said
+    bool stream_missing; // the same
     // The disk.
     struct hd_buf journal, spool;
     bool disk_full;
@@ -197,6 +198,7 @@ static inline void serve(struct world *w, const struct hd_arrived *arrived) {
     const Hodei__V1__HeartbeatRequest *said = (const Hodei__V1__HeartbeatRequest *)unpack(
         w, &hodei__v1__heartbeat_request__descriptor, request->body.data, request->body.len);
     hd_strlcpy(w->unfit, said->unfit, sizeof(w->unfit));
+    w->stream_missing = said->stream_missing;
     beat.rejoin = w->rejoin;
     beat.lease_ms = w->rejoin ? 0 : LEASE_MS;
     w->rejoin = false;

@@ -486,6 +486,27 @@ TEST(a_full_disk_lets_nothing_be_said_that_is_not_written_down) {
     world_release(&w);
 }
 
+// NATS has lost what it held: nothing arrives until the registry has made the stream again, so it is not left to the next heartbeat.
+TEST(a_work_stream_that_is_gone_is_told_within_a_tenth_of_a_heartbeat) {
+    struct hd_err err;
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    pass(&w, 5000); // a heartbeat was just said
+    unsigned beats = w.beats;
+    CHECK(!w.stream_missing);
+    hd_memnet_forget(w.net, "WORK_");
+    for (int i = 0; i < 60; i++)
+        pass(&w, 10);
+    CHECK(w.stream_missing && w.beats > beats);
+    CHECK_INT(w.peer->ops->ensure_work(w.peer, "w1", w.session_text, &err), HD_OK);
+    assign(&w, assignment(&w, new_id(&w), EXEC(SHELL)));
+    CHECK_INT(w.n_started, 1);
+    pass(&w, 5000);
+    CHECK(!w.stream_missing);
+    world_release(&w);
+}
+
 TEST(stopping_takes_the_jobs_along) {
     struct world w;
     world_init(&w);
