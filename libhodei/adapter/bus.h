@@ -150,6 +150,6 @@ void hd_memnet_tick(struct hd_memnet *net, int64_t mono_ms); // redelivers what 
 void hd_memnet_wipe(struct hd_memnet *net);                  // every stream loses its messages
 // Streams of that name, or with that beginning, are gone with their consumers; who made them may make them again.
 void hd_memnet_forget(struct hd_memnet *net, const char *prefix);
-bool hd_memnet_idle(const struct hd_memnet *net);            // nothing on its way
+bool hd_memnet_idle(const struct hd_memnet *net); // nothing on its way
 
 #endif

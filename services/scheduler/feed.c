@@ -194,7 +194,8 @@ static void place(struct hd_ctx *cx, struct scheduler *scheduler, struct sch_poo
 void sch_place_all(struct hd_ctx *cx, struct scheduler *scheduler) {
     int64_t waiting = 0;
     for (struct sch_pool *pool = scheduler->pools; pool; pool = pool->next) {
-        if (pool->dirty && pool->told && sch_leads(pool, cx->now.mono_ms)) {
+        while (pool->dirty && pool->told &&
+               sch_leads(pool, cx->now.mono_ms)) { // again where a reservation has ended by it
             pool->dirty = false;
             place(cx, scheduler, pool);
         }

@@ -115,6 +115,8 @@ static struct sch_offer *take(struct sch_pool *pool, struct sch_offer *offer, st
     hd_strlcpy(offer->session, worker->session, sizeof(offer->session));
     offer->incarnation = worker->incarnation;
     sch_pool_give(worker, &offer->asks);
+    if (pool->reserved && pool->reserved->reserved_for == offer->key) // it has found another one
+        sch_reserve_end(pool);
     return offer;
 }
 

@@ -12,7 +12,7 @@ import sys
 PURE = {
     "libhodei/base": "arena buf calendar cron duration expr_check expr_eval expr_functions expr_known expr_parse inputs json_scan jwt map matrix metrics names pb_field pb_guard pb_json_read pb_json_write quota resources scope status template tz value",
     "services/orchestrator": "machine advance decide graph group plan admit explain rerun retry steer ws view",
-    "services/scheduler": "heap place index class queue explain standing pool",
+    "services/scheduler": "heap place index class queue explain standing reserve pool",
     "services/pipelines": "yaml keys compile compile_job compile_parts compile_step compile_text diff graph render resources schema scope splice tick triggers",
     "services/worker-registry": "machine liveness validate",
     "services/observability": "frames parse",

@@ -112,6 +112,22 @@ TEST(a_reservation_ends_with_its_reason) {
     world_release(&w);
 }
 
+TEST(who_finds_another_worker_gives_its_own_back) {
+    struct world w;
+    begin(&w);
+    struct sch_worker *w1 = worker(&w, "w1", 4, (struct hd_resources){{2000, 0}}, NULL, NULL);
+    struct sch_offer *one = small(&w, "b"), *big;
+    CHECK(place_at(&w, NOW.wall_ms) == one);
+    big = large(&w, "a", 0);
+    CHECK(!place_at(&w, NOW.wall_ms));
+    CHECK(sch_reserve_due(&w.pool, LATER_MS));
+    struct sch_worker *w2 = worker(&w, "w2", 4, (struct hd_resources){{2000, 0}}, NULL, NULL);
+    w.pool.dirty = false;
+    CHECK(place_at(&w, LATER_MS) == big);
+    CHECK(big->worker == w2 && !w.pool.reserved && !w1->reserved_for && w.pool.dirty);
+    world_release(&w);
+}
+
 TEST(it_is_for_whom_the_order_would_take_first) {
     struct world w;
     begin(&w);
