@@ -17,16 +17,17 @@ static bool could_hold(const struct sch_worker *worker, const struct sch_class *
            sch_fits(worker, &class->selector->needs);
 }
 
-// Of those that could hold it the one with the fewest jobs; the one to avoid only where there is no other.
+// The one to avoid only where there is no other; then the one with the fewest jobs.
+static bool is_nearer(const struct sch_worker *worker, const struct sch_worker *than, const struct sch_needs *needs) {
+    bool avoided = sch_avoided(worker, needs);
+    return avoided != sch_avoided(than, needs) ? !avoided : worker->used < than->used;
+}
+
 static struct sch_worker *nearest(const struct sch_pool *pool, const struct sch_class *class) {
     struct sch_worker *found = NULL;
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct sch_worker *worker = pool->workers[i];
-        bool avoided = sch_avoided(worker, &class->selector->needs);
-        if (!could_hold(worker, class))
-            continue;
-        bool found_avoided = found && sch_avoided(found, &class->selector->needs);
-        if (!found || (found_avoided && !avoided) || (found_avoided == avoided && worker->used < found->used))
+        if (could_hold(worker, class) && (!found || is_nearer(worker, found, &class->selector->needs)))
             found = worker;
     }
     return found;
