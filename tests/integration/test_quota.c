@@ -41,18 +41,6 @@ static void world_release(struct world *w) {
     quota_mem_free(w->mem);
 }
 
-#define ON_BOTH(name)                                                                                                  \
-    static void name##_on(struct world *w);                                                                            \
-    TEST(name) {                                                                                                       \
-        for (int mem = 0; mem < 2; mem++) {                                                                            \
-            struct world w;                                                                                            \
-            world_init(&w, mem);                                                                                       \
-            name##_on(&w);                                                                                             \
-            world_release(&w);                                                                                         \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void name##_on(struct world *w)
-
 static enum hd_status set(struct world *w, const char *tenant, Hodei__V1__SetQuotaRequest request,
                           Hodei__V1__Quota **ret) {
     return twin_call(&w->twin, tenant, "quota", "SetQuota", &request.base, MSG(quota), &w->err, ret);

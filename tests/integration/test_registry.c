@@ -47,19 +47,6 @@ static void world_release(struct world *w) {
     registry_mem_free(w->mem);
 }
 
-// Each on a real PostgreSQL and on the twin of the store, which the simulator has.
-#define ON_BOTH(name)                                                                                                  \
-    static void name##_on(struct world *w);                                                                            \
-    TEST(name) {                                                                                                       \
-        for (int mem = 0; mem < 2; mem++) {                                                                            \
-            struct world w;                                                                                            \
-            world_init(&w, mem);                                                                                       \
-            name##_on(&w);                                                                                             \
-            world_release(&w);                                                                                         \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void name##_on(struct world *w)
-
 static int64_t incarnation_of(struct world *w, const char *name);
 
 static enum hd_status join(struct world *w, const char *name, const char *session, const char *token) {

@@ -210,4 +210,18 @@ static inline void twin_publish(struct twin *twin, const char *subject, const Pr
     twin->bus->ops->publish(twin->bus, subject, data, len, msg_id, 0);
 }
 
+// A test that runs on a real PostgreSQL and on the twin of the store, which the simulator has. Its file has a struct world with
+// world_init(w, mem) and world_release(w).
+#define ON_BOTH(name)                                                                                                  \
+    static void name##_on(struct world *w);                                                                            \
+    TEST(name) {                                                                                                       \
+        for (int mem = 0; mem < 2; mem++) {                                                                            \
+            struct world w;                                                                                            \
+            world_init(&w, mem);                                                                                       \
+            name##_on(&w);                                                                                             \
+            world_release(&w);                                                                                         \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void name##_on(struct world *w)
+
 #endif
