@@ -234,7 +234,8 @@ void peers_init(struct sim *sim) {
         if (hd_rng_below(&sim->rng, 4) == 0)
             run->cancel_at_ms = run->at_ms + sim_between(sim, 1, 8000);
     }
-    if (hd_rng_below(&sim->rng, 8) == 0)
+    if (hd_rng_below(&sim->rng, 8) == 0 &&
+        !sim->postgres) // there each change is read as a whole, and it is the scheduler's matter
         make_flood(sim);
 }
 
