@@ -1,5 +1,8 @@
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "cli/cli.h"
 
 static int words_of(const char *name) {
@@ -214,6 +217,30 @@ const char *cli_option(const struct cli *cli, const char *name) {
         if (hd_streq(cli->given[i].name, name))
             return cli->given[i].value;
     return NULL;
+}
+
+enum hd_status cli_option_duration(struct cli *cli, const char *name, int64_t usual_ms, int64_t *ret_ms) {
+    const char *text = cli_option(cli, name);
+    *ret_ms = usual_ms;
+    if (!text || (hd_duration_parse(text, ret_ms) == HD_OK && *ret_ms >= 0))
+        return HD_OK;
+    hd_err_set(&cli->err, HD_INVALID, "--%s \"%.40s\" is not a duration", name, text);
+    hd_err_hint(&cli->err, "for example 30m, 12h or 90d");
+    return HD_INVALID;
+}
+
+const char *cli_filters(struct cli *cli, const char *path, const char *const *names) {
+    for (; *names; names++)
+        if (cli_option(cli, *names))
+            path = hd_arena_printf(&cli->arena, "%s&%s=%s", path, *names, cli_escape(cli, cli_option(cli, *names)));
+    return path;
+}
+
+const char *cli_ago(struct cli *cli, const char *path, const char *name, const char *field) {
+    int64_t ms;
+    if (!path || cli_option_duration(cli, name, -1, &ms) != HD_OK)
+        return NULL;
+    return ms < 0 ? path : hd_arena_printf(&cli->arena, "%s&%s=%" PRId64, path, field, hd_now_read().wall_ms - ms);
 }
 
 enum hd_status cli_option_int(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t fallback,

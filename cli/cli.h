@@ -64,6 +64,12 @@ enum hd_status cli_parse(struct cli *cli, int argc, char **argv, bool *ret_help)
 void cli_help(const struct cli_command *command,
               const char *prefix);                               // of one command, or of all that begin with prefix
 const char *cli_option(const struct cli *cli, const char *name); // last value given, "" of a switch, NULL
+// Where it is not given: `usual_ms`.
+enum hd_status cli_option_duration(struct cli *cli, const char *name, int64_t usual_ms, int64_t *ret_ms) HD_MUST_USE;
+// Options as parameters of the same name (NULL ends them) behind a path that has a "?"; and one that says how long ago, as a time. NULL
+// in, NULL out; and NULL where it is no duration, with the error set.
+const char *cli_filters(struct cli *cli, const char *path, const char *const *names);
+const char *cli_ago(struct cli *cli, const char *path, const char *name, const char *field);
 enum hd_status cli_option_int(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t fallback,
                               int64_t *ret) HD_MUST_USE;
 int cli_failed(const struct cli *cli); // the exit code of cli->err

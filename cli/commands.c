@@ -55,6 +55,9 @@ static const struct cli_option watch_options[] = {
 static const struct cli_option run_list_options[] = {
     {"pipeline", "NAME", "only its runs"},
     {"project", "NAME", "only runs of its pipelines"},
+    {"state", "STATE[,STATE…]", "only running, cancelling, succeeded, failed or cancelled ones"},
+    {"since", "DURATION", "only those made that long ago or later, for example 24h"},
+    {"until", "DURATION", "only those made longer ago"},
     {"limit", "N", "how many, newest first; default 50"},
 };
 static const struct cli_option logs_options[] = {
@@ -192,7 +195,8 @@ const struct cli_command cli_commands[] = {
     {"run start", "PIPELINE", "start a run and print its id",
      "hodei run start build\nhodei run start build --env TARGET=debug --watch", OPTIONS(start_options), 1, 1,
      cmd_run_start},
-    {"run list", "", "list runs, newest first", "hodei run list --pipeline build", OPTIONS(run_list_options), 0, 0,
+    {"run list", "", "list runs, newest first",
+     "hodei run list --pipeline build\nhodei run list --state failed --since 24h", OPTIONS(run_list_options), 0, 0,
      cmd_run_list},
     {"run get", "ID", "show a run and its jobs", "hodei run get 019a…", NULL, 0, 1, 1, cmd_run_get},
     {"run watch", "ID", "follow a run; exit status 0 only if it succeeds", "hodei run watch 019a… --logs",

@@ -92,17 +92,10 @@ static void add_option(struct cli *cli, cJSON *body, const char *option, const c
 }
 
 static enum hd_status add_duration(struct cli *cli, cJSON *body, const char *option, const char *field) {
-    const char *value = cli_option(cli, option);
     int64_t ms;
-
-    if (!value)
-        return HD_OK;
-    if (hd_duration_parse(value, &ms) != HD_OK || ms < 0) {
-        hd_err_set(&cli->err, HD_INVALID, "--%s \"%.40s\" is not a duration", option, value);
-        hd_err_hint(&cli->err, "for example 30m, 12h or 90d");
-        return HD_INVALID;
-    }
-    cJSON_AddNumberToObject(body, field, (double)ms);
+    HD_TRY(cli_option_duration(cli, option, -1, &ms));
+    if (ms >= 0)
+        cJSON_AddNumberToObject(body, field, (double)ms);
     return HD_OK;
 }
 
@@ -404,22 +397,8 @@ int cmd_tenant_undelete(struct cli *cli) {
 // --- the audit trail ----------------------------------------------------------------------------------------------------------
 
 static const char *audit_path(struct cli *cli) {
-    static const char *const filters[] = {"actor", "action", "target", "outcome"};
-    const char *path = "/v1/audit?page_size=1000", *since = cli_option(cli, "since");
-    int64_t ms;
-
-    for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
-        if (cli_option(cli, filters[i]))
-            path = hd_arena_printf(&cli->arena, "%s&%s=%s", path, filters[i],
-                                   cli_escape(cli, cli_option(cli, filters[i])));
-    if (!since)
-        return path;
-    if (hd_duration_parse(since, &ms) != HD_OK || ms < 0) {
-        hd_err_set(&cli->err, HD_INVALID, "--since \"%.40s\" is not a duration", since);
-        hd_err_hint(&cli->err, "for example 30m, 12h or 7d");
-        return NULL;
-    }
-    return hd_arena_printf(&cli->arena, "%s&since_ms=%" PRId64, path, hd_now_read().wall_ms - ms);
+    static const char *const filters[] = {"actor", "action", "target", "outcome", NULL};
+    return cli_ago(cli, cli_filters(cli, "/v1/audit?page_size=1000", filters), "since", "since_ms");
 }
 
 // JSON lines page by page, so that a long trail needs no memory.

@@ -142,7 +142,7 @@ int cmd_run_start(struct cli *cli) {
 }
 
 int cmd_run_list(struct cli *cli) {
-    const char *pipeline = cli_option(cli, "pipeline"), *project = cli_option(cli, "project");
+    static const char *const filters[] = {"pipeline", "project", "state", NULL};
     int64_t limit;
     const cJSON *item;
     cJSON *reply;
@@ -150,11 +150,9 @@ int cmd_run_list(struct cli *cli) {
 
     if (cli_option_int(cli, "limit", 1, 1000, 50, &limit) != HD_OK)
         return cli_failed(cli);
-    const char *path = hd_arena_printf(&cli->arena, "/v1/runs?page_size=%" PRId64 "%s%s", limit,
-                                       pipeline ? "&pipeline=" : "", pipeline ? cli_escape(cli, pipeline) : "");
-    if (project)
-        path = hd_arena_printf(&cli->arena, "%s&project=%s", path, cli_escape(cli, project));
-    if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
+    const char *path = cli_filters(cli, hd_arena_printf(&cli->arena, "/v1/runs?page_size=%" PRId64, limit), filters);
+    path = cli_ago(cli, cli_ago(cli, path, "since", "since_ms"), "until", "until_ms");
+    if (!path || cli_call(cli, CLI_GET(path), &reply) != HD_OK)
         return cli_failed(cli);
     table_init(&table, &cli->arena, "ID|PIPELINE|VERSION>|STATE|JOBS>|FAILED>|CREATED|TOOK>");
     cJSON_ArrayForEach(item, j_get(reply, "runs")) {

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 
 #define HD_PB_MAX_BYTES (4u << 20)
+#define HD_PB_TEXTS_MAX 100 // values of a list that is given as text
 #define HD_PB_MAX_DEPTH 64
 #define HD_JSON_MAX_DEPTH 32
 

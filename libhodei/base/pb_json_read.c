@@ -380,19 +380,39 @@ static enum hd_status set_scalar(struct hd_arena *arena, const ProtobufCFieldDes
     }
 }
 
+// Values separated by commas, each once; a field that was given is not added to.
+static enum hd_status set_list(struct hd_arena *arena, const ProtobufCFieldDescriptor *field, const char *text,
+                               ProtobufCMessage *msg, struct hd_err *err) {
+    size_t size = hd_pb_scalar_size(field->type), n = 0, cap = 1;
+    for (const char *p = text; *p; p++)
+        cap += *p == ',';
+    if (cap > HD_PB_TEXTS_MAX)
+        return hd_err_set(err, HD_INVALID, "%zu values, at most %d are taken", cap, HD_PB_TEXTS_MAX);
+    char *items = hd_arena_alloc(arena, cap * size), *rest = hd_arena_strdup(arena, text);
+    for (char *word; *text && (word = strsep(&rest, ","));)
+        HD_TRY(set_scalar(arena, field, word, items + n++ * size, err));
+    *(char **)hd_pb_at(msg, field->offset) = items;
+    *(size_t *)hd_pb_at(msg, field->quantifier_offset) = n;
+    return HD_OK;
+}
+
 enum hd_status hd_pb_set_text(struct hd_arena *arena, ProtobufCMessage *msg, const char *name, const char *text,
                               struct hd_err *err) {
     const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(msg->descriptor, name);
-    if (!field || field->label == PROTOBUF_C_LABEL_REPEATED) {
+    bool list = field && field->label == PROTOBUF_C_LABEL_REPEATED;
+    if (!field || (list && field->type == PROTOBUF_C_TYPE_MESSAGE)) {
         hd_err_set(err, HD_MISSING, "there is no parameter \"%.80s\"", name);
         hd_err_field(err, "%.80s", name);
         return HD_MISSING;
     }
-    enum hd_status status = set_scalar(arena, field, text, hd_pb_at(msg, field->offset), err);
+    enum hd_status status = list ? set_list(arena, field, text, msg, err)
+                                 : set_scalar(arena, field, text, hd_pb_at(msg, field->offset), err);
     if (status != HD_OK) {
         hd_err_field(err, "%s", name);
         return status;
     }
+    if (list)
+        return HD_OK;
     hd_pb_mark(msg, field);
     return HD_OK;
 }

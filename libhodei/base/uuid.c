@@ -86,6 +86,13 @@ struct hd_uuid hd_uuid7(int64_t wall_ms, struct hd_rng *rng) {
     return id;
 }
 
+struct hd_uuid hd_uuid_from_ms(int64_t ms) {
+    struct hd_uuid id = {{0}};
+    for (int i = 0; i < 6; i++)
+        id.b[i] = (uint8_t)((uint64_t)ms >> (40 - 8 * i));
+    return id;
+}
+
 int64_t hd_uuid_time_ms(struct hd_uuid id) {
     int64_t time = 0;
     for (int i = 0; i < 6; i++)

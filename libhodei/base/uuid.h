@@ -32,6 +32,8 @@ struct hd_uuid {
 #define HD_UUID_TEXT 37 // with the NUL
 struct hd_uuid hd_uuid7(int64_t wall_ms, struct hd_rng *rng);
 int64_t hd_uuid_time_ms(struct hd_uuid id); // the time in a UUIDv7
+struct hd_uuid
+hd_uuid_from_ms(int64_t ms); // not greater than any UUIDv7 of that time, greater than all before; ms 0..2^48-1
 bool hd_uuid_eq(struct hd_uuid a, struct hd_uuid b);
 int hd_uuid_cmp(struct hd_uuid a, struct hd_uuid b);
 bool hd_uuid_zero(struct hd_uuid id);

@@ -118,6 +118,40 @@ enum hd_status orc_get_run(struct hd_ctx *cx, void *self, struct hd_item *items,
 }
 
 // --- ListRuns -----------------------------------------------------------------------------------------------------------------
+#define TIME_MAX_MS ((INT64_C(1) << 48) - 1) // of a UUIDv7
+
+// A run's id begins with the time at which it was made.
+static bool list_times(struct hd_item *item, struct orc_runs_query *ret) {
+    const Hodei__V1__ListRunsRequest *request = (const Hodei__V1__ListRunsRequest *)item->msg;
+    bool since_good = request->since_ms >= 0 && request->since_ms <= TIME_MAX_MS;
+    if (!since_good || request->until_ms < 0 || request->until_ms > TIME_MAX_MS) {
+        hd_item_fail(item, HD_INVALID, "a time is given in milliseconds since 1970");
+        hd_err_field(&item->err, since_good ? "until_ms" : "since_ms");
+        return false;
+    }
+    struct hd_uuid until = hd_uuid_from_ms(request->until_ms);
+    ret->since = hd_uuid_from_ms(request->since_ms);
+    if (request->until_ms && (hd_uuid_zero(ret->before) || hd_uuid_cmp(until, ret->before) < 0))
+        ret->before = until;
+    return true;
+}
+
+static bool list_states(struct hd_item *item, struct orc_runs_query *ret) {
+    const Hodei__V1__ListRunsRequest *request = (const Hodei__V1__ListRunsRequest *)item->msg;
+    _Static_assert(sizeof(*request->state) == sizeof(int32_t), "an enum is an int");
+    for (size_t i = 0; i < request->n_state; i++) {
+        const ProtobufCEnumDescriptor *states = &hodei__v1__run_state__descriptor;
+        if (request->state[i] && protobuf_c_enum_descriptor_get_value(states, (int)request->state[i]))
+            continue;
+        hd_item_fail(item, HD_INVALID, "no run is ever in that state");
+        hd_err_field(&item->err, "state");
+        return false;
+    }
+    ret->states = (const int32_t *)request->state;
+    ret->n_states = request->n_state;
+    return true;
+}
+
 static bool list_check(struct hd_ctx *cx, struct hd_item *item, struct orc_runs_query *ret) {
     const Hodei__V1__ListRunsRequest *request = (const Hodei__V1__ListRunsRequest *)item->msg;
     *ret = (struct orc_runs_query){.tenant = orc_item_tenant(item),
@@ -128,6 +162,8 @@ static bool list_check(struct hd_ctx *cx, struct hd_item *item, struct orc_runs_
         return false;
     if (*request->page_token && hd_uuid_parse(request->page_token, &ret->before) != HD_OK)
         return bad_token(item);
+    if (!list_times(item, ret) || !list_states(item, ret))
+        return false;
     if (*request->project && !hd_token_valid(request->project)) {
         hd_item_fail(item, HD_INVALID, "project is not a name: [A-Za-z0-9_-], 1 to 64 bytes");
         hd_err_field(&item->err, "project");

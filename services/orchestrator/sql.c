@@ -21,8 +21,15 @@
     "t.gpu_used, t.pending, t.runs, t.marked_ms, t.weight, t.borrow, t.parts"
 
 #define WANTED                                                                                                         \
+    " and r.id >= $8::uuid and (cardinality($9::int[]) = 0 or r.state = any ($9::int[]))"                              \
     " and ($6::text = '' or r.pipeline = $6::text) and ($7::text = '' or r.project = $7::text)"                        \
     " order by r.id desc limit $3::bigint"
+
+// Runs of some states, each by its own index: those that are open are few, those that have failed or were cancelled have one, and most
+// have succeeded.
+#define IN_STATE(which)                                                                                                \
+    "(select r.id from runs r where r.tenant = $1::text and " which                                                    \
+    " and r.id < $2::uuid and r.id >= $4::uuid order by r.id desc limit $3::bigint)"
 
 const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
     [ORC_SQL_VERSIONS_PUT] =
@@ -49,10 +56,67 @@ const struct hd_sql orc_sql[ORC_SQL_COUNT] = {
                                                 " from unnest($1::text[], $2::text[]) with ordinality as u (t, k, i)"
                                                 " join runs r on r.tenant = u.t and r.idem_key = u.k"},
     [ORC_SQL_RUNS_LIST] = {"orc_runs_list", "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
-                                            " order by r.id desc limit $3::bigint"},
-    [ORC_SQL_RUNS_LIST_PIPELINE] = {"orc_runs_list_pipeline",
-                                    "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
-                                    " and r.pipeline = $4::text order by r.id desc limit $3::bigint"},
+                                            " and r.id >= $4::uuid order by r.id desc limit $3::bigint"},
+    [ORC_SQL_RUNS_LIST_PIPELINE] =
+        {"orc_runs_list_pipeline", "select " RUN " from runs r where r.tenant = $1::text and r.id < $2::uuid"
+                                   " and r.id >= $4::uuid and (cardinality($5::int[]) = 0 or r.state = any ($5::int[]))"
+                                   " and r.pipeline = $6::text order by r.id desc limit $3::bigint"},
+    [ORC_SQL_RUNS_LIST_STATES] =
+        {"orc_runs_list_states",
+         "select " RUN " from runs r where r.id in (select id from (" IN_STATE("r.state < 3 and r.state = any "
+                                                                               "($5::int[])") " union all " IN_STATE("r"
+                                                                                                                     "."
+                                                                                                                     "s"
+                                                                                                                     "t"
+                                                                                                                     "a"
+                                                                                                                     "t"
+                                                                                                                     "e"
+                                                                                                                     " "
+                                                                                                                     "="
+                                                                                                                     " "
+                                                                                                                     "3"
+                                                                                                                     " "
+                                                                                                                     "a"
+                                                                                                                     "n"
+                                                                                                                     "d"
+                                                                                                                     " "
+                                                                                                                     "3"
+                                                                                                                     " "
+                                                                                                                     "="
+                                                                                                                     " "
+                                                                                                                     "a"
+                                                                                                                     "n"
+                                                                                                                     "y"
+                                                                                                                     " "
+                                                                                                                     "("
+                                                                                                                     "$"
+                                                                                                                     "5"
+                                                                                                                     ":"
+                                                                                                                     ":"
+                                                                                                                     "i"
+                                                                                                                     "n"
+                                                                                                                     "t"
+                                                                                                                     "["
+                                                                                                                     "]"
+                                                                                                                     ")") " union all " IN_STATE(
+             "r.state = 4 and 4 = any ($5::int[])") " union all " IN_STATE("r.state = 5 and 5 = any ($5::int[])") ") s "
+                                                                                                                  "orde"
+                                                                                                                  "r "
+                                                                                                                  "by "
+                                                                                                                  "id "
+                                                                                                                  "desc"
+                                                                                                                  " lim"
+                                                                                                                  "it "
+                                                                                                                  "$3::"
+                                                                                                                  "bigi"
+                                                                                                                  "nt) "
+                                                                                                                  "orde"
+                                                                                                                  "r "
+                                                                                                                  "by "
+                                                                                                                  "r."
+                                                                                                                  "id "
+                                                                                                                  "des"
+                                                                                                                  "c"},
     // Each part by its index, then the newest of all. What nobody has put into a project has no index of its own.
     [ORC_SQL_RUNS_LIST_PARTS] =
         {"orc_runs_list_parts",

@@ -34,6 +34,9 @@ struct orc_runs_query {
     const char *project;   // likewise
     struct hd_parts parts; // of the tenant
     struct hd_uuid before; // zero: from the newest
+    struct hd_uuid since;  // and from this one on; zero: to the oldest
+    const int32_t *states; // only these; n_states 0: all
+    size_t n_states;
     unsigned limit;
 };
 struct orc_attempt_ref {

@@ -154,6 +154,13 @@ static bool in_parts(const struct orc_run *run, const struct hd_parts *parts) {
     return in;
 }
 
+static bool in_states(const struct orc_run *run, const struct orc_runs_query *query) {
+    bool in = !query->n_states;
+    for (size_t i = 0; i < query->n_states; i++)
+        in |= query->states[i] == (int32_t)run->state;
+    return in;
+}
+
 static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_runs_query *query) {
     const struct orc_mem *mem = store;
     const struct orc_run **found = HD_NEW_ARRAY(cx->arena, mem->all.runs.n + 1, const struct orc_run *);
@@ -163,6 +170,7 @@ static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_ru
         if (strcmp(run->tenant, query->tenant) == 0 &&
             (!*query->pipeline || strcmp(run->pipeline, query->pipeline) == 0) &&
             (!*query->project || strcmp(run->project, query->project) == 0) && in_parts(run, &query->parts) &&
+            in_states(run, query) && hd_uuid_cmp(run->id, query->since) >= 0 &&
             (hd_uuid_zero(query->before) || hd_uuid_cmp(run->id, query->before) < 0))
             found[n++] = run;
     }

@@ -204,13 +204,17 @@ static enum hd_status runs_list(ORC_CALL, struct orc_ws *ws, const struct orc_ru
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PARTS, &rows, HD_TEXT(query->tenant), HD_UUID(before),
                            HD_I64(query->limit), HD_TEXTS(parts.pipelines, parts.n_pipelines),
                            HD_TEXTS(parts.projects, parts.n_projects), HD_TEXT(query->pipeline),
-                           HD_TEXT(query->project)));
+                           HD_TEXT(query->project), HD_UUID(query->since), HD_I32S(query->states, query->n_states)));
     } else if (*query->pipeline)
         HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_PIPELINE, &rows, HD_TEXT(query->tenant), HD_UUID(before),
-                           HD_I64(query->limit), HD_TEXT(query->pipeline)));
+                           HD_I64(query->limit), HD_UUID(query->since), HD_I32S(query->states, query->n_states),
+                           HD_TEXT(query->pipeline)));
+    else if (query->n_states)
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST_STATES, &rows, HD_TEXT(query->tenant), HD_UUID(before),
+                           HD_I64(query->limit), HD_UUID(query->since), HD_I32S(query->states, query->n_states)));
     else
-        HD_TRY(
-            ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST, &rows, HD_TEXT(query->tenant), HD_UUID(before), HD_I64(query->limit)));
+        HD_TRY(ORC_RUN_SQL(cx, ORC_SQL_RUNS_LIST, &rows, HD_TEXT(query->tenant), HD_UUID(before), HD_I64(query->limit),
+                           HD_UUID(query->since)));
     for (size_t i = 0; i < rows.n; i++)
         run_out(ws, &rows, i, 0, false);
     return HD_OK;

@@ -449,6 +449,36 @@ def test_bad_requests():
     check_problem(p.api("POST", "/v1/runs", {"pipeline": "x"}, {"Idempotency-Key": "k" * 5000}), 400, "long key")
 
 
+def test_runs_by_state_and_time():
+    p.apply(one_job("listed-good", "true"))
+    p.apply(one_job("listed-bad", "false"))
+
+    def finished(name):
+        return p.wait_run(p.start_run(name))
+
+    def listed(query):
+        return [run["id"] for run in p.get("/v1/runs?page_size=1000&" + query)["runs"]]
+    good, bad = finished("listed-good"), finished("listed-bad")
+    later = finished("listed-good")
+    at, then = bad["created_at_ms"], later["created_at_ms"]
+    expect(bad["id"] in listed("state=failed") and not {good["id"], later["id"]} & set(listed("state=failed")), "by state")
+    both = listed("state=failed,succeeded&since_ms=%d" % good["created_at_ms"])
+    expect(both[:3] == [later["id"], bad["id"], good["id"]], "by two, newest first: %r" % both)
+    expect(listed("pipeline=listed-good&state=failed") == [], "by both")
+    expect(listed("since_ms=%d&until_ms=%d" % (at, then))[0] == bad["id"], "by time")
+    first = p.get("/v1/runs?page_size=1&state=succeeded&since_ms=%d" % at)
+    expect([run["id"] for run in first["runs"]] == [later["id"]] and "next_page_token" not in first, "pages: %r" % first)
+    problem = check_problem(p.api("GET", "/v1/runs?state=fialed"), 400, "no state")
+    expect(problem["field"] == "state" and "failed" in problem["hint"], "named: %r" % problem)
+    check_problem(p.api("GET", "/v1/runs?state=failed,"), 400, "nothing is no state")
+    expect(check_problem(p.api("GET", "/v1/runs?since_ms=-1"), 400, "no time")["field"] == "since_ms", "named")
+    shown = p.cli("run", "list", "--state", "failed", "--since", "1h").stdout
+    expect(bad["id"] in shown and good["id"] not in shown, "by the CLI")
+    expect(bad["id"] not in p.cli("run", "list", "--until", "1h").stdout, "before that")
+    done = p.cli("run", "list", "--since", "yesterday", code=None)
+    expect(done.returncode != 0 and "is not a duration" in done.stderr, "no duration: %r" % done.stderr)
+
+
 def test_hostile_bus():
     before = p.pids()
     bus = p.nats()

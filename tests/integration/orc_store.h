@@ -10,6 +10,7 @@
 #include "tests/integration/servers.h"
 
 #define JOB(x) HODEI__V1__JOB_STATE__JOB_STATE_##x
+#define RUN(x) HODEI__V1__RUN_STATE__RUN_STATE_##x
 #define ATT(x) HODEI__V1__ATTEMPT_STATE__ATTEMPT_STATE_##x
 #define RUNNING HODEI__V1__RUN_STATE__RUN_STATE_RUNNING
 

@@ -328,6 +328,65 @@ TEST(runs_newest_first_by_tenant) {
     both(lists);
 }
 
+static void states(struct fixture *f) {
+    const char *tenant = fresh(f, "t");
+    static const int all[] = {RUN(RUNNING), RUN(SUCCEEDED), RUN(FAILED), RUN(CANCELLED), RUN(FAILED), RUN(CANCELLING)};
+    struct orc_ws ws;
+    struct hd_uuid ids[6];
+    begin(f);
+    int64_t first_ms = f->cx.now.wall_ms + 10;
+    for (int i = 0; i < 6; i++) {
+        orc_ws_init(&ws, &f->arena);
+        f->cx.now.wall_ms += 10;
+        struct orc_run *run = add_run(f, &ws, tenant, "", 1);
+        run->pipeline = i % 2 ? "odd" : "even";
+        run->state = (Hodei__V1__RunState)all[i];
+        ids[i] = run->id;
+        OK(f, runs_insert, &ws);
+    }
+    static const struct {
+        int32_t states[3];
+        size_t n;
+        const char *pipeline;
+        int since, until, want; // since, until: of which run; 0: none
+    } rows[] = {{.want = 63},
+                {.states = {RUN(FAILED)}, .n = 1, .want = 20},
+                {.states = {RUN(RUNNING), RUN(CANCELLING)}, .n = 2, .want = 33},
+                {.states = {RUN(SUCCEEDED), RUN(CANCELLED), RUN(FAILED)}, .n = 3, .want = 30},
+                {.states = {RUN(FAILED)}, .n = 1, .pipeline = "odd", .want = 0},
+                {.states = {RUN(CANCELLED), RUN(FAILED)}, .n = 2, .pipeline = "odd", .want = 8},
+                {.since = 2, .want = 60},
+                {.since = 1, .until = 4, .want = 14},
+                {.states = {RUN(FAILED), RUN(RUNNING)}, .n = 2, .since = 1, .until = 4, .want = 4},
+                {.pipeline = "even", .since = 1, .want = 20}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct orc_runs_query query = {.tenant = tenant,
+                                       .pipeline = rows[i].pipeline ? rows[i].pipeline : "",
+                                       .project = "",
+                                       .parts.all = true,
+                                       .states = rows[i].states,
+                                       .n_states = rows[i].n,
+                                       .limit = 10};
+        if (rows[i].since)
+            query.since = hd_uuid_from_ms(first_ms + rows[i].since * 10);
+        if (rows[i].until)
+            query.before = hd_uuid_from_ms(first_ms + rows[i].until * 10);
+        int found = 0;
+        orc_ws_init(&ws, &f->arena);
+        OK(f, runs_list, &ws, &query);
+        for (size_t k = 0; k < ws.runs.n; k++)
+            for (int at = 0; at < 6; at++)
+                found |= hd_uuid_eq(ws.runs.items[k]->id, ids[at]) << at;
+        CHECK_INT(found, rows[i].want);
+        for (size_t k = 1; k < ws.runs.n; k++)
+            CHECK(hd_uuid_cmp(ws.runs.items[k - 1]->id, ws.runs.items[k]->id) > 0);
+    }
+    commit(f);
+}
+TEST(runs_by_state_and_time) {
+    both(states);
+}
+
 static void parts(struct fixture *f) {
     const char *tenant = fresh(f, "t");
     static const char *const projects[] = {"default", "web", "web", "data"};

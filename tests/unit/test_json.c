@@ -277,6 +277,20 @@ TEST(parameters_from_text) {
     CHECK_STR(err.hint, "did you mean \"failed\"?");
     CHECK_INT(hd_pb_set_text(&arena, &run->base, "version", "4294967296", &err), HD_INVALID);
     CHECK_INT(hd_pb_set_text(&arena, &run->base, "jobs", "x", &err), HD_MISSING);
+    Hodei__V1__ListRunsRequest *list =
+        (Hodei__V1__ListRunsRequest *)hd_pb_new(&arena, &hodei__v1__list_runs_request__descriptor);
+    CHECK_INT(hd_pb_set_text(&arena, &list->base, "state", "failed,cancelled", &err), HD_OK);
+    CHECK_INT(list->n_state, 2);
+    CHECK_INT(list->state[1], HODEI__V1__RUN_STATE__RUN_STATE_CANCELLED);
+    CHECK_INT(hd_pb_set_text(&arena, &list->base, "state", "", &err), HD_OK);
+    CHECK_INT(list->n_state, 0);
+    CHECK_INT(hd_pb_set_text(&arena, &list->base, "state", "failed,,cancelled", &err), HD_INVALID);
+    CHECK_STR(err.field, "state");
+    char many[3 * 101 + 1] = "";
+    for (int i = 0; i < 101; i++)
+        hd_strlcpy(many + 3 * i, "x1,", 4);
+    CHECK_INT(hd_pb_set_text(&arena, &list->base, "state", many, &err), HD_INVALID);
+    CHECK(strstr(err.text, "at most 100"));
 }
 
 TEST(base64) {
