@@ -1,8 +1,6 @@
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/settings.h"
-#include "base/uuid.h"
 #include "cli/cli.h"
 
 static int words_of(const char *name) {
@@ -227,20 +225,6 @@ enum hd_status cli_option_duration(struct cli *cli, const char *name, int64_t us
     hd_err_set(&cli->err, HD_INVALID, "--%s \"%.40s\" is not a duration", name, text);
     hd_err_hint(&cli->err, "for example 30m, 12h or 90d");
     return HD_INVALID;
-}
-
-const char *cli_filters(struct cli *cli, const char *path, const char *const *names) {
-    for (; *names; names++)
-        if (cli_option(cli, *names))
-            path = hd_arena_printf(&cli->arena, "%s&%s=%s", path, *names, cli_escape(cli, cli_option(cli, *names)));
-    return path;
-}
-
-const char *cli_ago(struct cli *cli, const char *path, const char *name, const char *field) {
-    int64_t ms;
-    if (!path || cli_option_duration(cli, name, -1, &ms) != HD_OK)
-        return NULL;
-    return ms < 0 ? path : hd_arena_printf(&cli->arena, "%s&%s=%" PRId64, path, field, hd_now_read().wall_ms - ms);
 }
 
 enum hd_status cli_option_int(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t fallback,

@@ -83,6 +83,7 @@ static const struct cli_option quota_options[] = {
 };
 static const struct cli_option worker_options[] = {
     {"pool", "NAME", "only that pool"},
+    {"state", "STATE[,STATE…]", "only online, suspect or lost ones"},
 };
 static const struct cli_option steer_worker_options[] = {
     {"reason", "TEXT", "why, for those who look at the worker later"},
@@ -234,8 +235,8 @@ const struct cli_command cli_commands[] = {
      NULL, 0, 0, 0, cmd_schema},
     {"logs", "RUN", "print the log of a run", "hodei logs 019a…\nhodei logs -f 019a… --job test", OPTIONS(logs_options),
      1, 1, cmd_logs},
-    {"worker list", "", "list workers", "hodei worker list --pool default", OPTIONS(worker_options), 0, 0,
-     cmd_worker_list},
+    {"worker list", "", "list workers", "hodei worker list --pool default\nhodei worker list --state suspect,lost",
+     OPTIONS(worker_options), 0, 0, cmd_worker_list},
     {"worker get", "NAME", "show a worker: what it has, what uses it, what keeps work away", "hodei worker get build-3",
      NULL, 0, 1, 1, cmd_worker_get},
     {"worker cordon", "NAME", "place nothing new on a worker; its jobs run on",

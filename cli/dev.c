@@ -247,7 +247,7 @@ static bool answers(struct dev *dev) {
     }
     if (dev->agents == 0)
         return true;
-    if (cli_call(dev->cli, CLI_GET("/v1/workers"), &reply) != HD_OK) {
+    if (cli_call(dev->cli, CLI_GET("/v1/workers?page_size=1000"), &reply) != HD_OK) {
         hd_err_clear(&dev->cli->err);
         return false;
     }

@@ -1,4 +1,5 @@
 #include <curl/curl.h>
+#include <inttypes.h>
 
 #include "base/uuid.h"
 #include "cli/cli.h"
@@ -20,6 +21,20 @@ const char *cli_escape(struct cli *cli, const char *text) {
 
     curl_free(escaped);
     return copy;
+}
+
+const char *cli_filters(struct cli *cli, const char *path, const char *const *names) {
+    for (; *names; names++)
+        if (cli_option(cli, *names))
+            path = hd_arena_printf(&cli->arena, "%s&%s=%s", path, *names, cli_escape(cli, cli_option(cli, *names)));
+    return path;
+}
+
+const char *cli_ago(struct cli *cli, const char *path, const char *name, const char *field) {
+    int64_t ms;
+    if (!path || cli_option_duration(cli, name, -1, &ms) != HD_OK)
+        return NULL;
+    return ms < 0 ? path : hd_arena_printf(&cli->arena, "%s&%s=%" PRId64, path, field, hd_now_read().wall_ms - ms);
 }
 
 static void add_header(struct curl_slist **list, const char *name, const char *value) {

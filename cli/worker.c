@@ -38,14 +38,12 @@ static const char *bytes(struct cli *cli, int64_t n) {
 }
 
 int cmd_worker_list(struct cli *cli) {
-    const char *pool = cli_option(cli, "pool");
-    const char *path =
-        pool ? hd_arena_printf(&cli->arena, "/v1/workers?pool=%s", cli_escape(cli, pool)) : "/v1/workers";
+    static const char *const filters[] = {"pool", "state", NULL};
     const cJSON *item;
     cJSON *reply;
     struct table table;
 
-    if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
+    if (cli_list(cli, cli_filters(cli, "/v1/workers?page_size=1000", filters), "workers", &reply) != HD_OK)
         return cli_failed(cli);
     table_init(&table, &cli->arena, "NAME|POOL|STATE|RUNNING>|SLOTS>|EXECUTORS|LABELS|HEARTBEAT");
     cJSON_ArrayForEach(item, j_get(reply, "workers")) {

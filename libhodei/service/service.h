@@ -46,6 +46,12 @@ enum hd_status hd_item_fail(struct hd_item *item, enum hd_status status, const c
 // returns false and the handler answers with what it has. At most 256 parked items; above that it returns false at once.
 bool hd_item_park(struct hd_ctx *cx, struct hd_item *item, int64_t wait_ms);
 
+// Lists come in pages, by the key of the last item of the page before. Both are false where they have failed the item.
+#define HD_PAGE 100 // where nobody says how many
+#define HD_PAGE_MAX 1000
+bool hd_item_page(struct hd_item *item, int64_t asked, unsigned *ret); // asked: 0 or 1..HD_PAGE_MAX
+bool hd_item_page_token_wrong(struct hd_item *item);
+
 struct hd_rpc {
     const char *method;
     const ProtobufCMessageDescriptor *request, *reply;

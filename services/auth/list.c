@@ -1,19 +1,6 @@
 // Everything that is listed in pages. The key of a page is the first field of its items.
 #include "services/auth/auth.h"
 
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 1000
-
-static bool size_of(struct hd_item *item, int32_t asked, int64_t *ret) {
-    if (asked >= 0 && asked <= PAGE_MAX) {
-        *ret = asked ? asked : PAGE_DEFAULT;
-        return true;
-    }
-    hd_item_fail(item, HD_INVALID, "page_size must be from 1 to %d", PAGE_MAX);
-    hd_err_field(&item->err, "page_size");
-    return false;
-}
-
 struct page {
     enum auth_statement statement;
     const ProtobufCMessageDescriptor *type; // of an item
@@ -35,12 +22,12 @@ static void fill(struct hd_ctx *cx, const struct hd_rows *rows, int64_t size, co
 static enum hd_status read_page(struct hd_ctx *cx, struct hd_item *item, const struct page *page,
                                 ProtobufCMessage ***ret, size_t *ret_n, char **ret_next) {
     struct hd_rows rows;
-    int64_t size;
+    unsigned size;
 
-    if (!size_of(item, page->size, &size))
+    if (!hd_item_page(item, page->size, &size))
         return HD_OK;
     HD_TRY(HD_RUN(cx, &auth_sql[page->statement], &rows, HD_TEXT(item->principal->tenant), HD_I64(cx->now.wall_ms),
-                  HD_TEXT(page->token), HD_I64(size + 1), HD_TEXT(page->filter)));
+                  HD_TEXT(page->token), HD_I64((int64_t)size + 1), HD_TEXT(page->filter)));
     fill(cx, &rows, size, page->type, ret, ret_n, ret_next);
     return HD_OK;
 }
@@ -74,21 +61,20 @@ static enum hd_status list_audit(struct hd_ctx *cx, struct hd_item *item) {
     // What is nobody's is seen by those who look after the platform.
     const char *tenants[] = {item->principal->tenant, ""};
     size_t n_tenants = hd_streq(tenants[0], AUTH_HOME_TENANT) ? 2 : 1;
-    int64_t size, before = INT64_MAX;
+    int64_t before = INT64_MAX;
+    unsigned size;
     struct hd_rows rows;
 
-    if (!size_of(item, request->page_size, &size))
+    if (!hd_item_page(item, request->page_size, &size))
         return HD_OK;
     if (*request->page_token && (hd_parse_i64(request->page_token, &before) != HD_OK || before < 1)) {
-        hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
-        hd_err_field(&item->err, "page_token");
-        hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
+        hd_item_page_token_wrong(item);
         return HD_OK;
     }
     HD_TRY(HD_RUN(cx, &auth_sql[SQL_LIST_AUDIT], &rows, HD_TEXTS(tenants, n_tenants), HD_I64(before),
                   HD_I64(request->since_ms), HD_I64(request->until_ms ? request->until_ms : INT64_MAX),
                   HD_TEXT(request->actor), HD_TEXT(request->action), HD_TEXT(request->target),
-                  HD_TEXT(request->outcome), HD_I64(size + 1)));
+                  HD_TEXT(request->outcome), HD_I64((int64_t)size + 1)));
     fill(cx, &rows, size, &hodei__v1__audit_entry__descriptor, (ProtobufCMessage ***)(void *)&reply->entries,
          &reply->n_entries, &reply->next_page_token);
     return HD_OK;

@@ -4,9 +4,6 @@
 #include "hodei/v1/auth.pb-c.h"
 #include "services/auth/auth.h"
 
-#define PAGE 100
-#define PAGE_MAX 500
-
 static bool name_valid(const char *name) {
     size_t len = strlen(name);
 
@@ -141,17 +138,14 @@ enum hd_status auth_get_user(struct hd_ctx *cx, void *self, struct hd_item *item
 static enum hd_status list(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__ListUsersRequest *request = (const Hodei__V1__ListUsersRequest *)item->msg;
     Hodei__V1__ListUsersReply *reply = (Hodei__V1__ListUsersReply *)item->reply;
-    int64_t page = request->page_size ? request->page_size : PAGE;
+    unsigned page;
     struct auth_user *users;
     size_t n;
 
-    if (page < 1 || page > PAGE_MAX) {
-        hd_item_fail(item, HD_INVALID, "page_size is not in 1..%d", PAGE_MAX);
-        hd_err_field(&item->err, "page_size");
+    if (!hd_item_page(item, request->page_size, &page))
         return HD_OK;
-    }
-    HD_TRY(auth_user_list(cx, item->principal->tenant, request->page_token, page + 1, &users, &n));
-    reply->n_users = n > (size_t)page ? (size_t)page : n;
+    HD_TRY(auth_user_list(cx, item->principal->tenant, request->page_token, (int64_t)page + 1, &users, &n));
+    reply->n_users = n > page ? page : n;
     reply->users = HD_NEW_ARRAY(cx->arena, n + 1, Hodei__V1__User *);
     for (size_t i = 0; i < reply->n_users; i++) {
         reply->users[i] = (Hodei__V1__User *)hd_pb_new(cx->arena, &hodei__v1__user__descriptor);

@@ -6,25 +6,7 @@
 
 #define MAX_WAIT_MS 20000
 #define JOBS_IN_RUN 1000
-#define MAX_PAGE 1000
 #define ACTIONS_IN_RUN 100
-#define RUNS_PAGE 50
-#define JOBS_PAGE 100
-
-static bool page_size(struct hd_item *item, uint32_t asked, uint32_t usual, unsigned *ret) {
-    *ret = asked ? asked : usual;
-    if (asked <= MAX_PAGE)
-        return true;
-    hd_item_fail(item, HD_INVALID, "page_size is %u, not 1 to %d", asked, MAX_PAGE);
-    hd_err_field(&item->err, "page_size");
-    return false;
-}
-
-static bool bad_token(struct hd_item *item) {
-    hd_item_fail(item, HD_INVALID, "page_token is not one that this list gave");
-    hd_err_field(&item->err, "page_token");
-    return false;
-}
 
 // --- GetRun -------------------------------------------------------------------------------------------------------------------
 static bool get_check(struct hd_item *item, struct hd_uuid *ret) {
@@ -158,10 +140,10 @@ static bool list_check(struct hd_ctx *cx, struct hd_item *item, struct orc_runs_
                                    .pipeline = request->pipeline,
                                    .project = request->project,
                                    .parts = hd_parts_of(cx->arena, item->principal)};
-    if (!ret->tenant || !page_size(item, request->page_size, RUNS_PAGE, &ret->limit))
+    if (!ret->tenant || !hd_item_page(item, request->page_size, &ret->limit))
         return false;
     if (*request->page_token && hd_uuid_parse(request->page_token, &ret->before) != HD_OK)
-        return bad_token(item);
+        return hd_item_page_token_wrong(item);
     if (!list_times(item, ret) || !list_states(item, ret))
         return false;
     if (*request->project && !hd_token_valid(request->project)) {
@@ -217,10 +199,10 @@ static enum hd_status list_jobs(struct hd_ctx *cx, struct orchestrator *orc, str
     struct hd_uuid id;
     struct orc_ws ws;
     if (!orc_item_tenant(item) || !orc_item_id(item, "run", request->run, &id) ||
-        !page_size(item, request->page_size, JOBS_PAGE, &page.limit))
+        !hd_item_page(item, request->page_size, &page.limit))
         return HD_OK;
     if (!token_read(request->page_token, &page.from)) {
-        bad_token(item);
+        hd_item_page_token_wrong(item);
         return HD_OK;
     }
     orc_ws_init(&ws, cx->arena);

@@ -43,7 +43,6 @@ hd_handler pip_get;  // GetPipeline
 hd_handler pip_list; // ListPipelines
 // False, with the item failed, where the request stands for no tenant.
 bool pip_tenant_given(struct hd_item *item);
-bool pip_page_token_wrong(struct hd_item *item); // always false: the item is failed
 bool pip_project_valid(struct hd_item *item, const char *project);
 
 // commands.c: before a command, whether its key is known: then the item has its answer, or its error; and after it.

@@ -1,20 +1,10 @@
 #include "base/names.h"
 #include "services/pipelines/pipelines.h"
 
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 1000
-
 bool pip_tenant_given(struct hd_item *item) {
     if (hd_token_valid(item->principal->tenant))
         return true;
     hd_item_fail(item, HD_DENIED, "the request stands for no tenant");
-    return false;
-}
-
-bool pip_page_token_wrong(struct hd_item *item) {
-    hd_item_fail(item, HD_INVALID, "page_token is not one of ours");
-    hd_err_field(&item->err, "page_token");
-    hd_err_hint(&item->err, "use next_page_token of the page before, unchanged");
     return false;
 }
 
@@ -64,13 +54,8 @@ bool pip_project_valid(struct hd_item *item, const char *project) {
 
 // False, with the item failed, where the page asked for makes no sense.
 static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelinesRequest *request) {
-    if (request->page_size > PAGE_MAX) {
-        hd_item_fail(item, HD_INVALID, "page_size must be from 1 to %d", PAGE_MAX);
-        hd_err_field(&item->err, "page_size");
-        return false;
-    }
     if (*request->page_token && !hd_name_valid(request->page_token))
-        return pip_page_token_wrong(item);
+        return hd_item_page_token_wrong(item);
     return !*request->project || pip_project_valid(item, request->project);
 }
 
@@ -79,11 +64,12 @@ enum hd_status pip_list(struct hd_ctx *cx, void *self, struct hd_item *items, si
     for (size_t i = 0; i < n; i++) {
         const Hodei__V1__ListPipelinesRequest *request = (const Hodei__V1__ListPipelinesRequest *)items[i].msg;
         Hodei__V1__ListPipelinesReply *reply = (Hodei__V1__ListPipelinesReply *)items[i].reply;
-        uint32_t size = request->page_size ? request->page_size : PAGE_DEFAULT;
+        unsigned size;
         struct pip_version *list;
         size_t found;
 
-        if (!pip_tenant_given(&items[i]) || !page_valid(&items[i], request))
+        if (!pip_tenant_given(&items[i]) || !hd_item_page(&items[i], request->page_size, &size) ||
+            !page_valid(&items[i], request))
             continue;
         HD_TRY(pip_store_list(cx, items[i].principal, request, size + 1, &list, &found));
         reply->n_pipelines = found > size ? size : found;

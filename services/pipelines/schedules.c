@@ -4,8 +4,6 @@
 #include "adapter/zoneinfo.h"
 #include "base/names.h"
 
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 1000
 #define NEXT_SHOWN 5
 #define REASON_MAX 200
 
@@ -119,17 +117,12 @@ static bool page_read(struct hd_item *item, struct hd_uuid *ret_id, const char *
 
     *ret_pipeline = "";
     *ret_id = (struct hd_uuid){0};
-    if (request->page_size > PAGE_MAX) {
-        hd_item_fail(item, HD_INVALID, "page_size must be from 1 to %d", PAGE_MAX);
-        hd_err_field(&item->err, "page_size");
-        return false;
-    }
     if (!*token)
         return true;
     bool valid = strlen(token) > HD_UUID_TEXT && token[HD_UUID_TEXT - 1] == '.' && hd_name_valid(token + HD_UUID_TEXT);
     hd_strlcpy(id, token, sizeof(id));
     if (!valid || hd_uuid_parse(id, ret_id) != HD_OK) {
-        return pip_page_token_wrong(item);
+        return hd_item_page_token_wrong(item);
     }
     *ret_pipeline = token + HD_UUID_TEXT;
     return true;
@@ -138,13 +131,14 @@ static bool page_read(struct hd_item *item, struct hd_uuid *ret_id, const char *
 static enum hd_status list_one(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__ListSchedulesRequest *request = (const Hodei__V1__ListSchedulesRequest *)item->msg;
     Hodei__V1__ListSchedulesReply *reply = (Hodei__V1__ListSchedulesReply *)item->reply;
-    uint32_t size = request->page_size ? request->page_size : PAGE_DEFAULT;
+    unsigned size;
     struct pip_schedule *list;
     struct hd_uuid after_id;
     const char *after;
     size_t found;
 
-    if (!pip_tenant_given(item) || !page_read(item, &after_id, &after))
+    if (!pip_tenant_given(item) || !hd_item_page(item, request->page_size, &size) ||
+        !page_read(item, &after_id, &after))
         return HD_OK;
     HD_TRY(pip_store_schedules_page(cx, item->principal, request->pipeline, after, after_id, size + 1, &list, &found));
     reply->n_schedules = found > size ? size : found;

@@ -7,9 +7,6 @@
 #include "services/pipelines/render.h"
 #include "services/pipelines/schema.h"
 
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 1000
-
 static void missing(struct hd_item *item, const char *name, uint32_t version, const char *field) {
     if (version)
         hd_item_fail(item, HD_MISSING, "there is no version %" PRIu32 " of the pipeline \"%.140s\"", version, name);
@@ -23,14 +20,9 @@ static void missing(struct hd_item *item, const char *name, uint32_t version, co
 static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelineVersionsRequest *request,
                        int64_t *ret_before) {
     *ret_before = INT32_MAX;
-    if (request->page_size > PAGE_MAX) {
-        hd_item_fail(item, HD_INVALID, "page_size must be from 1 to %d", PAGE_MAX);
-        hd_err_field(&item->err, "page_size");
-        return false;
-    }
     if (*request->page_token &&
         (hd_parse_i64(request->page_token, ret_before) != HD_OK || *ret_before < 1 || *ret_before > INT32_MAX)) {
-        return pip_page_token_wrong(item);
+        return hd_item_page_token_wrong(item);
     }
     return true;
 }
@@ -38,12 +30,13 @@ static bool page_valid(struct hd_item *item, const Hodei__V1__ListPipelineVersio
 static enum hd_status list_one(struct hd_ctx *cx, struct hd_item *item) {
     const Hodei__V1__ListPipelineVersionsRequest *request = (const Hodei__V1__ListPipelineVersionsRequest *)item->msg;
     Hodei__V1__ListPipelineVersionsReply *reply = (Hodei__V1__ListPipelineVersionsReply *)item->reply;
-    uint32_t size = request->page_size ? request->page_size : PAGE_DEFAULT;
+    unsigned size;
     struct pip_version *list;
     int64_t before;
     size_t found;
 
-    if (!pip_tenant_given(item) || !page_valid(item, request, &before))
+    if (!pip_tenant_given(item) || !hd_item_page(item, request->page_size, &size) ||
+        !page_valid(item, request, &before))
         return HD_OK;
     HD_TRY(pip_store_versions(cx, item->principal, request->name, (uint32_t)before, size + 1, &list, &found));
     if (found == 0 && !*request->page_token) {

@@ -4,6 +4,7 @@
 
 // A difference of so many workers, each with all its labels, fits a message.
 #define DIFFERENCE_MAX 100
+#define FLEET_MAX 10000 // workers of an installation
 
 enum hd_status worker_message(struct hd_ctx *cx, const struct worker *worker, Hodei__V1__Worker **ret) {
     ProtobufCMessage *msg;
@@ -100,9 +101,10 @@ enum hd_status registry_save(struct hd_ctx *cx, struct workers *workers, const s
     return publish_difference(cx, changed, n);
 }
 
-static enum hd_status list(struct hd_ctx *cx, const char *pool, bool load, Hodei__V1__Worker ***ret, size_t *ret_n) {
+static enum hd_status list(struct hd_ctx *cx, const struct workers_query *query, bool load, Hodei__V1__Worker ***ret,
+                           size_t *ret_n) {
     struct workers workers;
-    HD_TRY(registry_store(cx)->list(cx, pool, &workers));
+    HD_TRY(registry_store(cx)->list(cx, query, &workers));
     Hodei__V1__Worker **messages = HD_NEW_ARRAY(cx->arena, workers.n + 1, Hodei__V1__Worker *);
     for (size_t i = 0; i < workers.n; i++) {
         HD_TRY(worker_message(cx, &workers.rows[i], &messages[i]));
@@ -114,17 +116,37 @@ static enum hd_status list(struct hd_ctx *cx, const char *pool, bool load, Hodei
     return HD_OK;
 }
 
+static bool list_check(struct hd_item *item, struct workers_query *ret) {
+    const Hodei__V1__ListWorkersRequest *request = (const Hodei__V1__ListWorkersRequest *)item->msg;
+    unsigned limit;
+    _Static_assert(sizeof(*request->state) == sizeof(int32_t), "an enum is an int");
+    if (*request->pool && !hd_token_valid(request->pool)) {
+        hd_item_fail(item, HD_INVALID, "a pool's name is 1 to 64 of A-Z a-z 0-9 _ -");
+        hd_err_field(&item->err, "pool");
+        return false;
+    }
+    if (!hd_item_page(item, request->page_size, &limit))
+        return false;
+    if (*request->page_token && !hd_token_valid(request->page_token))
+        return hd_item_page_token_wrong(item);
+    *ret = (struct workers_query){request->pool, request->page_token, (const int32_t *)request->state, request->n_state,
+                                  limit};
+    return true;
+}
+
 enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *items, size_t n) {
     (void)self;
     for (size_t i = 0; i < n; i++) {
-        const Hodei__V1__ListWorkersRequest *request = (const Hodei__V1__ListWorkersRequest *)items[i].msg;
         Hodei__V1__ListWorkersReply *reply = (Hodei__V1__ListWorkersReply *)items[i].reply;
-        if (*request->pool && !hd_token_valid(request->pool)) {
-            hd_item_fail(&items[i], HD_INVALID, "a pool's name is 1 to 64 of A-Z a-z 0-9 _ -");
-            hd_err_field(&items[i].err, "pool");
+        struct workers_query query;
+        if (!list_check(&items[i], &query))
             continue;
-        }
-        HD_TRY(list(cx, request->pool, true, &reply->workers, &reply->n_workers));
+        size_t limit = (size_t)query.limit++; // one more tells whether there is a next page
+        HD_TRY(list(cx, &query, true, &reply->workers, &reply->n_workers));
+        if (reply->n_workers <= limit)
+            continue;
+        reply->n_workers = limit;
+        reply->next_page_token = reply->workers[limit - 1]->name;
     }
     return HD_OK;
 }
@@ -161,7 +183,8 @@ enum hd_status registry_get_fleet(struct hd_ctx *cx, void *self, struct hd_item 
         if (request->version == (uint64_t)version)
             continue;
         reply->version = (uint64_t)version;
-        HD_TRY(list(cx, "", false, &reply->workers, &reply->n_workers));
+        const struct workers_query all = {.pool = "", .after = "", .limit = FLEET_MAX};
+        HD_TRY(list(cx, &all, false, &reply->workers, &reply->n_workers));
     }
     return HD_OK;
 }

@@ -108,6 +108,13 @@ struct workers {
     struct worker *rows; // by name
     size_t n;
 };
+struct workers_query {
+    const char *pool;      // "": every one
+    const char *after;     // a name; "": from the first
+    const int32_t *states; // n_states 0: all
+    size_t n_states;
+    int64_t limit;
+};
 struct worker *workers_find(const struct workers *workers, const char *name);
 // Takes a step of the machine: the only place that writes `state`. REG_STEP, or nothing was changed. A session that is lost by it
 // is added to `lost`.
@@ -134,8 +141,8 @@ struct registry_store {
     // Locks the rows of these names (doubles are folded); has an entry for each.
     enum hd_status (*load)(struct hd_ctx *cx, const char **names, size_t n, struct workers *ret);
     enum hd_status (*save)(struct hd_ctx *cx, const struct workers *workers);
-    enum hd_status (*live)(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n); // by name
-    enum hd_status (*list)(struct hd_ctx *cx, const char *pool, struct workers *ret);    // "": every pool; by name
+    enum hd_status (*live)(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n);               // by name
+    enum hd_status (*list)(struct hd_ctx *cx, const struct workers_query *query, struct workers *ret); // by name
     // Without a lock, for readers; its state is REG_NONE where there is no row.
     enum hd_status (*get)(struct hd_ctx *cx, const char *name, struct worker *ret);
     // What people did to a worker, the newest first, at most 100.

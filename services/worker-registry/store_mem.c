@@ -124,21 +124,32 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const struct worker *)a)->name, ((const struct worker *)b)->name);
 }
 
-static enum hd_status mem_list(struct hd_ctx *cx, const char *pool, struct workers *ret) {
+static bool asked_for(const struct worker *worker, const struct workers_query *query) {
+    bool in = !query->n_states;
+    for (size_t i = 0; i < query->n_states; i++)
+        in |= query->states[i] == (int32_t)worker->state;
+    return in && (!*query->pool || strcmp(worker->pool, query->pool) == 0) && strcmp(worker->name, query->after) > 0;
+}
+
+static enum hd_status mem_list(struct hd_ctx *cx, const struct workers_query *query, struct workers *ret) {
     const struct registry_mem *mem = mem_of(cx);
     *ret = (struct workers){HD_NEW_ARRAY(cx->arena, mem->workers.n + 1, struct worker), 0};
     for (size_t i = 0; i < mem->workers.n; i++) {
         const struct mem_worker *row = mem->workers.items[i];
-        if (!row->gone && (!*pool || strcmp(row->w.pool, pool) == 0))
+        if (!row->gone && asked_for(&row->w, query))
             ret->rows[ret->n++] = row->w;
     }
     qsort(ret->rows, ret->n, sizeof(*ret->rows), by_name);
+    if ((int64_t)ret->n > query->limit)
+        ret->n = (size_t)query->limit;
     return HD_OK;
 }
 
+static const struct workers_query every_one = {.pool = "", .after = "", .limit = INT64_MAX};
+
 static enum hd_status mem_live(struct hd_ctx *cx, struct liveness_row **ret, size_t *ret_n) {
     struct workers all;
-    HD_TRY(mem_list(cx, "", &all));
+    HD_TRY(mem_list(cx, &every_one, &all));
     *ret = HD_NEW_ARRAY(cx->arena, all.n + 1, struct liveness_row);
     *ret_n = 0;
     for (size_t i = 0; i < all.n; i++)
@@ -310,7 +321,7 @@ static enum hd_status mem_told(struct hd_ctx *cx, const int64_t *seqs, size_t n)
 
 static enum hd_status mem_streams_due(struct hd_ctx *cx, struct registry_stream *ret, size_t max, size_t *ret_n) {
     struct workers all;
-    HD_TRY(mem_list(cx, "", &all));
+    HD_TRY(mem_list(cx, &every_one, &all));
     *ret_n = 0;
     for (size_t i = 0; i < all.n && *ret_n < max; i++) {
         if (all.rows[i].stream_ready || all.rows[i].state == REG_LOST)

@@ -55,8 +55,9 @@ const struct hd_sql registry_sql[REGISTRY_SQL_COUNT] = {
                " WHERE (w.name, w.session) IN (SELECT * FROM unnest($1::text[], $11::uuid[]))"},
     [LIVE] = {"registry_live", "SELECT name, session, state, beats FROM workers WHERE state IN (1, 2) ORDER BY name"},
     [LIST] = {"registry_list",
-              "SELECT " WORKER_COLUMNS STEERED_COLUMNS " FROM workers WHERE $1::text = '' OR pool = $1::text"
-              " ORDER BY name LIMIT 10000"},
+              "SELECT " WORKER_COLUMNS STEERED_COLUMNS " FROM workers WHERE ($1::text = '' OR pool = $1::text)"
+              " AND name > $2::text AND (cardinality($3::int4[]) = 0 OR state = ANY ($3::int4[]))"
+              " ORDER BY name LIMIT $4::int8"},
     [FORGET_WORKERS] = {"registry_forget_workers",
                         "DELETE FROM workers w WHERE state = 3 AND heartbeat_at_ms < $1::int8 AND NOT EXISTS"
                         " (SELECT 1 FROM lost_sessions l WHERE l.worker = w.name AND NOT l.confirmed)"},
@@ -248,9 +249,10 @@ static enum hd_status pg_live(struct hd_ctx *cx, struct liveness_row **ret, size
     return HD_OK;
 }
 
-static enum hd_status pg_list(struct hd_ctx *cx, const char *pool, struct workers *ret) {
+static enum hd_status pg_list(struct hd_ctx *cx, const struct workers_query *query, struct workers *ret) {
     struct hd_rows rows;
-    HD_TRY(HD_RUN(cx, &registry_sql[LIST], &rows, HD_TEXT(pool)));
+    HD_TRY(HD_RUN(cx, &registry_sql[LIST], &rows, HD_TEXT(query->pool), HD_TEXT(query->after),
+                  HD_I32S(query->states, query->n_states), HD_I64(query->limit)));
     *ret = (struct workers){HD_NEW_ARRAY(cx->arena, rows.n + 1, struct worker), rows.n};
     for (size_t i = 0; i < rows.n; i++)
         read_worker(&rows, i, &ret->rows[i]);

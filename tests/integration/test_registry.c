@@ -391,6 +391,45 @@ ON_BOTH(too_many_at_once_are_spared) {
     CHECK_INT(state_of(w, "w3"), REG_ONLINE);
 }
 
+static const char *listed(struct world *w, const char *pool, int state, unsigned size) { // names of all pages: "a b|c"
+    Hodei__V1__ListWorkersRequest list = HODEI__V1__LIST_WORKERS_REQUEST__INIT;
+    Hodei__V1__WorkerState states[] = {(Hodei__V1__WorkerState)state};
+    Hodei__V1__ListWorkersReply *reply;
+    const char *all = "";
+    list.pool = (char *)(uintptr_t)pool;
+    list.state = states;
+    list.n_state = state != 0;
+    list.page_size = size;
+    do {
+        if (twin_call(&w->twin, "acme", "worker-registry", "ListWorkers", &list.base, MSG(list_workers_reply), &w->err,
+                      &reply) != HD_OK)
+            return w->err.field;
+        for (size_t i = 0; i < reply->n_workers; i++)
+            all = hd_arena_printf(&w->twin.arena, "%s%s%s", all, i ? " " : "", reply->workers[i]->name);
+        list.page_token = reply->next_page_token;
+        all = *list.page_token ? hd_arena_printf(&w->twin.arena, "%s|", all) : all;
+    } while (*list.page_token);
+    return all;
+}
+
+ON_BOTH(workers_are_listed_by_page_and_state) {
+    static const char *const names[] = {"w3", "w1", "w5", "w2", "w4"};
+    CHECK_STR(listed(w, "", 0, 0), "");
+    for (size_t i = 0; i < 5; i++)
+        CHECK_INT(join(w, names[i], S1, "join me"), HD_OK);
+    CHECK_STR(listed(w, "", 0, 0), "w1 w2 w3 w4 w5");
+    CHECK_STR(listed(w, "", 0, 2), "w1 w2|w3 w4|w5");
+    CHECK_STR(listed(w, "default", 0, 5), "w1 w2 w3 w4 w5");
+    CHECK_STR(listed(w, "other", 0, 1), "");
+    CHECK_STR(listed(w, "", 0, 1001), "page_size");
+    twin_pass_s(&w->twin, 12);
+    CHECK(beat(w, "w2", S1, false));
+    CHECK(beat(w, "w5", S1, false));
+    CHECK_STR(listed(w, "", REG_ONLINE, 1), "w2|w5");
+    CHECK_STR(listed(w, "", REG_SUSPECT, 2), "w1 w3|w4");
+    CHECK_STR(listed(w, "", REG_LOST, 0), "");
+}
+
 ON_BOTH(replicas_share_the_truth) {
     add_registry(w, 1);
     CHECK_INT(join(w, "w1", S1, "join me"), HD_OK);
