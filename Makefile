@@ -40,7 +40,7 @@ LIBS_ALL := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcivetweb -lpthread 
 PROTOS := $(wildcard schemas/hodei/v1/*.proto)
 GEN_C := $(PROTOS:schemas/%.proto=$(G)/%.pb-c.c)
 GEN_H := $(GEN_C:.c=.h)
-MIGRATIONS := $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/migrations/*.sql),$(G)/$(s)/migrations.h)) \
+EMBEDDED := $(G)/api-gateway/comments.h $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/migrations/*.sql),$(G)/$(s)/migrations.h)) \
               $(if $(wildcard libhodei/service/migrations/*.sql),$(G)/service/migrations.h)
 
 BASE_C := $(wildcard libhodei/base/*.c)
@@ -71,11 +71,16 @@ $(G)/%/migrations.h: libhodei/embed-migrations.sh
 	@sh libhodei/embed-migrations.sh $(firstword $(wildcard services/$*/migrations libhodei/$*/migrations)) >$@
 $(foreach s,$(SERVICES),$(eval $(G)/$(s)/migrations.h: $(wildcard services/$(s)/migrations/*.sql)))
 $(G)/service/migrations.h: $(wildcard libhodei/service/migrations/*.sql)
+# What the schemas of the API say of themselves, for its description.
+API_PROTO := $(addprefix schemas/hodei/v1/,auth.proto common.proto log.proto pipeline.proto quota.proto run.proto worker.proto)
+$(G)/api-gateway/comments.h: services/api-gateway/embed-comments.sh $(API_PROTO)
+	@mkdir -p $(@D)
+	@sh $^ >$@
 
 $(B)/obj/gen/%.o: $(G)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
 	@$(CC) $(filter-out -W%,$(ALL_CFLAGS)) -MMD -MP -c $< -o $@
-$(B)/obj/%.o: %.c | $(GEN_H) $(MIGRATIONS)
+$(B)/obj/%.o: %.c | $(GEN_H) $(EMBEDDED)
 	@mkdir -p $(@D)
 	@echo "cc $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
@@ -140,7 +145,7 @@ $(B)/model-driver: $(call objs,tests/model/driver.c) $(B)/liborchestrator.a $(B)
 
 INTEGRATION_C := $(wildcard tests/integration/test_*.c)
 INTEGRATION := $(INTEGRATION_C:tests/integration/%.c=$(B)/integration/%)
-$(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B)/hodei-agent $(B)/hodei-shim | $(GEN_H) $(MIGRATIONS)
+$(B)/integration/%: tests/integration/%.c $(LIB) $(SVC_LIBS) $(B)/libagent.a $(B)/hodei-agent $(B)/hodei-shim | $(GEN_H) $(EMBEDDED)
 	@mkdir -p $(@D)
 	@echo "cc $<"
 	@$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -MMD -MP -MT $@ -MF $@.d $(LINK_EVERYTHING)
@@ -179,7 +184,7 @@ check-san: $(UNIT)
 
 MODEL := python3 tests/model/model.py $(B)/model-driver
 # Tests of the whole platform, each a program of its own.
-PLATFORM := end_to_end admin backup tls doors access matrix identity definitions corpus placement worker workers replicas graphs large quota
+PLATFORM := end_to_end openapi admin backup tls doors access matrix identity definitions corpus placement worker workers replicas graphs large quota
 test: ## installs what is missing and runs the tests (15 minutes at most)
 	@sh tests/tools/deps.sh run test
 	@$(MAKE) --no-print-directory all integration $(B)/sim $(B)/model-driver $(B)/bench-load $(B)/bench-auth $(B)/print-machines $(B)/print-routes fuzzers
@@ -240,7 +245,7 @@ TIDY := $(patsubst %.c,$(B)/tidy/%.ok,$(wildcard libhodei/*/*.c services/*/*.c a
 TIDY_FLAGS = $(if $(filter %/status.c,$<),,-include tests/lint/analyzer.h) -Xclang -analyzer-config -Xclang max-nodes=60000
 .PHONY: tidy
 tidy: $(TIDY)
-$(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(MIGRATIONS)
+$(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H) $(EMBEDDED)
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- $(filter-out -Werror,$(ALL_CFLAGS)) $(TIDY_FLAGS) 2>/dev/null
 	@$(CC) $(ALL_CFLAGS) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
@@ -301,7 +306,7 @@ FUZZ_O := $(FUZZ_SRC:%.c=$(B)/fuzz/obj/%.o)
 $(B)/fuzz/obj/gen/%.o: $(G)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
 	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
-$(B)/fuzz/obj/%.o: %.c | $(GEN_H)
+$(B)/fuzz/obj/%.o: %.c | $(GEN_H) $(EMBEDDED)
 	@mkdir -p $(@D)
 	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
 $(B)/fuzz/libfuzzed.a: $(FUZZ_O)

@@ -77,6 +77,8 @@ static int answer(struct exchange *ex) {
     }
     if (prepare(ex, &request) != HD_OK)
         return reply_problem(ex);
+    if (!ex->match.route->service)
+        return reply_description(ex);
     if (run_seen(ex, request) != HD_OK)
         return reply_problem(ex);
     if (ex->text)

@@ -92,7 +92,8 @@ void exchange_phase(struct exchange *ex, enum conn_phase phase, size_t bytes);
 // reply.c: what is written. Each returns the HTTP status.
 int reply_message(struct exchange *ex, const ProtobufCMessage *msg);
 int reply_problem(struct exchange *ex);
-int reply_preflight(struct exchange *ex); // 0: it is none, or its page may not ask
+int reply_description(struct exchange *ex); // of the API
+int reply_preflight(struct exchange *ex);   // 0: it is none, or its page may not ask
 // Begins an answer of text/plain whose length is not known yet; text goes out by mg_send_chunk.
 void reply_text_begin(struct exchange *ex);
 const char *hsts_header(const struct gateway *gw); // with its line's end; "" where there is no TLS

@@ -1,6 +1,8 @@
 #include "services/api-gateway/gateway.h"
+#include "services/api-gateway/openapi.h"
 
 #include <assert.h>
+#include <pthread.h>
 
 #include "base/pb.h"
 
@@ -100,6 +102,22 @@ int reply_message(struct exchange *ex, const ProtobufCMessage *msg) {
     hd_buf_addc(&body, '\n');
     send_all(ex, status, "application/json", "", &body);
     return status;
+}
+
+// It takes milliseconds, and is always the same.
+static struct hd_buf description;
+
+static void describe(void) {
+    openapi_add(&description);
+    hd_buf_addc(&description, '\n');
+}
+
+int reply_description(struct exchange *ex) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, describe);
+    send_all(ex, 200, "application/json", "", &description);
+    return 200;
 }
 
 int reply_problem(struct exchange *ex) {

@@ -32,10 +32,11 @@
 
 // clang-format off
 const struct route gateway_routes[] = {
+    {"GET", "/openapi.json", MSG(empty), MSG(empty), NULL, "GetDescription", NULL, 200, .open = true},
     {"POST", "/v1/pipelines", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
      "pipeline.write", 200, BODY_PIPELINE},
     {"POST", "/v1/pipelines:validate", MSG(apply_pipeline_request), MSG(apply_pipeline_reply), "pipelines", "ApplyPipeline",
-     "pipeline.read", 200, BODY_PIPELINE, .dry_run = true},
+     "pipeline.read", 200, BODY_PIPELINE, .dry_run = true, .id = "ValidatePipeline"},
     {"POST", "/v1/pipelines:render", MSG(render_pipeline_request), MSG(pipeline_plan), "pipelines", "RenderPipeline",
      "pipeline.read", 200, BODY_PIPELINE},
     {"GET", "/v1/pipelines:schema", MSG(empty), MSG(get_pipeline_schema_reply), "pipelines", "GetPipelineSchema", NULL, 200,
@@ -83,8 +84,10 @@ const struct route gateway_routes[] = {
     STEER_WORKER("uncordon", "Uncordon"),
     {"GET", "/v1/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
     {"PUT", "/v1/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "quota.write", 200, BODY_JSON},
-    {"GET", "/v1/projects/{project}/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200},
-    {"PUT", "/v1/projects/{project}/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "project.write", 200, BODY_JSON},
+    {"GET", "/v1/projects/{project}/quota", MSG(get_quota_request), MSG(quota), "quota", "GetQuota", "quota.read", 200,
+     .id = "GetProjectQuota"},
+    {"PUT", "/v1/projects/{project}/quota", MSG(set_quota_request), MSG(quota), "quota", "SetQuota", "project.write", 200, BODY_JSON,
+     .id = "SetProjectQuota"},
     {"GET", "/v1/stats/jobs", MSG(job_stats_request), MSG(job_stats_reply), "observability", "JobStats", "run.read", 200},
     {"GET", "/v1/whoami", MSG(who_am_irequest), MSG(who_am_ireply), "auth", "WhoAmI", NULL, 200},
     // who may do what
@@ -142,7 +145,7 @@ const struct route gateway_routes[] = {
     {"POST", "/v1/users/{name}:set-password", MSG(set_password_request), MSG(user), "auth", "SetPassword", "user.write",
      200, BODY_JSON},
     {"GET", "/v1/users/{user}/sessions", MSG(list_sessions_request), MSG(list_sessions_reply), "auth", "ListSessions",
-     "user.read", 200},
+     "user.read", 200, .id = "ListUserSessions"},
     {"DELETE", "/v1/users/{user}/sessions", MSG(end_sessions_request), MSG(empty), "auth", "EndSessions", "user.write",
      204},
 };

@@ -22,16 +22,18 @@ enum route_body {
 struct route {
     const char *method, *path;
     const ProtobufCMessageDescriptor *request, *reply;
-    const char *service, *rpc; // hodei.rpc.<service>.<rpc>
-    const char *permission;    // NULL: any principal
-    int success;               // HTTP status; 204 has no body
+    const char *service,
+        *rpc; // hodei.rpc.<service>.<rpc>; service NULL: the gateway answers with the description of the API
+    const char *permission; // NULL: any principal
+    int success;            // HTTP status; 204 has no body
     enum route_body body;
     const char *waits_on; // field of request and reply that is equal while nothing has changed; NULL: does not wait
-    bool of_run;   // of the run of its field `run`, and the service does not know in which part of the tenant that is
-    bool text;     // can answer as text/plain: the bytes of a log
-    bool dry_run;  // sets the field of that name
-    bool platform; // of the platform's administrators; for others it is not there
-    bool open;     // needs no token: what everybody may see, and what makes and ends sessions
+    bool of_run;    // of the run of its field `run`, and the service does not know in which part of the tenant that is
+    bool text;      // can answer as text/plain: the bytes of a log
+    bool dry_run;   // sets the field of that name
+    bool platform;  // of the platform's administrators; for others it is not there
+    bool open;      // needs no token: what everybody may see, and what makes and ends sessions
+    const char *id; // what the operation is called in the description of the API; NULL: as the rpc
     const char *verbatim; // field of the reply whose text, JSON, is the answer itself; NULL: the reply is
 };
 extern const struct route gateway_routes[];

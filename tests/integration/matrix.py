@@ -96,7 +96,7 @@ class Tenant:
 
 def fill(path, ids, word):
     """A path with the names of a tenant, or with UNKNOWN ones."""
-    kind = path.split("/")[2].split(":")[0]
+    kind = (path.split("/") + [""])[2].split(":")[0]
     name = {"pipelines": "pipeline", "schedules": "schedule", "tokens": "token", "bindings": "binding"}.get(kind)
     path = re.sub(r"\{(name|id)\}", lambda _: ids.get(name or ("run" if kind == "runs" else ""), word), path)
     path = path.replace("{project}", word if word != UNKNOWN else "unknown")
