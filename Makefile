@@ -22,7 +22,7 @@ PREFIX ?= /usr/local
 SERVICES := api-gateway orchestrator scheduler worker-registry pipelines quota auth observability
 
 # --- flags ------------------------------------------------------------------------------------------------------------
-PKGS := libprotobuf-c libnats libpq libcjson libcurl libcrypto libssl yaml-0.1
+PKGS := libprotobuf-c libnats libpq libcjson libcurl libcrypto libssl yaml-0.1 zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 INCLUDES := -Ilibhodei -I$(G) -I.
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \

@@ -1,4 +1,5 @@
 #include "services/api-gateway/gateway.h"
+#include "services/api-gateway/gzip.h"
 #include "services/api-gateway/openapi.h"
 
 #include <assert.h>
@@ -61,8 +62,11 @@ const char *hsts_header(const struct gateway *gw) {
 
 static void send_all(struct exchange *ex, int status, const char *type, const char *headers,
                      const struct hd_buf *body) {
-    HD_AUTO_BUF struct hd_buf out = {0};
+    HD_AUTO_BUF struct hd_buf out = {0}, packed = {0};
     bool close = ex->close || atomic_load(&ex->gw->stopping);
+    bool large = type && body->len >= GZIP_MIN_BYTES;
+    bool pack = large && gzip_accepted(mg_get_header(ex->conn, "Accept-Encoding")) &&
+                gzip_add(&packed, body->data, body->len) == HD_OK;
 
     if (close)
         mg_disable_connection_keep_alive(ex->conn);
@@ -71,6 +75,10 @@ static void send_all(struct exchange *ex, int status, const char *type, const ch
     add_origin(&out, ex);
     if (close)
         hd_buf_adds(&out, "Connection: close\r\n");
+    if (pack)
+        body = &packed;
+    if (large)
+        hd_buf_addf(&out, "%sVary: Accept-Encoding\r\n", pack ? "Content-Encoding: gzip\r\n" : "");
     if (type)
         hd_buf_addf(&out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body->len);
     hd_buf_adds(&out, "\r\n");

@@ -3,6 +3,7 @@
 each answer is held against the schemas there; what stands in an answer and not in its schema is found too. What clients rely on stands in
 openapi.txt and is not taken away again: openapi.py --update adds to it."""
 
+import gzip
 import json
 import os
 import re
@@ -154,6 +155,18 @@ def test_nothing_is_taken_away():
     more = sorted(fact for fact in now - set(before) if " needs " in fact)
     expect(not more, "clients do not give it: %r" % more)
     expect(not now - set(before), "not in openapi.txt, so that nobody keeps it: openapi.py --update; %r" % sorted(now - set(before))[:9])
+
+
+def test_gzip_for_those_who_take_it():
+    plain = p.raw("GET", "/openapi.json")
+    packed = p.raw("GET", "/openapi.json", headers={"Accept-Encoding": "gzip, br"})
+    expect("Content-Encoding" not in plain.headers and plain.headers["Vary"] == "Accept-Encoding", "as it is: %r" % plain.headers.items())
+    expect(packed.headers["Content-Encoding"] == "gzip" and gzip.decompress(packed.body) == plain.body, "the same, packed")
+    expect(len(packed.body) < len(plain.body) / 4, "%d bytes of %d" % (len(packed.body), len(plain.body)))
+    refused = p.raw("GET", "/openapi.json", headers={"Accept-Encoding": "gzip;q=0"})
+    expect(refused.body == plain.body, "not for who refuses it")
+    small = p.api("GET", "/v1/whoami", headers={"Accept-Encoding": "gzip"})
+    expect("Content-Encoding" not in small.headers and small.json, "not what is small")
 
 
 def test_pipelines_and_runs():

@@ -5,7 +5,7 @@ packages=
 for what in "$@"; do
     case $what in
     run) packages="$packages gcc libc6-dev pkg-config protobuf-c-compiler libprotobuf-c-dev libnats-dev libpq-dev libcivetweb-dev
-        libcjson-dev libcurl4-openssl-dev libssl-dev libyaml-dev nats-server postgresql-15 tzdata curl git" ;;
+        libcjson-dev libcurl4-openssl-dev libssl-dev libyaml-dev zlib1g-dev nats-server postgresql-15 tzdata curl git" ;;
     test) packages="$packages clang clang-format clang-tidy cppcheck protobuf-compiler python3-minimal python3 python3-jsonschema iproute2 procps binutils libclang-rt-14-dev openssl" ;;
     long) packages="$packages slowhttptest testssl.sh spin faketime" ;;
     esac
