@@ -350,6 +350,15 @@ const struct cli_command cli_commands[] = {
     {"audit", "", "show what was done and refused, newest first",
      "hodei audit --outcome refused --since 24h\nhodei audit --jsonl >audit.jsonl", OPTIONS(audit_options), 0, 0,
      cmd_audit},
+    {"completion bash", "", "print what makes bash complete commands and options",
+     "source <(hodei completion bash)\nhodei completion bash >/etc/bash_completion.d/hodei", NULL, 0, 0, 0,
+     cmd_completion_bash},
+    {"completion zsh", "", "the same for zsh", "hodei completion zsh >\"${fpath[1]}/_hodei\"", NULL, 0, 0, 0,
+     cmd_completion_zsh},
+    {"completion fish", "", "the same for fish", "hodei completion fish >~/.config/fish/completions/hodei.fish", NULL,
+     0, 0, 0, cmd_completion_fish},
+    {"completion words", "[WORD…]", "what may stand in the place of the last word; what the shells ask",
+     "hodei completion words :run :st", NULL, 0, 0, 1000, cmd_completion_words},
     {"version", "", "print the version", "hodei version", NULL, 0, 0, 0, cmd_version},
 };
 const size_t cli_commands_len = N(cli_commands);

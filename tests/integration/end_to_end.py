@@ -449,6 +449,18 @@ def test_bad_requests():
     check_problem(p.api("POST", "/v1/runs", {"pipeline": "x"}, {"Idempotency-Key": "k" * 5000}), 400, "long key")
 
 
+def test_completion():
+    script = ('source <(%s completion bash); t() { COMP_WORDS=(%s "$@"); COMP_CWORD=$#; _hodei %s; echo "${COMPREPLY[*]}"; }; '
+              't run l; t run list --st; t worker list --pool x --sta; t pipeline apply /; t run start --he; t nonsense x'
+              % (HODEI, HODEI, HODEI))
+    got = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split("\n")
+    expect(got == ["list", "--state", "--state", "", "--help", "", ""], "bash completes: %r" % got)
+    every = p.cli("completion", "words", ":").stdout.splitlines()
+    expect(len(every) == len(set(every)) > 20 and all("\t" in line for line in every), "each once, with what it is: %r" % every)
+    for shell in "zsh", "fish":
+        expect("completion words" in p.cli("completion", shell).stdout, shell)
+
+
 def test_runs_by_state_and_time():
     p.apply(one_job("listed-good", "true"))
     p.apply(one_job("listed-bad", "false"))
