@@ -2,7 +2,7 @@
 """What docs/ARCHITECTURE.md and the services' README.md list is what the code has.
 
 docs.py BUILD checks: the first column of the tables under "Processes", "Subjects", "Streams", "Requests", "Tables", "Settings" in
-docs/ARCHITECTURE.md; the diagrams of state machines there; that a service's README.md names its requests, tables, settings; and that
+docs/ARCHITECTURE.md, and "Exit statuses" in docs/CLI.md; the diagrams of state machines; that a service's README.md names its requests, tables, settings; and that
 docs/hodei.schema.json is what `hodei schema` prints.
 docs.py BUILD --update writes the diagrams and the schema anew; the rest is for people to write. Ends with "N passed, N failed".
 """
@@ -15,6 +15,7 @@ import sys
 
 PAGE = "docs/ARCHITECTURE.md"
 TESTING = "docs/TESTING.md"
+CLI = "docs/CLI.md"
 SCHEMA = "docs/hodei.schema.json"
 passed, failed = 0, 0
 
@@ -153,6 +154,7 @@ def main(build, update):
         common = set.intersection(*map(set, every.values())) | {"postgres"}
         compare("Settings", page, sorted(common) + ["%s.%s" % (s, n) for s in every for n in every[s] if n not in common] +
                 ["agent." + n for n in settings(build + "/hodei-agent")] + ["shim." + n for n in settings(build + "/hodei-shim")])
+        compare("Exit statuses", read(CLI), re.findall(r"^    \[HD_\w+\] = \{\"\w+\", \"[^\"]*\", \d+, \d+, (\d+),", read("libhodei/base/status.c"), re.M))
         diagrams(page, build, update)
         readmes(build, common)
         schema(build, update)
