@@ -126,6 +126,31 @@ static bool is_group(const char *word) {
     return false;
 }
 
+// What these print is no answer of the API.
+static bool has_own_output(const struct cli_command *command) {
+    static const char *const words[] = {"login", "logs", "lint", "render", "schema", "admin", "completion", "version"};
+    size_t len = strcspn(command->name, " ");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strlen(words[i]) == len && strncmp(words[i], command->name, len) == 0)
+            return true;
+    return false;
+}
+
+static enum hd_status take_format(struct cli *cli, const char *output) {
+    static const char *const formats[] = {
+        [CLI_TEXT] = "text", [CLI_JSON] = "json", [CLI_YAML] = "yaml", [CLI_NAME] = "name"};
+    bool own = has_own_output(cli->command);
+    for (int i = CLI_TEXT; i <= (own ? CLI_JSON : CLI_NAME); i++) {
+        if (!hd_streq(output, formats[i]))
+            continue;
+        cli->format = (enum cli_format)i;
+        cli->json = i != CLI_TEXT;
+        return HD_OK;
+    }
+    return hd_err_set(&cli->err, HD_INVALID, "output \"%.40s\" is not known%s: use text%s json", output,
+                      own ? " to this command" : "", own ? " or" : ", yaml, name or");
+}
+
 static enum hd_status check_args(struct cli *cli) {
     const struct cli_command *command = cli->command;
     const char *output = cli_option(cli, "output");
@@ -139,10 +164,7 @@ static enum hd_status check_args(struct cli *cli) {
         hd_err_hint(&cli->err, "hodei %s --help", command->name);
         return HD_INVALID;
     }
-    if (output && !hd_streq(output, "json") && !hd_streq(output, "text"))
-        return hd_err_set(&cli->err, HD_INVALID, "output \"%.40s\" is not known: use text or json", output);
-    cli->json = output && hd_streq(output, "json");
-    return HD_OK;
+    return take_format(cli, output ? output : "text");
 }
 
 enum hd_status cli_parse(struct cli *cli, int argc, char **argv, bool *ret_help) {

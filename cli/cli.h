@@ -38,6 +38,8 @@ extern const size_t cli_commands_len;
 extern const struct cli_option cli_global_options[];
 extern const size_t cli_global_options_len;
 
+enum cli_format { CLI_TEXT, CLI_JSON, CLI_YAML, CLI_NAME };
+
 struct cli {
     struct hd_arena arena;
     struct hd_err err;
@@ -48,7 +50,8 @@ struct cli {
     size_t n_given;
     char **args;
     int n_args;
-    bool json;   // -o json
+    enum cli_format format;
+    bool json;   // -o anything but text: the answer itself, for programs
     bool colour; // standard output is a terminal and NO_COLOR is not set
     const char *server;
     const char *token;        // NULL: none is sent
@@ -125,8 +128,11 @@ const cJSON *j_get(const cJSON *object, const char *name);
 // worker.c: the words of a list, or key=value of labels and taints, with commas; "-" where it is empty.
 const char *cli_words(struct cli *cli, const cJSON *list);
 
+// print.c: an answer as -o asks for it: as JSON, as YAML, or the names in it, a line each.
+void cli_print(const struct cli *cli, const cJSON *value);
+
 // output.c
-void cli_print_json(const cJSON *value);
+
 const char *cli_time(struct cli *cli, int64_t wall_ms);           // local time, "-" for 0
 const char *cli_duration(struct cli *cli, int64_t ms);            // "850ms", "1.2s", "2m03s"; "-" below 0
 const char *cli_colour(const struct cli *cli, const char *state); // escape sequence or ""

@@ -4,7 +4,7 @@
 #define OPTIONS(table) .options = (table), .n_options = N(table)
 
 const struct cli_option cli_global_options[] = {
-    {"output", "text|json", "json prints the answer of the API", 'o'},
+    {"output", "text|json|yaml|name", "the answer of the API, or the names in it alone", 'o'},
     {"server", "URL", "address of the platform (HODEI_SERVER; default http://127.0.0.1:8080)"},
     {"token-file", "FILE", "file with the token (HODEI_TOKEN holds the token itself)"},
     {"cacert", "FILE", "who signs the server's certificate, in PEM form (HODEI_CACERT; default: the system's)"},

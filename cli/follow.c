@@ -178,7 +178,7 @@ static void finish(struct following *f) {
     view_erase(&f->view);
     view_logs_end(&f->view);
     if (f->what->states && f->cli->json) {
-        cli_print_json(f->run);
+        cli_print(f->cli, f->run);
     } else if (f->what->states) {
         hd_buf_addc(&f->view.out, '\n');
         run_print(f->cli, f->run, &f->view.out);

@@ -5,13 +5,6 @@
 
 #include "cli/cli.h"
 
-void cli_print_json(const cJSON *value) {
-    char *text = cJSON_Print(value);
-
-    puts(text ? text : "{}");
-    free(text);
-}
-
 const char *cli_time(struct cli *cli, int64_t wall_ms) {
     time_t seconds = wall_ms / 1000;
     struct tm tm;

@@ -49,7 +49,7 @@ int cmd_pipeline_apply(struct cli *cli) {
     }
     const cJSON *pipeline = j_get(reply, "pipeline");
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else if (dry)
         printf("%s is right: %" PRId64 " jobs\n", j_text(pipeline, "name"), j_int(pipeline, "jobs"));
     else
@@ -77,7 +77,7 @@ int cmd_pipeline_list(struct cli *cli) {
         table_cell(&table, cli_time(cli, j_int(item, "updated_at_ms")));
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -96,7 +96,7 @@ int cmd_pipeline_get(struct cli *cli) {
     if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         fputs(j_text(reply, "source"), stdout);
     cJSON_Delete(reply);
@@ -133,7 +133,7 @@ int cmd_pipeline_versions(struct cli *cli) {
         table_cell(&table, deleted ? "(deleted)" : hd_arena_strndup(&cli->arena, j_text(item, "digest"), 12));
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -157,7 +157,7 @@ static void print_names(const cJSON *reply, const char *field, const char *title
 
 static void print_diff(const struct cli *cli, const cJSON *reply) {
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
         return;
     }
     print_names(reply, "jobs_added", "jobs added");

@@ -84,7 +84,7 @@ void quota_print(struct cli *cli, const cJSON *quota, struct hd_buf *out) {
 static int show(struct cli *cli, cJSON *reply) {
     HD_AUTO_BUF struct hd_buf out = {0};
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         quota_print(cli, reply, &out);
         fwrite(out.data, 1, out.len, stdout);
@@ -167,7 +167,7 @@ int cmd_quota_set(struct cli *cli) {
     if (status != HD_OK || cli_call(cli, &request, &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
         cJSON_Delete(reply);
         return 0;
     }

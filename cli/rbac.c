@@ -29,7 +29,7 @@ static int change(struct cli *cli, const char *method, const char *path, cJSON *
     if (send_json(cli, method, path, body, &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         puts(words);
     cJSON_Delete(reply);
@@ -69,7 +69,7 @@ static int list(struct cli *cli, const char *path, const char *name, const struc
             table_cell(&table, cell_of(cli, item, &columns[i]));
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -304,7 +304,7 @@ static int token_print(struct cli *cli, const char *path, cJSON *body) {
         return cli_failed(cli);
     about = j_get(reply, "about");
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         puts(j_text(reply, "token"));
         fprintf(stderr, "token %s (%s) of %s, until %s; it is shown this once\n", j_text(about, "id"),

@@ -131,7 +131,7 @@ int cmd_run_start(struct cli *cli) {
     const char *id = hd_arena_strdup(&cli->arena, j_text(reply, "id"));
     bool watch = cli_option(cli, "watch") != NULL;
     if (cli->json && !watch)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else if (!cli->json)
         printf("%s\n", id);
     cJSON_Delete(reply);
@@ -167,7 +167,7 @@ int cmd_run_list(struct cli *cli) {
         table_cell(&table, cli_duration(cli, span(j_int(item, "created_at_ms"), j_int(item, "ended_at_ms"))));
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -181,7 +181,7 @@ int cmd_run_get(struct cli *cli) {
     if (cli_call(cli, CLI_GET(run_path(cli, cli->args[0], "")), &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         run_print(cli, reply, &out);
         fwrite(out.data, 1, out.len, stdout);
@@ -202,7 +202,7 @@ int cmd_run_cancel(struct cli *cli) {
     if (cli_call(cli, &request, &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         printf("%s %s\n", cli->args[0], j_text(reply, "state"));
     cJSON_Delete(reply);

@@ -43,7 +43,7 @@ int cmd_schedule_list(struct cli *cli) {
         table_cell(&table, *run ? run : "-");
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -59,7 +59,7 @@ static int change(struct cli *cli, const char *verb, const char *query) {
     if (cli_call(cli, &request, &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         printf("%s of %s: next %s\n", cli->args[0], j_text(reply, "pipeline"), next_words(cli, reply));
     cJSON_Delete(reply);

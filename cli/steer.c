@@ -33,7 +33,7 @@ static int steer(struct cli *cli, const char *command, const char *body) {
         return cli_failed(cli);
     const char *run = j_text(reply, "run");
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else if (!hd_streq(run, cli->args[0]))
         printf("%s\n", run);
     else
@@ -96,7 +96,7 @@ int cmd_explain(struct cli *cli) {
     if (cli_call(cli, CLI_GET(path), &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         printf("%s is %s: %s\n", cli->args[1], j_text(reply, "state"), j_text(reply, "text"));
     cJSON_Delete(reply);

@@ -78,7 +78,7 @@ int cmd_session_list(struct cli *cli) {
     if (cli_call(cli, CLI_GET("/v1/sessions"), &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         table_init(&table, &cli->arena, "ID|ADDRESS|BEGUN|REFRESHED|ENDS");
         for (const cJSON *s = j_get(reply, "sessions") ? j_get(reply, "sessions")->child : NULL; s; s = s->next) {
@@ -112,7 +112,7 @@ static const char *user_path(struct cli *cli, const char *verb) {
 
 static int user_print(struct cli *cli, cJSON *user, const char *done) {
     if (cli->json)
-        cli_print_json(user);
+        cli_print(cli, user);
     else
         printf("user %s %s\n", cli->args[0], done);
     cJSON_Delete(user);
@@ -150,7 +150,7 @@ int cmd_user_list(struct cli *cli) {
     if (cli_list(cli, "/v1/users", "users", &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         table_init(&table, &cli->arena, "NAME|STATE|MADE|PASSWORD SET|ROLES");
         for (const cJSON *u = j_get(reply, "users")->child; u; u = u->next) {
@@ -212,7 +212,7 @@ static int keys_print(struct cli *cli, cJSON *reply) {
     struct table table;
 
     if (cli->json) {
-        cli_print_json(reply);
+        cli_print(cli, reply);
     } else {
         table_init(&table, &cli->arena, "KEY|STATE|SIGNS FROM");
         for (const cJSON *k = j_get(reply, "keys") ? j_get(reply, "keys")->child : NULL; k; k = k->next) {

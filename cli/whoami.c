@@ -9,7 +9,7 @@ int cmd_whoami(struct cli *cli) {
     if (cli_call(cli, CLI_GET("/v1/whoami"), &reply) != HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         printf("%s of tenant %s, may: %s\n", j_text(reply, "subject"), j_text(reply, "tenant"),
                cli_words(cli, j_get(reply, "permissions")));

@@ -57,7 +57,7 @@ int cmd_worker_list(struct cli *cli) {
         table_cell(&table, cli_time(cli, j_int(item, "heartbeat_at_ms")));
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         table_print(&table, cli);
     cJSON_Delete(reply);
@@ -151,7 +151,7 @@ int cmd_worker_get(struct cli *cli) {
         HD_OK)
         return cli_failed(cli);
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         print_worker(cli, reply);
     cJSON_Delete(reply);
@@ -196,7 +196,7 @@ static int steer(struct cli *cli, const char *command) {
         return cli_failed(cli);
     }
     if (cli->json)
-        cli_print_json(reply);
+        cli_print(cli, reply);
     else
         printf("%s %s, %" PRId64 " jobs there\n", cli->args[0], state_of(reply), j_int(reply, "running"));
     cJSON_Delete(reply);

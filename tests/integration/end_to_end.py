@@ -449,6 +449,22 @@ def test_bad_requests():
     check_problem(p.api("POST", "/v1/runs", {"pipeline": "x"}, {"Idempotency-Key": "k" * 5000}), 400, "long key")
 
 
+def test_output_for_programs():
+    p.apply("hodei: v1\nname: shown\nenv: { A: 'on', B: '1.5', C: 'two\\nlines', D: ' x: y #z' }\njobs:\n  j: { run: 'true' }\n")
+    run = p.wait_run(p.start_run("shown"))["id"]
+    expect(p.cli("run", "list", "--pipeline", "shown", "-o", "name").stdout == run + "\n", "the ids alone")
+    expect("shown" in p.cli("pipeline", "list", "-o", "name").stdout.split("\n"), "or names")
+    expect(p.cli("worker", "list", "-o", "name").stdout == "agent-1\n", "of workers")
+    expect(p.cli("run", "get", run, "-o", "name").stdout == run + "\n", "of one")
+    got = p.cli("run", "get", run, "-o", "yaml").stdout
+    expect("\nstate: succeeded\n" in got and got.startswith("id: '%s'\n" % run) and "\njobs:\n" in got, "as YAML: %r" % got)
+    source = p.cli("pipeline", "get", "shown", "-o", "yaml").stdout
+    expect("\nsource: |\n  hodei: v1\n  name: shown\n" in "\n" + source, "what has lines: %r" % source)
+    for words in ("logs", run, "-o", "yaml"), ("version", "-o", "name"), ("run", "list", "-o", "xml"):
+        done = p.cli(*words, code=2)
+        expect("is not known" in done.stderr and "json" in done.stderr, "%r: %r" % (words, done.stderr))
+
+
 def test_completion():
     script = ('source <(%s completion bash); t() { COMP_WORDS=(%s "$@"); COMP_CWORD=$#; _hodei %s; echo "${COMPREPLY[*]}"; }; '
               't run l; t run list --st; t worker list --pool x --sta; t pipeline apply /; t run start --he; t nonsense x'

@@ -75,7 +75,7 @@ TEST(mistakes_are_named) {
     check_refused("hodei run start x --watch=yes", "--watch takes no value", NULL);
     check_refused("hodei run start", "hodei run start needs PIPELINE", "hodei run start --help");
     check_refused("hodei run list x", "hodei run list does not take \"x\"", NULL);
-    check_refused("hodei run list -o xml", "output \"xml\" is not known: use text or json", NULL);
+    check_refused("hodei run list -o xml", "output \"xml\" is not known: use text, yaml, name or json", NULL);
 }
 
 TEST(help_is_everywhere) {
