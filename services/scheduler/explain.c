@@ -297,6 +297,23 @@ static const char *place_text(struct hd_arena *arena, const struct sch_verdict *
                            duration(arena, v->estimate_ms));
 }
 
+// At most one worker of a pool is kept free; for this one, or why a free one is not for it.
+static struct sch_verdict with_reserved(struct hd_arena *arena, const struct sch_fleet *fleet,
+                                        const struct sch_offer *offer, struct sch_verdict v) {
+    for (size_t i = 0; i < fleet->n; i++) {
+        const struct sch_worker *worker = fleet->workers[i];
+        if (worker->reserved_for == offer->key)
+            v.text = hd_arena_printf(arena,
+                                     "%s; since it has waited long, worker \"%s\" takes nothing else until it has room "
+                                     "for it",
+                                     v.text, worker->name);
+        else if (worker->reserved_for && sch_fits(worker, &offer->class->selector->needs))
+            v.text = hd_arena_printf(arena, "%s; worker \"%s\" is kept free for a job that has waited long", v.text,
+                                     worker->name);
+    }
+    return v;
+}
+
 struct sch_verdict sch_explain_offer(struct hd_arena *arena, const struct sch_fleet *fleet,
                                      const struct sch_queue *queue, const struct sch_rate *rate,
                                      const struct sch_offer *offer, struct hd_now now) {
@@ -327,10 +344,5 @@ struct sch_verdict sch_explain_offer(struct hd_arena *arena, const struct sch_fl
     } else {
         v.text = hd_arena_printf(arena, "%s: %s; more workers would shorten it", v.text, where);
     }
-    for (size_t i = 0; i < fleet->n; i++)
-        if (fleet->workers[i]->reserved_for == offer->key)
-            v.text = hd_arena_printf(
-                arena, "%s; since it has waited long, worker \"%s\" takes nothing else until it has room for it",
-                v.text, fleet->workers[i]->name);
-    return v;
+    return with_reserved(arena, fleet, offer, v);
 }

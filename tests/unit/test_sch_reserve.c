@@ -146,6 +146,8 @@ TEST(it_is_for_whom_the_order_would_take_first) {
     CHECK_INT(w.pool.reserved->reserved_for, urgent->key);
     struct sch_verdict v = sch_pool_explain(&w.arena, &w.pool, urgent, NOW);
     CHECK(strstr(v.text, "worker \"w1\" takes nothing else until it has room for it"));
+    v = sch_pool_explain(&w.arena, &w.pool, poorer, NOW);
+    CHECK(strstr(v.text, "worker \"w1\" is kept free for a job that has waited long"));
     world_release(&w);
 }
 
