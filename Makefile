@@ -204,7 +204,7 @@ test-long: ## fuzzing, simulation, faults (40 minutes at most)
 	@$(MAKE) --no-print-directory SAN=1 all
 	@bash tests/tools/run.sh "$(B)/sim --seeds 20000" "python3 tests/sim/real.py $(B)/sim --seeds 60" "$(MODEL) --graphs 100000 --seed 100000" "python3 tests/model/lease.py $(B)/spin" \
 	    $(FAULTS) "python3 tests/integration/soak.py --minutes 3" "$(B)/soak-agent 20000 10000" "BUILD=$(BUILD)/san python3 tests/integration/end_to_end.py" \
-	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" \
+	    "python3 tests/integration/graphs.py --graphs 200 --seed 1000 --replicas 2" "python3 tests/integration/tenants.py" "python3 tests/integration/placement.py long_" \
 	    "python3 tests/integration/quota.py --clients 2000 --replicas 2" \
 	    "python3 tests/integration/hostile_http.py" \
 	    "TLS=1 python3 tests/integration/hostile_http.py slow_heads slow_readers who_does_not no_request testssl" \

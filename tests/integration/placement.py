@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from hodei import BUILD, Platform, expect, run_tests, wait_for  # noqa: E402
@@ -256,6 +257,47 @@ def test_taints_keep_away():
     p.api("POST", "/v1/runs/%s:cancel" % kept)
 
 
+def test_long_small_jobs_do_not_pass_a_large_one_for_ever():
+    """A worker of 2 CPUs has always one job of one CPU at least: each begins before the one before it ends. It takes a minute."""
+    start_agent("narrow", "--cpu=2", "--labels=size=narrow")
+    same, runs, ended = "labels: { size: narrow }", [], 0
+
+    def mark(i):
+        return os.path.join(p.folder, "pass-%d" % i)
+
+    def one():
+        i = len(runs)
+        runs.append(pipeline("pass-%d" % i, ("only", "while [ ! -e %s ]; do sleep 0.05; done" % mark(i), "resources: { cpu: 1 }", same)))
+
+    def active(i):
+        return p.job_state(runs[i], "only") == "active"
+    one()
+    one()
+    wait_for(lambda: active(0) and active(1), "they run")
+    large = pipeline("large-one", ("only", "true", "resources: { cpu: 2 }", same))
+    waits_because(large, "has 2 CPUs free at the moment")
+    began = time.monotonic()
+
+    def kept():
+        return "takes nothing else until it has room for it" in explain(large)[1]
+    while not kept():
+        expect(time.monotonic() < began + 90, "it is passed over: %d small jobs have run" % ended)
+        one()
+        open(mark(ended), "w").close()
+        wait_for(lambda: kept() or active(len(runs) - 1), "the next one runs")
+        ended += 1
+        time.sleep(1)  # so many are enough
+    print("        %d small jobs passed it, %.0f s" % (ended, time.monotonic() - began))
+    one()
+    waits_because(runs[-1], 'worker "narrow" is kept free for a job that has waited long')
+    for i in range(ended, len(runs) - 1):
+        open(mark(i), "w").close()
+    p.wait_run(large, "succeeded")
+    expect(p.job_state(runs[-1], "only") in ("ready", "active"), "the last one came after it")
+    open(mark(len(runs) - 1), "w").close()
+    p.wait_run(runs[-1], "succeeded")
+
+
 def test_priority_and_position():
     mark = os.path.join(p.folder, "go-2")
     hold = "while [ ! -e %s ]; do sleep 0.05; done" % mark
@@ -312,6 +354,8 @@ def main():
     p = Platform(slots=4)
     p.start()
     tests = [(name[5:], function) for name, function in globals().items() if name.startswith("test_")]
+    if len(sys.argv) == 1:
+        tests = [one for one in tests if not one[0].startswith("long_")]  # those are asked for by name
     code = run_tests(tests, sys.argv)
     for agent in agents.values():
         agent.terminate()
