@@ -77,18 +77,6 @@ static void free_dead(struct session *session) {
     session->dead = NULL;
 }
 
-void session_release(struct session *session) {
-    struct attempt *attempt;
-    free_dead(session);
-    for (size_t pos = 0; (attempt = hd_map_next(&session->attempts, &pos, NULL));)
-        attempt_free(attempt);
-    hd_map_release(&session->attempts);
-    hd_map_release(&session->tombstones);
-    hd_buf_release(&session->fx.journal);
-    free(session->stones);
-    *session = (struct session){0};
-}
-
 // A settled one of the turn may be in both lists of it, so it is freed only where it is dead, and not before the next turn.
 static void forget_made(struct session *session) {
     struct attempt **dead = &session->dead;
@@ -102,6 +90,19 @@ static void forget_made(struct session *session) {
         }
     }
     session->made = NULL;
+}
+
+void session_release(struct session *session) {
+    struct attempt *attempt;
+    forget_made(session);
+    free_dead(session);
+    for (size_t pos = 0; (attempt = hd_map_next(&session->attempts, &pos, NULL));)
+        attempt_free(attempt);
+    hd_map_release(&session->attempts);
+    hd_map_release(&session->tombstones);
+    hd_buf_release(&session->fx.journal);
+    free(session->stones);
+    *session = (struct session){0};
 }
 
 void session_carried_out(struct session *session) {
