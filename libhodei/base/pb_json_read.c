@@ -389,8 +389,11 @@ static enum hd_status set_list(struct hd_arena *arena, const ProtobufCFieldDescr
     if (cap > HD_PB_TEXTS_MAX)
         return hd_err_set(err, HD_INVALID, "%zu values, at most %d are taken", cap, HD_PB_TEXTS_MAX);
     char *items = hd_arena_alloc(arena, cap * size), *rest = hd_arena_strdup(arena, text);
-    for (char *word; *text && (word = strsep(&rest, ","));)
+    for (char *word = *text ? rest : NULL, *next; word; word = next) {
+        if ((next = strchr(word, ',')))
+            *next++ = '\0';
         HD_TRY(set_scalar(arena, field, word, items + n++ * size, err));
+    }
     *(char **)hd_pb_at(msg, field->offset) = items;
     *(size_t *)hd_pb_at(msg, field->quantifier_offset) = n;
     return HD_OK;

@@ -138,7 +138,7 @@ enum hd_status registry_list(struct hd_ctx *cx, void *self, struct hd_item *item
     (void)self;
     for (size_t i = 0; i < n; i++) {
         Hodei__V1__ListWorkersReply *reply = (Hodei__V1__ListWorkersReply *)items[i].reply;
-        struct workers_query query;
+        struct workers_query query = {.pool = "", .after = ""};
         if (!list_check(&items[i], &query))
             continue;
         size_t limit = (size_t)query.limit++; // one more tells whether there is a next page

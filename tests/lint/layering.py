@@ -25,7 +25,8 @@ ONLY = [
     (r"civetweb\.h", r"services/api-gateway/|tests/"),
     (r"curl/", r"cli/|tests/"),
     (r"cjson/|cJSON\.h", r"libhodei/base/|cli/|tests/"),
-    (r"yaml\.h", r"libhodei/base/settings|services/pipelines/yaml|tests/"),
+    (r"yaml\.h", r"libhodei/base/settings|services/pipelines/yaml|cli/print|tests/"),
+    (r"zlib\.h", r"services/api-gateway/gzip|tests/"),
 ]
 OWN = re.compile(r"(base|adapter|service|services|agent|cli|tests)/")
 
