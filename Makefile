@@ -229,7 +229,7 @@ sim-mutants: export LINK = $(CC) $(LDFLAGS_ALL) $(SIM_LD)
 sim-mutants: export OBJECTS = $(call objs,$(SIM_C))
 sim-mutants: export LIBRARIES = -Wl,--start-group $(SVC_LIBS) $(B)/libagent.a $(LIB) -Wl,--end-group $(LIBS_ALL)
 sim-mutants: $(B)/sim ## code that is broken on purpose, which the simulator must find: ONLY=word
-	@python3 tests/sim/mutants.py $(B)/mutants $(or $(SEEDS),2000) $(ONLY)
+	@python3 tests/sim/mutants.py $(B)/mutants $(or $(SEEDS),8000) $(ONLY)
 
 lint: ## formatting, clang-tidy, cppcheck, layering, purity, schemas
 	@$(MAKE) --no-print-directory all $(B)/print-machines

@@ -159,6 +159,10 @@ static void make_flood(struct sim *sim) {
         plan->jobs[i]->resources->cpu_milli = sim_between(sim, 1, SIM_CPU_MILLI / 2);
         pipeline->holds[i] = false;
     }
+    for (size_t i = 0; i < sim->pipelines[0].plan->n_jobs;
+         i++) // and others that a worker has room for when it is empty
+        if (sim->pipelines[0].plan->jobs[i]->resources)
+            sim->pipelines[0].plan->jobs[i]->resources->cpu_milli = SIM_CPU_MILLI;
     for (int i = 0; i < SIM_FLOOD; i++) {
         struct sim_run *run = &sim->runs[sim->n_runs++];
         *run = (struct sim_run){.flood = true, .pipeline = (int)sim->n_pipelines, .at_ms = sim->now.mono_ms + 500};
