@@ -17,20 +17,24 @@ static bool could_hold(const struct sch_worker *worker, const struct sch_class *
            sch_fits(worker, &class->selector->needs);
 }
 
-// The one to avoid only where there is no other; then the one with the fewest jobs.
-static bool is_nearer(const struct sch_worker *worker, const struct sch_worker *than, const struct sch_needs *needs) {
-    bool avoided = sch_avoided(worker, needs);
-    return avoided != sch_avoided(than, needs) ? !avoided : worker->used < than->used;
-}
-
+// The one with the fewest jobs. As for any placement, the one to avoid only where there is no other, busy or silent as that may be.
 static struct sch_worker *nearest(const struct sch_pool *pool, const struct sch_class *class) {
-    struct sch_worker *found = NULL;
+    const struct sch_needs *needs = &class->selector->needs;
+    struct sch_worker *found = NULL, *avoided = NULL;
+    bool others = false;
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct sch_worker *worker = pool->workers[i];
-        if (could_hold(worker, class) && (!found || is_nearer(worker, found, &class->selector->needs)))
+        if (!sch_fits(worker, needs) || !sch_large_enough(worker, &class->asks))
+            continue;
+        others = others || !sch_avoided(worker, needs);
+        if (!sch_takes_work(worker))
+            continue;
+        if (sch_avoided(worker, needs))
+            avoided = worker;
+        else if (!found || worker->used < found->used)
             found = worker;
     }
-    return found;
+    return others ? found : avoided;
 }
 
 void sch_reserve_end(struct sch_pool *pool) {

@@ -486,6 +486,25 @@ TEST(a_full_disk_lets_nothing_be_said_that_is_not_written_down) {
     world_release(&w);
 }
 
+// What was taken back leaves nothing behind: said again it has its own reason, and not that it was refused before.
+TEST(what_could_not_be_written_down_is_decided_anew) {
+    struct world w;
+    world_init(&w);
+    settle_down(&w);
+    w.disk_full = true;
+    assign(&w, assignment(&w, new_id(&w), 9));
+    CHECK_INT(w.n_reports, 0);
+    CHECK_INT(w.agent->session.n_stones, 0);
+    w.disk_full = false;
+    for (int i = 0; i < 4; i++)
+        pass(&w, 1000);
+    CHECK_INT(w.n_reports, 1);
+    CHECK_INT(last_report(&w)->state, STATE(FAILED));
+    CHECK_INT(last_report(&w)->cause, CAUSE(START_FAILED));
+    CHECK_INT(w.agent->session.n_stones, 1);
+    world_release(&w);
+}
+
 // NATS has lost what it held: nothing arrives until the registry has made the stream again, so it is not left to the next heartbeat.
 TEST(a_work_stream_that_is_gone_is_told_within_a_tenth_of_a_heartbeat) {
     struct hd_err err;

@@ -76,6 +76,31 @@ TEST(who_could_never_be_held_reserves_nothing) {
     world_release(&w);
 }
 
+// Where it failed before it is only tried again where there is no other, also one that is silent now.
+TEST(the_worker_to_avoid_is_not_kept_free) {
+    struct world w;
+    begin(&w);
+    struct sch_worker *bad = worker(&w, "bad", 4, (struct hd_resources){{2000, 0}}, NULL, NULL);
+    struct sch_offer *one = small(&w, "b");
+    CHECK(place_at(&w, NOW.wall_ms) == one);
+    struct sch_worker *other = worker(&w, "other", 4, (struct hd_resources){{2000, 0}}, NULL, NULL);
+    other->state = HODEI__V1__WORKER_STATE__WORKER_STATE_SUSPECT;
+    sch_pool_changed(&w.pool);
+    struct sch_offer *big = offer(&w, (struct ask){.avoid = "bad", .resources = {{2000, 0}}});
+    CHECK(!place_at(&w, LATER_MS));
+    CHECK(!sch_reserve_due(&w.pool, LATER_MS) && !bad->reserved_for);
+    other->state = ONLINE;
+    sch_pool_changed(&w.pool);
+    struct sch_offer *two = small(&w, "c");
+    sch_pool_give(other, &two->asks);
+    CHECK(place_at(&w, LATER_MS) == two);
+    CHECK(sch_reserve_due(&w.pool, LATER_MS) && other->reserved_for == big->key);
+    sch_pool_leave(other); // now there is no other
+    CHECK(!place_at(&w, LATER_MS));
+    CHECK(sch_reserve_due(&w.pool, LATER_MS) && bad->reserved_for == big->key);
+    world_release(&w);
+}
+
 TEST(a_reservation_ends_with_its_reason) {
     struct world w;
     begin(&w);
